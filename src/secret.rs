@@ -1,0 +1,97 @@
+//! Secrets as types: wiped when dropped, printed as `[REDACTED]`, never cloned, compared or serialised.
+//!
+//! Each wraps [`secrecy`]; the bytes are read through `expose` alone, and `expose` is
+//! called only where the secret does its work: at the KDF, the AEAD, the HMAC.
+
+use secrecy::{ExposeSecret, SecretString};
+use std::fmt;
+
+macro_rules! secrets {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        pub struct $name(SecretString);
+
+        impl $name {
+            /// Takes the text over; the caller's buffer is the secret from now on.
+            pub fn new(text: impl Into<Box<str>>) -> Self {
+                Self(SecretString::new(text.into()))
+            }
+
+            /// The secret itself.
+            ///
+            /// # Security
+            /// Whatever copies these bytes must wipe its copy.
+            pub fn expose(&self) -> &str {
+                self.0.expose_secret()
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "([REDACTED])"))
+            }
+        }
+    )*};
+}
+
+secrets! {
+    /// A BitGo access token: `v2x` and 64 hex digits, or an older 40 or 64 hex digits.
+    AccessToken;
+    /// What the vault's master key is derived from.
+    Passphrase;
+    /// The password of a BitGo account. It opens the account's ECDH key; BitGo gets only its HMAC.
+    LoginPassword;
+    /// A one-time password (second factor).
+    Otp;
+    /// The account's extended private key for token issuance (BIP32, base58).
+    EcdhXprv;
+}
+
+impl AccessToken {
+    /// Whether requests can be authenticated by HMAC (PROTOCOL section 3: only `v2x` tokens can).
+    pub fn can_sign(&self) -> bool {
+        let token = self.expose();
+        token.len() == 67
+            && token.starts_with("v2x")
+            && token.bytes().skip(3).all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
+
+    /// Whether this is a token of any known shape.
+    pub fn is_plausible(&self) -> bool {
+        let token = self.expose();
+        self.can_sign()
+            || (matches!(token.len(), 40 | 64)
+                && token.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_forms_lack_the_secret_and_keep_the_rest() {
+        let secret = "v2xsecretsecret";
+        for (printed, name) in [
+            (format!("{:?}", AccessToken::new(secret)), "AccessToken"),
+            (format!("{:?}", Passphrase::new(secret)), "Passphrase"),
+            (format!("{:?}", LoginPassword::new(secret)), "LoginPassword"),
+            (format!("{:?}", Otp::new(secret)), "Otp"),
+            (format!("{:?}", EcdhXprv::new(secret)), "EcdhXprv"),
+        ] {
+            assert!(!printed.contains("secret"), "{printed}");
+            assert_eq!(printed, format!("{name}([REDACTED])"));
+        }
+    }
+
+    #[test]
+    fn only_v2x_tokens_sign() {
+        let hex = "0123456789abcdef".repeat(4);
+        assert!(AccessToken::new(format!("v2x{hex}")).can_sign());
+        assert!(!AccessToken::new(hex.as_str()).can_sign());
+        assert!(AccessToken::new(hex.as_str()).is_plausible());
+        for bad in ["", "v2x", "v2X", &hex[1..], "<html>"] {
+            assert!(!AccessToken::new(bad).is_plausible(), "{bad}");
+        }
+    }
+}

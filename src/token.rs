@@ -1,0 +1,174 @@
+//! A token as it is known by: its id, its label, what BitGo says of it. Never the token itself.
+
+use crate::WordError;
+use crate::money::{Amount, Coin};
+use crate::scope::Scope;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest label accepted, in bytes.
+const LABEL_MAX: usize = 128;
+
+macro_rules! hex_ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// The id from its 16 bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 16 bytes that the 32 hex digits stand for.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = WordError;
+
+            /// Reads 32 lower-case hex digits.
+            fn from_str(text: &str) -> Result<Self, WordError> {
+                let mut bytes = [0; 16];
+                if text.len() != 32 {
+                    return Err(WordError::Id);
+                }
+                for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+                    let [high, low] = [pair[0], pair[1]].map(|digit| match digit {
+                        b'0'..=b'9' => Some(digit - b'0'),
+                        b'a'..=b'f' => Some(digit - b'a' + 10),
+                        _ => None,
+                    });
+                    *byte = high.ok_or(WordError::Id)? << 4 | low.ok_or(WordError::Id)?;
+                }
+                Ok(Self(bytes))
+            }
+        }
+    )*};
+}
+
+hex_ids! {
+    /// The public id of a token at BitGo. It is not a secret and does not authenticate.
+    TokenId;
+    /// The id of a wallet at BitGo.
+    WalletId;
+    /// The id of an enterprise at BitGo.
+    EnterpriseId;
+}
+
+/// The name under which a vault keeps a token.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(Box<str>);
+
+impl Label {
+    /// Reads a label.
+    ///
+    /// # Errors
+    /// [`WordError`] if it is empty, longer than 128 bytes, or holds control characters.
+    pub fn new(text: &str) -> Result<Self, WordError> {
+        if text.is_empty() || text.len() > LABEL_MAX || text.chars().any(char::is_control) {
+            return Err(WordError::Label);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The label as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a token came to be, which decides how it can be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenKind {
+    /// A short-lived session from a login.
+    Session,
+    /// A long-lived token minted by a session.
+    LongLived,
+    /// The user's internal token.
+    Internal,
+}
+
+/// The spending limit of one coin as the server counts it: over the token's whole life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpendingLimit {
+    /// The most that may be spent; `None` where the token has no cap for the coin (`maxLimit`).
+    pub limit: Option<Amount>,
+    /// What the server had counted when it was asked.
+    pub spent: Amount,
+}
+
+/// What BitGo says of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// The token's public id.
+    pub id: TokenId,
+    /// How it came to be.
+    pub kind: TokenKind,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The enterprise that `_enterprise` scopes reach.
+    pub enterprise: Option<EnterpriseId>,
+    /// The wallets it is confined to; `None` where BitGo sets no such bound.
+    pub permitted_wallets: Option<Vec<WalletId>>,
+    /// When it was made.
+    pub created_at: Option<DateTime<Utc>>,
+    /// When it ends; unknown counts as due.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Whether the server will extend it for the holder of the extension key.
+    pub is_extensible: bool,
+    /// The source addresses it is confined to.
+    pub ip_restrict: Vec<String>,
+    /// The server's spending limits, by coin. A coin that is missing cannot be spent.
+    pub spending_limits: BTreeMap<Coin, SpendingLimit>,
+    /// Whether the server handed the token out in clear (accounts without an ECDH key).
+    pub issued_in_clear: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_32_lower_case_hex_digits() {
+        let text = "5941b202b42fcbc707170d5b597491d9";
+        assert_eq!(text.parse::<TokenId>().unwrap().to_string(), text);
+        assert_eq!(format!("{:?}", text.parse::<WalletId>().unwrap()), format!("WalletId({text})"));
+        for bad in ["", "5941", &text.to_uppercase(), &format!("{text}0"), &text.replace('5', "é")]
+        {
+            assert!(bad.parse::<TokenId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_short_and_printable() {
+        assert!(Label::new("market maker #1 (bücher)").is_ok());
+        for bad in ["", "a\nb", "\u{7f}", &"x".repeat(129)] {
+            assert!(Label::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}
