@@ -13,3 +13,16 @@
 mod error;
 
 pub use error::{CryptoError, ErrorClass};
+
+pub mod aead;
+pub mod kdf;
+pub mod keys;
+
+use rand_core::TryCryptoRng;
+
+/// Random bytes, or a typed error where the system gives none.
+fn random<const N: usize>(rng: &mut impl TryCryptoRng) -> Result<[u8; N], CryptoError> {
+    let mut bytes = [0; N];
+    rng.try_fill_bytes(&mut bytes).map_err(|_| CryptoError::Entropy)?;
+    Ok(bytes)
+}
