@@ -8,6 +8,7 @@ pub mod money;
 pub mod policy;
 pub mod scope;
 pub mod secret;
+mod store;
 pub mod token;
 mod word_error;
 pub use policy::{Request, RequestError};
