@@ -10,13 +10,28 @@
 //! extension     the key that extends a session
 //! ```
 
+mod aead;
+mod ecdh;
+mod envelope;
 mod error;
+mod kdf;
+mod keys;
+mod request_auth;
 
+pub use aead::{Place, RECORD_MAX, RECORD_OVERHEAD, RecordCipher};
+pub use ecdh::{
+    DerivationPath, generate_keypair, open_token, open_xprv, seal_token, shared_secret,
+};
+pub use envelope::{
+    Envelope, EnvelopeVersion, MAX_ENVELOPE_BYTES, V1Params, V2Params, seal_v1, seal_v2,
+};
 pub use error::{CryptoError, ErrorClass};
-
-pub mod aead;
-pub mod kdf;
-pub mod keys;
+pub use kdf::{KdfParams, Salt, key_encryption_key};
+pub use keys::{DataKey, KeyEncryptionKey, NameKey, VaultId, WRAPPED_LEN};
+pub use request_auth::{
+    AuthKey, AuthVersion, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, canonical_method,
+    canonical_target, check_window, password_hmac,
+};
 
 use rand_core::TryCryptoRng;
 

@@ -19,9 +19,9 @@
 //! rename, sync of the directory.
 
 use super::{StoreError, sync_directory};
-use crate::crypto::CryptoError;
-use crate::crypto::kdf::{KdfParams, Salt};
-use crate::crypto::keys::{DataKey, KeyEncryptionKey, VaultId, WRAPPED_LEN};
+use crate::crypto::{
+    CryptoError, DataKey, KdfParams, KeyEncryptionKey, Salt, VaultId, WRAPPED_LEN,
+};
 use rand_core::TryCryptoRng;
 use sha2::{Digest, Sha256};
 use std::fs::{self, OpenOptions};
@@ -165,7 +165,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::kdf::key_encryption_key;
+    use crate::crypto::key_encryption_key;
     use crate::secret::Passphrase;
     use getrandom::SysRng;
 

@@ -24,10 +24,10 @@ pub use error::StoreError;
 pub(crate) use ledger::LedgerError;
 pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
 
-use crate::crypto::CryptoError;
-use crate::crypto::aead::{Place, RecordCipher};
-use crate::crypto::kdf::{self, KdfParams, Salt};
-use crate::crypto::keys::{DataKey, KeyEncryptionKey, NameKey, VaultId};
+use crate::crypto::{
+    CryptoError, DataKey, KdfParams, KeyEncryptionKey, NameKey, Place, RecordCipher, Salt, VaultId,
+    key_encryption_key,
+};
 use crate::environment::Environment;
 use crate::locked::{LockLevel, Locked};
 use crate::secret::Passphrase;
@@ -136,7 +136,7 @@ impl Store {
 
         let rng = &mut SysRng;
         let (vault_id, salt) = (VaultId::random(rng)?, Salt::random(rng)?);
-        let key_encryption_key = kdf::key_encryption_key(passphrase, &salt, kdf)?;
+        let key_encryption_key = key_encryption_key(passphrase, &salt, kdf)?;
         let data_key = DataKey::generate(rng)?;
         let mut header = Header::new(vault_id, kdf, salt);
         header.seal(&key_encryption_key, &data_key, header::SEAL_BLOCK, rng)?;
@@ -161,7 +161,7 @@ impl Store {
         check_directory(dir)?;
         let lock = LockFile::take(dir)?;
         let header = Header::read(dir)?;
-        let key_encryption_key = kdf::key_encryption_key(passphrase, &header.salt, header.kdf)?;
+        let key_encryption_key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
         let data_key = header.unseal(&key_encryption_key)?;
         if !database(dir, header.epoch).exists() {
             return Err(StoreError::Damaged { tree: "all", what: "the database is missing" });
@@ -215,7 +215,7 @@ impl Store {
     /// Whether `passphrase` is this vault's, by deriving and unwrapping as `open` does.
     pub(crate) fn check_passphrase(&self, passphrase: &Passphrase) -> Result<(), StoreError> {
         let header = lock(&self.header).header;
-        let key = kdf::key_encryption_key(passphrase, &header.salt, header.kdf)?;
+        let key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
         header.unseal(&key).map(drop)
     }
 

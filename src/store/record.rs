@@ -5,7 +5,7 @@
 //! hold secrets wipe themselves.
 
 use super::StoreError;
-use crate::crypto::aead::RECORD_MAX;
+use crate::crypto::RECORD_MAX;
 use crate::environment::Environment;
 use crate::money::{Amount, Coin};
 use crate::policy::Counter;
