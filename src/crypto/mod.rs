@@ -10,6 +10,19 @@
 //! extension     the key that extends a session
 //! ```
 
+mod ecdh;
+mod envelope;
 mod error;
+mod request_auth;
 
+pub use ecdh::{
+    DerivationPath, generate_keypair, open_token, open_xprv, seal_token, shared_secret,
+};
+pub use envelope::{
+    Envelope, EnvelopeVersion, MAX_ENVELOPE_BYTES, V1Params, V2Params, seal_v1, seal_v2,
+};
 pub use error::{CryptoError, ErrorClass};
+pub use request_auth::{
+    AuthKey, AuthVersion, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, canonical_method,
+    canonical_target, check_window, password_hmac,
+};

@@ -1,0 +1,205 @@
+//! Token issuance: a token under a secret that client and server share (PROTOCOL section 4).
+//!
+//! ```text
+//! ecdh_xprv = open[login password](encryptedECDHXprv)                once, at login
+//! point     = derive(server xpub, path) × derive(ecdh_xprv, path)    BIP32, secp256k1
+//! token     = open[hex(compressed point)](encryptedToken)
+//! ```
+
+use super::CryptoError;
+use super::envelope::{self, Envelope, EnvelopeVersion, V1Params, V2Params};
+use crate::secret::{AccessToken, EcdhXprv, LoginPassword};
+use base16ct::lower;
+use bip32::{ChildNumber, ExtendedKey, Prefix, XPrv, XPub};
+use k256::ProjectivePoint;
+use k256::elliptic_curve::sec1::ToSec1Point;
+use rand_core::TryCryptoRng;
+use secrecy::ExposeSecret;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// A way from an extended key down to a descendant: one to 255 unhardened steps.
+///
+/// Prints in canonical form, such as `999999/104490948/173846667`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DerivationPath(Vec<u32>);
+
+impl DerivationPath {
+    /// The most steps of a path: BIP32 counts them in one byte.
+    pub const MAX_STEPS: usize = 255;
+
+    /// Parses a path as leniently as BitGo's SDK does: a leading `m` and empty parts are dropped,
+    /// a part counts up to the first character that is no digit, a part without digits is 0.
+    ///
+    /// ```
+    /// use bitgo_vault::crypto::DerivationPath;
+    /// assert_eq!(DerivationPath::parse("m//7/1x/y")?.to_string(), "7/1/0");
+    /// # Ok::<(), bitgo_vault::crypto::CryptoError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CryptoError::Path`] if no part is left or more than [`Self::MAX_STEPS`] are, if a part is
+    /// hardened (`1'`, `1h`), negative or above 2^31-1.
+    pub fn parse(path: &str) -> Result<Self, CryptoError> {
+        let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
+        parts.next_if_eq(&"m");
+        let steps = parts.take(Self::MAX_STEPS + 1).map(step).collect::<Result<Vec<_>, _>>()?;
+        match steps.len() {
+            0 => Err(CryptoError::Path("it is empty")),
+            1..=Self::MAX_STEPS => Ok(Self(steps)),
+            _ => Err(CryptoError::Path("it has more than 255 steps")),
+        }
+    }
+}
+
+/// JavaScript's `parseInt`, and 0 where that is not a number.
+fn step(part: &str) -> Result<u32, CryptoError> {
+    let part = part.trim_start();
+    let (negative, part) = match part.strip_prefix('-') {
+        Some(part) => (true, part),
+        None => (false, part.strip_prefix('+').unwrap_or(part)),
+    };
+    let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+    let (digits, rest) = part.split_at(end);
+    if digits.is_empty() {
+        return Ok(0);
+    }
+    if rest.ends_with(['\'', 'h', 'H']) {
+        return Err(CryptoError::Path("a step is hardened"));
+    }
+    match digits.parse::<u32>() {
+        Ok(0) => Ok(0),
+        Ok(index) if index < ChildNumber::HARDENED_FLAG && !negative => Ok(index),
+        _ => Err(CryptoError::Path("a step is not within 0 to 2^31-1")),
+    }
+}
+
+impl fmt::Display for DerivationPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for step in &self.0 {
+            write!(f, "{separator}{step}")?;
+            separator = "/";
+        }
+        Ok(())
+    }
+}
+
+/// Opens an issued token:
+/// `open[hex(server xpub[path] × ecdh_xprv[path])](encrypted_token)`.
+///
+/// # Errors
+/// [`CryptoError::Path`] and [`CryptoError::Key`] for a path or key that is none, the errors of
+/// [`Envelope::parse`] and [`Envelope::open`], and [`CryptoError::Malformed`] if what was sealed
+/// is no token.
+pub fn open_token(
+    ecdh_xprv: &EcdhXprv,
+    server_xpub: &str,
+    derivation_path: &str,
+    encrypted_token: &str,
+) -> Result<AccessToken, CryptoError> {
+    let path = DerivationPath::parse(derivation_path)?;
+    let password = shared_secret(ecdh_xprv, server_xpub, &path)?;
+    let token = Envelope::parse(encrypted_token)?.open(password.as_bytes())?;
+    let token = AccessToken::new(token.expose_secret());
+    if token.is_plausible() { Ok(token) } else { Err(CryptoError::Malformed("no token")) }
+}
+
+/// Seals a token for a client, as the server does, in an envelope of the version asked for.
+///
+/// # Errors
+/// [`CryptoError::Key`] for a key that is none, [`CryptoError::Path`] if the path leads nowhere,
+/// [`CryptoError::Entropy`] if `rng` fails.
+pub fn seal_token(
+    server_xprv: &EcdhXprv,
+    client_xpub: &str,
+    path: &DerivationPath,
+    token: &AccessToken,
+    version: EnvelopeVersion,
+    rng: &mut impl TryCryptoRng,
+) -> Result<String, CryptoError> {
+    // The password has the strength of the curve: stretching it adds nothing.
+    const V1: V1Params = V1Params { iterations: 1000, key_bits: 128, tag_bits: 64 };
+    const V2: V2Params = V2Params { m_cost: 1024, t_cost: 1, p_cost: 1 };
+    let password = shared_secret(server_xprv, client_xpub, path)?;
+    match version {
+        EnvelopeVersion::V1 => envelope::seal_v1(V1, password.as_bytes(), "", token.expose(), rng),
+        EnvelopeVersion::V2 => {
+            envelope::seal_v2(V2, password.as_bytes(), None, token.expose(), rng)
+        }
+    }
+}
+
+/// Opens the account's ECDH key: `open[login password](encrypted_ecdh_xprv)`.
+///
+/// # Errors
+/// Those of [`Envelope::parse`] and [`Envelope::open`], and [`CryptoError::Key`] if what was
+/// sealed is no extended private key.
+pub fn open_xprv(
+    encrypted_ecdh_xprv: &str,
+    login_password: &LoginPassword,
+) -> Result<EcdhXprv, CryptoError> {
+    let xprv = Envelope::parse(encrypted_ecdh_xprv)?.open(login_password.expose().as_bytes())?;
+    let xprv = EcdhXprv::new(xprv.expose_secret());
+    parse_xprv(&xprv)?;
+    Ok(xprv)
+}
+
+/// Makes a fresh ECDH key pair: the extended private key and its xpub.
+///
+/// # Errors
+/// [`CryptoError::Entropy`] if `rng` fails.
+pub fn generate_keypair(rng: &mut impl TryCryptoRng) -> Result<(EcdhXprv, String), CryptoError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    rng.try_fill_bytes(&mut *seed).map_err(|_| CryptoError::Entropy)?;
+    // One seed in 2^127 makes no key: who meets it has no randomness.
+    let xprv = XPrv::new(&*seed).map_err(|_| CryptoError::Entropy)?;
+    let xpub = xprv.public_key().to_string(Prefix::XPUB);
+    Ok((EcdhXprv::new(xprv.to_string(Prefix::XPRV).as_str()), xpub))
+}
+
+/// The secret both sides arrive at, each with its own private and the other's public key:
+/// `hex(compressed(their xpub[path] × our xprv[path]))`, 66 lower-case digits.
+///
+/// # Errors
+/// [`CryptoError::Key`] if a key is none, [`CryptoError::Path`] if the path leads deeper than
+/// BIP32 allows.
+///
+/// # Security
+/// Whoever holds it opens the token. Nothing here depends on the private key in its timing; the
+/// `bip32` crate leaves chain codes and tweaks of its steps unwiped on the stack.
+pub fn shared_secret(
+    xprv: &EcdhXprv,
+    xpub: &str,
+    path: &DerivationPath,
+) -> Result<Zeroizing<String>, CryptoError> {
+    let step = |_| CryptoError::Path("it leads nowhere");
+    let (mut private, mut public) = (parse_xprv(xprv)?, parse_xpub(xpub)?);
+    for &index in &path.0 {
+        private = private.derive_child(ChildNumber(index)).map_err(step)?;
+        public = public.derive_child(ChildNumber(index)).map_err(step)?;
+    }
+    let public = ProjectivePoint::from(*public.public_key().as_affine());
+    let point = Zeroizing::new(public * **private.private_key().as_nonzero_scalar());
+    let affine = Zeroizing::new(point.to_affine());
+    let compressed = Zeroizing::new(affine.to_sec1_point(true));
+    Ok(Zeroizing::new(lower::encode_string(compressed.as_bytes())))
+}
+
+/// The secret half stays within this module: [`XPrv`] compares wrongly and prints its chain code.
+fn parse_xprv(xprv: &EcdhXprv) -> Result<XPrv, CryptoError> {
+    extended_key(xprv.expose(), Prefix::XPRV)
+        .and_then(|key| key.try_into().ok())
+        .ok_or(CryptoError::Key("an xprv is wanted"))
+}
+
+/// The prefix is looked at first, for [`XPub`] would take a private key as well.
+fn parse_xpub(xpub: &str) -> Result<XPub, CryptoError> {
+    extended_key(xpub, Prefix::XPUB)
+        .and_then(|key| key.try_into().ok())
+        .ok_or(CryptoError::Key("an xpub is wanted"))
+}
+
+fn extended_key(base58: &str, prefix: Prefix) -> Option<ExtendedKey> {
+    base58.parse().ok().filter(|key: &ExtendedKey| key.prefix == prefix)
+}

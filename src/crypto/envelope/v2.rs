@@ -1,0 +1,179 @@
+//! Version 2: Argon2id and AES-256-GCM, in sessions with HKDF between the two.
+
+use super::{CryptoError, base64, bounded, buffer, bytes, decode, random};
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes256Gcm, Nonce};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use hkdf::Hkdf;
+use rand_core::TryCryptoRng;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Number;
+use sha2::Sha256;
+use std::borrow::Cow;
+use zeroize::Zeroizing;
+
+/// What the key derivation of a version 2 envelope (Argon2id) costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct V2Params {
+    /// Memory in KiB, 8 for each lane to 262 144.
+    pub m_cost: u32,
+    /// Passes over the memory, 1 to 16.
+    pub t_cost: u32,
+    /// Lanes, 1 to 16.
+    pub p_cost: u32,
+}
+
+impl Default for V2Params {
+    /// What BitGo's SDK seals with: 64 MiB, 3 passes, 4 lanes.
+    fn default() -> Self {
+        Self { m_cost: 65_536, t_cost: 3, p_cost: 4 }
+    }
+}
+
+impl V2Params {
+    fn checked(m_cost: &Number, t_cost: &Number, p_cost: &Number) -> Result<Params, CryptoError> {
+        let p_cost = bounded(p_cost, 1..=16, "p, 1 to 16")?;
+        let t_cost = bounded(t_cost, 1..=16, "t, 1 to 16")?;
+        // RFC 9106 section 3.1: at least 8 blocks a lane.
+        let m_cost = bounded(m_cost, 8 * p_cost..=262_144, "m, 8p to 262 144")?;
+        Params::new(m_cost, t_cost, p_cost, Some(KEY_BYTES))
+            .map_err(|_| CryptoError::Parameter("m, t and p together"))
+    }
+}
+
+/// The JSON, its fields in BitGo's order.
+#[derive(Deserialize, Serialize)]
+struct Wire<'a> {
+    v: Number,
+    m: Number,
+    t: Number,
+    p: Number,
+    #[serde(borrow)]
+    salt: Cow<'a, str>,
+    #[serde(
+        rename = "hkdfSalt",
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    hkdf_salt: Option<String>,
+    #[serde(borrow)]
+    iv: Cow<'a, str>,
+    #[serde(borrow)]
+    ct: Cow<'a, str>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    adata: Option<String>,
+}
+
+/// A field that may be absent but is a string if it stands: `null` is refused.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
+pub(super) struct Envelope {
+    params: Params,
+    salt: Vec<u8>,
+    hkdf_salt: Option<Vec<u8>>,
+    iv: [u8; IV_BYTES],
+    adata: String,
+    ciphertext: Vec<u8>,
+}
+
+impl Envelope {
+    pub(super) fn parse(json: &str) -> Result<Self, CryptoError> {
+        let wire: Wire<'_> = decode(json)?;
+        let envelope = Self {
+            params: V2Params::checked(&wire.m, &wire.t, &wire.p)?,
+            salt: bytes(&wire.salt, "salt")?,
+            hkdf_salt: wire.hkdf_salt.map(|salt| bytes(&salt, "hkdfSalt")).transpose()?,
+            iv: bytes(&wire.iv, "iv")?
+                .try_into()
+                .map_err(|_| CryptoError::Malformed("iv is not 12 bytes"))?,
+            adata: wire.adata.unwrap_or_default(),
+            ciphertext: bytes(&wire.ct, "ct")?,
+        };
+        if envelope.salt.len() < argon2::MIN_SALT_LEN {
+            return Err(CryptoError::Malformed("salt is shorter than 8 bytes"));
+        }
+        if envelope.hkdf_salt.as_ref().is_some_and(Vec::is_empty) {
+            return Err(CryptoError::Malformed("hkdfSalt is empty"));
+        }
+        if envelope.ciphertext.len() < TAG_BYTES {
+            return Err(CryptoError::Malformed("ct is shorter than its tag"));
+        }
+        Ok(envelope)
+    }
+
+    pub(super) fn open(&self, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let mut key = derive_key(password, &self.salt, &self.params)?;
+        if let Some(salt) = &self.hkdf_salt {
+            key = session_key(&*key, salt);
+        }
+        let mut buffer = Zeroizing::new(self.ciphertext.clone());
+        Aes256Gcm::new((&*key).into())
+            .decrypt_in_place(&Nonce::from(self.iv), self.adata.as_bytes(), &mut *buffer)
+            .map_err(|_| CryptoError::CouldNotOpen)?;
+        Ok(buffer)
+    }
+}
+
+pub(super) fn seal(
+    params: V2Params,
+    password: &[u8],
+    adata: Option<&str>,
+    plaintext: &str,
+    rng: &mut impl TryCryptoRng,
+) -> Result<String, CryptoError> {
+    let (m, t, p) = (params.m_cost.into(), params.t_cost.into(), params.p_cost.into());
+    let params = V2Params::checked(&m, &t, &p)?;
+    let salt = random::<SALT_BYTES>(rng)?;
+    let iv = random::<IV_BYTES>(rng)?;
+    let key = derive_key(password, &salt, &params)?;
+    let mut buffer = buffer(plaintext, TAG_BYTES);
+    Aes256Gcm::new((&*key).into())
+        .encrypt_in_place(&Nonce::from(iv), adata.unwrap_or_default().as_bytes(), &mut *buffer)
+        .map_err(|_| CryptoError::Parameter("plaintext length, below 2^36"))?;
+    let wire = Wire {
+        v: 2.into(),
+        m,
+        t,
+        p,
+        salt: base64(&salt).into(),
+        hkdf_salt: None,
+        iv: base64(&iv).into(),
+        ct: base64(&buffer).into(),
+        adata: adata.map(str::to_owned),
+    };
+    Ok(serde_json::to_string(&wire).expect("strings and numbers always serialise"))
+}
+
+const KEY_BYTES: usize = 32;
+const SALT_BYTES: usize = 16;
+const IV_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
+
+/// `key = Argon2id(password, salt, m, t, p)`
+fn derive_key(
+    password: &[u8],
+    salt: &[u8],
+    params: &Params,
+) -> Result<Zeroizing<[u8; KEY_BYTES]>, CryptoError> {
+    #[cfg(any(test, feature = "test-util"))]
+    super::kdf_calls::count();
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    // The crate's own matrix would be freed unwiped.
+    let mut memory = Zeroizing::new(vec![Block::new(); params.block_count()]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password, salt, &mut *key, memory.as_mut_slice())
+        .map_err(|_| CryptoError::Parameter("password length, below 2^32"))?;
+    Ok(key)
+}
+
+/// `session key = HKDF-SHA256(key, hkdfSalt, "bitgo-v2-session")`
+fn session_key(key: &[u8], salt: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+    let mut session_key = Zeroizing::new([0; KEY_BYTES]);
+    Hkdf::<Sha256>::new(Some(salt), key)
+        .expand(b"bitgo-v2-session", &mut *session_key)
+        .expect("HKDF-SHA256 yields up to 8160 bytes");
+    session_key
+}
