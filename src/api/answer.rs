@@ -38,11 +38,11 @@ impl Answer {
     /// # Errors
     /// [`ApiError::Untrusted`] if it does not have its shape.
     pub fn read<T>(&self, parse: fn(&[u8]) -> Result<T, Malformed>) -> Result<T, ApiError> {
-        parse(&self.body).map_err(|malformed| ApiError::Untrusted {
-            what: malformed.into(),
-            status: self.status,
-            request_id: self.request_id,
-        })
+        parse(&self.body).map_err(|malformed| self.untrusted(malformed.into()))
+    }
+
+    pub(super) fn untrusted(&self, what: Distrust) -> ApiError {
+        ApiError::Untrusted { what, status: self.status, request_id: self.request_id }
     }
 }
 
@@ -84,9 +84,7 @@ impl Signed<'_> {
             method: self.method.as_str(),
             target: self.target,
         };
-        self.key
-            .verify_response(&subject, status, body, hmac)
-            .map_err(|_| Distrust::HmacWrong)?;
+        self.key.verify_response(&subject, status, body, hmac).map_err(|_| Distrust::HmacWrong)?;
         check_window(timestamp_ms, now.timestamp_millis())
             .map_err(|_| Distrust::OutsideWindow { answered_at })?;
         Ok(answered_at)
@@ -136,11 +134,9 @@ impl RawAnswer {
                 request_id: self.request_id,
                 server_time,
             }),
-            Err(what) => Err(ApiError::Untrusted {
-                what,
-                status: self.status,
-                request_id: self.request_id,
-            }),
+            Err(what) => {
+                Err(ApiError::Untrusted { what, status: self.status, request_id: self.request_id })
+            }
         }
     }
 

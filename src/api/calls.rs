@@ -1,5 +1,6 @@
 //! The calls of PROTOCOL section 2, one method each.
 
+use super::answer::Answer;
 use super::client::{Auth, Call, Client};
 use super::create_token::CreateToken;
 use super::error::{ApiError, Distrust};
@@ -106,6 +107,10 @@ impl Client {
     /// # Errors
     /// [`ApiError::Unsendable`] if the cursor is no cursor, and what any call may meet.
     pub async fn list_tokens(&self, auth: Auth<'_>, page: &Page) -> Result<TokenPage, ApiError> {
+        self.page(auth, page).await?.read(TokenPage::parse)
+    }
+
+    async fn page(&self, auth: Auth<'_>, page: &Page) -> Result<Answer, ApiError> {
         let limit = page.limit.clamp(1, PAGE_MAX);
         let mut target = format!("{ACCESS_TOKEN_PATH}?limit={limit}");
         if let Some(cursor) = &page.prev_id {
@@ -115,7 +120,7 @@ impl Client {
             }
             target.extend(["&prevId=", cursor]);
         }
-        self.call(Call::get(&target, auth)).await?.read(TokenPage::parse)
+        self.call(Call::get(&target, auth)).await
     }
 
     /// Fetches every page of the account's living long-lived tokens.
@@ -125,16 +130,19 @@ impl Client {
     pub async fn all_tokens(&self, auth: Auth<'_>) -> Result<Vec<TokenRecord>, ApiError> {
         let mut records = Vec::new();
         let mut page = Page::default();
-        for _ in 0..PAGES_MAX {
-            let answer = self.call_page(auth, &page).await?;
-            records.extend(answer.records);
-            match answer.next {
-                None => return Ok(records),
-                next if next == page.prev_id => break,
-                next => page.prev_id = next,
+        for number in 1.. {
+            let answer = self.page(auth, &page).await?;
+            let TokenPage { records: read, next } = answer.read(TokenPage::parse)?;
+            records.extend(read);
+            if next.is_some() && (next == page.prev_id || number == PAGES_MAX) {
+                return Err(answer.untrusted(Distrust::Endless));
+            }
+            page.prev_id = next;
+            if page.prev_id.is_none() {
+                break;
             }
         }
-        Err(ApiError::endless())
+        Ok(records)
     }
 
     /// Fetches the record behind the bearer, with the server's spending counters.
@@ -174,11 +182,7 @@ impl Client {
     ///
     /// # Errors
     /// What any call may meet.
-    pub async fn delete_token(
-        &self,
-        auth: Auth<'_>,
-        id: TokenId,
-    ) -> Result<TokenRecord, ApiError> {
+    pub async fn delete_token(&self, auth: Auth<'_>, id: TokenId) -> Result<TokenRecord, ApiError> {
         let target = format!("{ACCESS_TOKEN_PATH}/{id}");
         let answer = self.execute(Method::DELETE, &target, Vec::new(), Some(auth)).await?;
         answer.read(TokenRecord::parse)

@@ -216,7 +216,9 @@ impl Client {
         let mut body = Zeroizing::new(Vec::new());
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_MAX => append(&mut body, &chunk),
+                Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_MAX => {
+                    append(&mut body, &chunk)
+                }
                 Ok(Some(_)) => return Err(lost("the answer is larger than 4 MiB".into())),
                 Ok(None) => break,
                 Err(error) => return Err(lost(error.without_url().into())),
@@ -320,8 +322,8 @@ fn sign(
 
 fn bearer(secret: &str) -> Result<HeaderValue, ApiError> {
     let text = Zeroizing::new(format!("Bearer {secret}"));
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| ApiError::Unsendable("the token is no header"))?;
+    let mut value =
+        HeaderValue::from_str(&text).map_err(|_| ApiError::Unsendable("the token is no header"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -351,8 +353,8 @@ fn dispatch_error(error: reqwest::Error, request_id: RequestId) -> DispatchError
 /// default of the process. Plain HTTP gets a configuration that trusts no one.
 fn tls(is_https: bool) -> Result<rustls::ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?;
     let builder = match is_https {
         true => builder.with_platform_verifier()?,
         false => builder.with_root_certificates(rustls::RootCertStore::empty()),

@@ -221,6 +221,20 @@ impl ApiError {
         )
     }
 
+    /// Takes 404, 410 and web pages for what they mean at an endpoint that is announced to move.
+    pub(super) fn or_gone(self) -> Self {
+        match self {
+            Self::Rejected(refusal) if matches!(refusal.status, 404 | 410) => {
+                Self::EndpointGone(refusal)
+            }
+            Self::Untrusted { what: Distrust::Html, status, request_id } => {
+                let (name, message, verified) = (None, None, false);
+                Self::EndpointGone(Refusal { status, name, message, request_id, verified })
+            }
+            other => other,
+        }
+    }
+
     /// The server's refusal, where there was one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -398,10 +412,7 @@ mod tests {
             (sort(401, dead, "{}"), "the token is dead: status 401"),
             (sort(401, None, r#"{"error":"Session expired"}"#), "the token is dead: status 401"),
             (sort(401, None, r#"{"error":"invalid token"}"#), "the token is dead: status 401"),
-            (
-                sort(401, dead, r#"{"needsOTP":true}"#),
-                "a one-time password is wanted: status 401",
-            ),
+            (sort(401, dead, r#"{"needsOTP":true}"#), "a one-time password is wanted: status 401"),
             (
                 sort(401, None, r#"{"needsUnlock":true,"name":"NeedsUnlock"}"#),
                 "the token has nothing left to spend or is locked: status 401 NeedsUnlock",
@@ -479,7 +490,10 @@ mod tests {
             request_id: ID,
             verified: false,
         };
-        assert_eq!(format!("{refusal:?}"), format!("Refusal(status 400, not signed, request {ID})"));
+        assert_eq!(
+            format!("{refusal:?}"),
+            format!("Refusal(status 400, not signed, request {ID})")
+        );
     }
 
     #[test]
