@@ -1,5 +1,6 @@
 //! stub
 #![allow(missing_docs)]
+pub mod api;
 pub mod clock;
 pub mod crypto;
 pub mod environment;
