@@ -11,8 +11,9 @@
 //! ```
 
 mod ecdh;
-mod envelope;
+pub(crate) mod envelope;
 mod error;
+mod extension;
 mod request_auth;
 
 pub use ecdh::{
@@ -22,6 +23,7 @@ pub use envelope::{
     Envelope, EnvelopeVersion, MAX_ENVELOPE_BYTES, V1Params, V2Params, seal_v1, seal_v2,
 };
 pub use error::{CryptoError, ErrorClass};
+pub use extension::{ExtensionKey, verify_extension};
 pub use request_auth::{
     AuthKey, AuthVersion, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, canonical_method,
     canonical_target, check_window, password_hmac,
