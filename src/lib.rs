@@ -7,9 +7,12 @@ pub mod environment;
 mod locked;
 pub mod money;
 pub mod policy;
+mod refresh;
 pub mod scope;
 pub mod secret;
 mod store;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;
 pub mod token;
 mod word_error;
 pub use policy::{Request, RequestError};

@@ -12,8 +12,9 @@
 
 mod aead;
 mod ecdh;
-mod envelope;
+pub(crate) mod envelope;
 mod error;
+mod extension;
 mod kdf;
 mod keys;
 mod request_auth;
@@ -26,6 +27,7 @@ pub use envelope::{
     Envelope, EnvelopeVersion, MAX_ENVELOPE_BYTES, V1Params, V2Params, seal_v1, seal_v2,
 };
 pub use error::{CryptoError, ErrorClass};
+pub use extension::{ExtensionKey, verify_extension};
 pub use kdf::{KdfParams, Salt, key_encryption_key};
 pub use keys::{DataKey, KeyEncryptionKey, NameKey, VaultId, WRAPPED_LEN};
 pub use request_auth::{

@@ -10,6 +10,6 @@
 mod schedule;
 mod task;
 
-pub use schedule::{Phase, Windows};
 pub(crate) use schedule::{Failure, Schedule};
+pub use schedule::{Phase, Windows};
 pub(crate) use task::{Refresher, Renew, Renewed};

@@ -79,11 +79,7 @@ impl Drop for Refresher {
     }
 }
 
-async fn run(
-    mut inbox: UnboundedReceiver<Command>,
-    renew: Arc<dyn Renew>,
-    clock: Arc<dyn Clock>,
-) {
+async fn run(mut inbox: UnboundedReceiver<Command>, renew: Arc<dyn Renew>, clock: Arc<dyn Clock>) {
     let mut schedules: HashMap<LineageId, Schedule> = HashMap::new();
     let mut in_flight: HashMap<LineageId, tokio::task::AbortHandle> = HashMap::new();
     let mut flights = JoinSet::new();

@@ -77,6 +77,9 @@ pub enum StoreError {
         "the data key has sealed all the records it may: make a new vault and import the tokens"
     )]
     SealsExhausted,
+    /// The token was removed meanwhile.
+    #[error("the token was removed meanwhile")]
+    Removed,
     /// A record is larger than 64 KiB.
     #[error("a record is larger than 64 kib: shorten its lists")]
     TooLarge,
@@ -147,6 +150,7 @@ mod tests {
                 StoreError::SealsExhausted,
                 "the data key has sealed all the records it may: make a new vault and import the tokens",
             ),
+            (StoreError::Removed, "the token was removed meanwhile"),
             (StoreError::TooLarge, "a record is larger than 64 kib: shorten its lists"),
             (StoreError::Crypto(CryptoError::Entropy), "the vault's keys cannot be used"),
             (StoreError::Io(std::io::ErrorKind::NotFound.into()), "the file system refused"),

@@ -82,13 +82,22 @@ impl Store {
         lock(&self.ledger.0).get(&lineage).cloned()
     }
 
-    /// What is left of every limit of a lineage, as charges.
-    pub(crate) fn remaining(&self, lineage: LineageId) -> Vec<Charge> {
-        let counters = self.counters(lineage).unwrap_or_default();
-        let left = |(coin, counter): (Coin, Counter)| {
-            Some(Charge { coin, amount: counter.left().filter(|left| *left > Amount::ZERO)? })
+    /// Charges all that is left of every limit of a lineage, durably: its token goes out raw,
+    /// and what it spends from there is not seen.
+    pub(crate) fn exhaust(&self, lineage: LineageId) -> Result<(), LedgerError> {
+        let ticket = {
+            let mut accounts = lock(&self.ledger.0);
+            let counters = accounts.get_mut(&lineage).ok_or_else(unreconciled)?;
+            let mut after = counters.clone();
+            for (coin, counter) in &mut after {
+                let left = counter.left().unwrap_or(Amount::ZERO);
+                *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
+            }
+            let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
+            *counters = after;
+            ticket
         };
-        counters.into_iter().filter_map(left).collect()
+        Ok(ticket.wait()?)
     }
 
     /// Begins a lineage's ledger at the server's counters, in one commit with `writes`.
@@ -117,6 +126,22 @@ impl Store {
             let mut accounts = lock(&self.ledger.0);
             writes.push(Write { tree: Tree::Ledger, name: *lineage.as_bytes(), value: None });
             accounts.remove(&lineage);
+            self.submit(writes)
+        };
+        ticket.wait()
+    }
+
+    /// Commits `writes` of a lineage that has a ledger; refused for one that was removed.
+    pub(super) fn commit_to_account(
+        &self,
+        lineage: LineageId,
+        writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let ticket = {
+            let accounts = lock(&self.ledger.0);
+            if !accounts.contains_key(&lineage) {
+                return Err(StoreError::Removed);
+            }
             self.submit(writes)
         };
         ticket.wait()

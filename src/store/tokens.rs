@@ -55,9 +55,8 @@ impl Store {
         secret: &TokenSecret,
         account: Option<&Account>,
     ) -> Result<SealedSecret, StoreError> {
-        let name = *record.lineage.as_bytes();
         let (sealed, secret) = self.seal_secret(record.lineage, secret)?;
-        let mut writes = vec![self.seal(Tree::Tokens, name, row(record))?, secret];
+        let mut writes = vec![self.token_write(record)?, secret];
         if let Some(account) = account {
             let row = AccountRow {
                 user: account.user.clone(),
@@ -70,17 +69,15 @@ impl Store {
         Ok(sealed)
     }
 
-    /// Replaces a token by its successor, in one commit; the ledger stays the lineage's.
+    /// Replaces a token by its successor, in one commit; the ledger stays the lineage's. A token
+    /// that was removed meanwhile does not come back.
     pub(crate) fn replace_token(
         &self,
         record: &TokenRecord,
         secret: &TokenSecret,
     ) -> Result<SealedSecret, StoreError> {
         let (sealed, secret) = self.seal_secret(record.lineage, secret)?;
-        self.commit(vec![
-            self.seal(Tree::Tokens, *record.lineage.as_bytes(), row(record))?,
-            secret,
-        ])?;
+        self.commit_to_account(record.lineage, vec![self.token_write(record)?, secret])?;
         Ok(sealed)
     }
 

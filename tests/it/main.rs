@@ -1,0 +1,3 @@
+//! Black-box tests, one module a topic.
+
+mod vectors;
