@@ -298,7 +298,7 @@ impl Client {
 }
 
 /// Adds the headers by which a token signs a request (PROTOCOL section 3).
-fn sign(
+pub(crate) fn sign(
     headers: &mut HeaderMap,
     key: &AuthKey,
     version: AuthVersion,

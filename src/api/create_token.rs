@@ -108,6 +108,11 @@ impl CreateToken {
         }
     }
 
+    /// The label it will have.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// Adds a permission.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope.push(scope.to_string());

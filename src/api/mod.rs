@@ -22,6 +22,7 @@ pub mod wire;
 
 pub use answer::{Answer, RawAnswer, Signed};
 pub use calls::{LoginOptions, Page};
+pub(crate) use client::sign;
 pub use client::{Auth, Client, ClientSettings, DispatchError};
 pub use create_token::CreateToken;
 pub use error::{ApiError, Distrust, Refusal, RequestId};

@@ -13,7 +13,8 @@ pub(crate) fn check(action: &Action, token: &TokenInfo, now: DateTime<Utc>) -> R
     check_scope(permission, action.wallet.as_ref(), token)
 }
 
-fn check_expiry(token: &TokenInfo, now: DateTime<Utc>) -> Result<(), Denied> {
+/// Checks that the token has not ended.
+pub(crate) fn check_expiry(token: &TokenInfo, now: DateTime<Utc>) -> Result<(), Denied> {
     match token.expires_at {
         Some(expires_at) if now < expires_at => Ok(()),
         Some(expires_at) => Err(Denied::new(

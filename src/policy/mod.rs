@@ -20,7 +20,7 @@ mod request;
 mod rules;
 
 pub use action::{Action, Transfer};
-pub(crate) use check::check;
+pub(crate) use check::{check, check_expiry};
 pub use denied::{Denied, Rule};
 pub use limits::Counter;
 pub(crate) use limits::{Charge, Ledger, charges};

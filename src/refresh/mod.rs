@@ -12,4 +12,4 @@ mod task;
 
 pub(crate) use schedule::{Failure, Schedule};
 pub use schedule::{Phase, Windows};
-pub(crate) use task::{Refresher, Renew, Renewed};
+pub(crate) use task::{Flight, Refresher, Renew, Renewed, Tracker, channel};

@@ -1,7 +1,7 @@
 //! The one background task: it sleeps until the earliest deadline and renews what is due.
 //!
 //! A token has at most one renewal in flight, and a slow one holds up no other. The task is
-//! owned: it stops when its [`Refresher`] is stopped or dropped, and its flights with it. A
+//! owned: it ends when it is told to or its [`Refresher`] is dropped, and its flights with it. A
 //! flight that is cut off has either swapped the token durably or left the old one as it was.
 
 use super::{Failure, Schedule};
@@ -15,8 +15,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 /// The longest sleep: the wall clock may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -29,59 +30,85 @@ pub(crate) struct Renewed {
 }
 
 /// A renewal in flight.
-pub(crate) type Flight<'a> = Pin<Box<dyn Future<Output = Result<Renewed, Failure>> + Send + 'a>>;
+pub(crate) type Flight = Pin<Box<dyn Future<Output = Result<Renewed, Failure>> + Send>>;
 
 /// How a token is renewed.
 pub(crate) trait Renew: Send + Sync + 'static {
     /// Renews one token and makes its successor durable.
-    fn renew(&self, lineage: LineageId) -> Flight<'_>;
+    fn renew(self: Arc<Self>, lineage: LineageId) -> Flight;
 }
 
 enum Command {
     Track(LineageId, Schedule),
     Forget(LineageId),
+    Stop,
 }
 
-/// The handle of the task.
-pub(crate) struct Refresher {
-    commands: UnboundedSender<Command>,
-    task: JoinHandle<()>,
+/// Tells the task what to renew.
+#[derive(Clone)]
+pub(crate) struct Tracker(UnboundedSender<Command>);
+
+/// Where the task hears it.
+pub(crate) struct Inbox(UnboundedReceiver<Command>);
+
+/// A tracker, and the inbox of the task that is still to be started.
+pub(crate) fn channel() -> (Tracker, Inbox) {
+    let (commands, inbox) = unbounded_channel();
+    (Tracker(commands), Inbox(inbox))
 }
 
-impl Refresher {
-    /// Starts the task on the current runtime.
-    pub(crate) fn start(renew: Arc<dyn Renew>, clock: Arc<dyn Clock>) -> Self {
-        let (commands, inbox) = unbounded_channel();
-        let task = tokio::spawn(run(inbox, renew, clock));
-        Self { commands, task }
-    }
-
+impl Tracker {
     /// Renews the token by this schedule from now on.
     pub(crate) fn track(&self, lineage: LineageId, schedule: Schedule) {
-        // A stopped task renews nothing any more; that is what stopping means.
-        let _ = self.commands.send(Command::Track(lineage, schedule));
+        self.tell(Command::Track(lineage, schedule));
     }
 
     /// Renews the token no longer.
     pub(crate) fn forget(&self, lineage: LineageId) {
-        let _ = self.commands.send(Command::Forget(lineage));
+        self.tell(Command::Forget(lineage));
     }
 
-    /// Stops the task; no renewal starts any more.
+    /// Ends the task and its flights.
     pub(crate) fn stop(&self) {
-        self.task.abort();
+        self.tell(Command::Stop);
+    }
+
+    /// A stopped task renews nothing any more; that is what stopping means.
+    fn tell(&self, command: Command) {
+        let _ = self.0.send(command);
+    }
+}
+
+/// The owner of the task: it ends with it.
+pub(crate) struct Refresher(JoinHandle<()>);
+
+impl Refresher {
+    /// Starts the task.
+    pub(crate) fn start(
+        inbox: Inbox,
+        renew: Arc<dyn Renew>,
+        clock: Arc<dyn Clock>,
+        runtime: &Handle,
+    ) -> Self {
+        Self(runtime.spawn(run(inbox.0, renew, clock)))
+    }
+
+    /// Waits until the task has ended, once it was told to.
+    pub(crate) async fn ended(mut self) {
+        // It ends by itself or not at all; that it panicked is no reason not to go on closing.
+        let _ = (&mut self.0).await;
     }
 }
 
 impl Drop for Refresher {
     fn drop(&mut self) {
-        self.stop();
+        self.0.abort();
     }
 }
 
 async fn run(mut inbox: UnboundedReceiver<Command>, renew: Arc<dyn Renew>, clock: Arc<dyn Clock>) {
     let mut schedules: HashMap<LineageId, Schedule> = HashMap::new();
-    let mut in_flight: HashMap<LineageId, tokio::task::AbortHandle> = HashMap::new();
+    let mut in_flight: HashMap<LineageId, AbortHandle> = HashMap::new();
     let mut flights = JoinSet::new();
     loop {
         let now = clock.now();
@@ -111,7 +138,9 @@ async fn run(mut inbox: UnboundedReceiver<Command>, renew: Arc<dyn Renew>, clock
                         flight.abort();
                     }
                 }
-                None => return,
+                Some(Command::Stop) | None => {
+                    return flights.shutdown().await;
+                }
             },
             Some(landed) = flights.join_next_with_id() => {
                 let (flight, lineage, result) = match landed {
@@ -156,8 +185,8 @@ mod tests {
     }
 
     impl Renew for Server {
-        fn renew(&self, _: LineageId) -> Flight<'_> {
-            Box::pin(async {
+        fn renew(self: Arc<Self>, _: LineageId) -> Flight {
+            Box::pin(async move {
                 tokio::time::sleep(self.delay).await;
                 if self.attempts.fetch_add(1, Ordering::Relaxed) < self.failures {
                     return Err(Failure::Transient { retry_after: None });
@@ -168,15 +197,17 @@ mod tests {
         }
     }
 
-    fn start(delay: Duration, failures: u32) -> (Arc<Server>, Refresher) {
+    fn start(delay: Duration, failures: u32) -> (Arc<Server>, Tracker, Refresher) {
         let clock = Arc::new(TokioClock::new());
         let attempts = AtomicU32::new(0);
         let server = Arc::new(Server { clock: Arc::clone(&clock), delay, failures, attempts });
-        let refresher = Refresher::start(Arc::clone(&server) as Arc<dyn Renew>, clock.clone());
+        let (tracker, inbox) = channel();
+        let renew = Arc::clone(&server) as Arc<dyn Renew>;
+        let refresher = Refresher::start(inbox, renew, clock.clone(), &Handle::current());
         let schedule =
             Schedule::new(Some(clock.now() + TimeDelta::seconds(60)), Duration::from_secs(60));
-        refresher.track(LineageId::from_bytes([1; 16]), schedule);
-        (server, refresher)
+        tracker.track(LineageId::from_bytes([1; 16]), schedule);
+        (server, tracker, refresher)
     }
 
     async fn attempts_after(server: &Server, seconds: u64) -> u32 {
@@ -186,7 +217,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_renewal_per_window() {
-        let (server, _refresher) = start(Duration::from_millis(50), 0);
+        let (server, _tracker, _refresher) = start(Duration::from_millis(50), 0);
         assert_eq!(attempts_after(&server, 39).await, 0, "fresh for two thirds of a minute");
         assert_eq!(attempts_after(&server, 2).await, 1);
         assert_eq!(attempts_after(&server, 399).await, 10, "then every 40 seconds");
@@ -194,22 +225,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failures_are_tried_again_within_the_window() {
-        let (server, _refresher) = start(Duration::ZERO, 3);
+        let (server, _tracker, _refresher) = start(Duration::ZERO, 3);
         assert_eq!(attempts_after(&server, 55).await, 4, "three failures, then a renewal");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stopped_task_renews_nothing() {
-        let (server, refresher) = start(Duration::from_secs(5), 0);
+        let (server, tracker, refresher) = start(Duration::from_secs(5), 0);
         tokio::time::sleep(Duration::from_secs(42)).await;
-        refresher.stop();
+        tracker.stop();
+        refresher.ended().await;
         assert_eq!(attempts_after(&server, 1000).await, 0, "the flight ended with the task");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_forgotten_token_is_renewed_no_more() {
-        let (server, refresher) = start(Duration::ZERO, 0);
-        refresher.forget(LineageId::from_bytes([1; 16]));
+        let (server, tracker, _refresher) = start(Duration::ZERO, 0);
+        tracker.forget(LineageId::from_bytes([1; 16]));
         assert_eq!(attempts_after(&server, 1000).await, 0);
     }
 }

@@ -1,0 +1,164 @@
+//! What can go wrong: each floor's error, wrapped, and what only their joining can tell.
+
+use crate::api::{ApiError, Distrust};
+use crate::crypto::CryptoError;
+use crate::policy::{Denied, RequestError};
+use crate::store::{LedgerError, StoreError};
+use crate::token::Label;
+use crate::word_error::WordError;
+use chrono::{DateTime, Utc};
+
+/// Why the vault did not do what was asked.
+///
+/// None of them carries a token, a passphrase or a body.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A rule refused, before anything left the vault.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The store could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// BitGo could not be asked, or did not answer as wanted.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Something received or kept does not open.
+    #[error("the {what} was not accepted")]
+    Crypto {
+        /// What it was.
+        what: &'static str,
+        /// Why.
+        source: CryptoError,
+    },
+    /// The request cannot be made.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A piece of text is not the word it should be.
+    #[error(transparent)]
+    Word(#[from] WordError),
+    /// No token of that label.
+    #[error("no token is kept as {label}: issue it, or list the labels")]
+    NoSuchToken {
+        /// The label.
+        label: Label,
+    },
+    /// The label is in use.
+    #[error("a token is kept as {label} already: remove it, or choose another label")]
+    LabelTaken {
+        /// The label.
+        label: Label,
+    },
+    /// The passphrase is empty.
+    #[error("an empty passphrase protects nothing: choose one")]
+    EmptyPassphrase,
+    /// The server issued a token in clear.
+    #[error(
+        "the server issued the token in clear, which is not accepted: give the account an ecdh keychain"
+    )]
+    IssuedInClear,
+    /// The account's ECDH key is not known.
+    #[error("the account's ecdh key is not known: log in with the account's password")]
+    NoEcdhKey,
+    /// The server answered with a token that has ended already.
+    #[error("the token that came had ended at {expired_at}: check the clock, then try again")]
+    ArrivedExpired {
+        /// When it ended.
+        expired_at: DateTime<Utc>,
+    },
+    /// The server's record is another token's.
+    #[error("the server's record is another token's: nothing was kept")]
+    WrongRecord,
+    /// The token cannot sign requests.
+    #[error("the token cannot sign requests: only tokens that begin with v2x can")]
+    CannotSign,
+    /// The lease is no longer valid.
+    #[error("the lease is void ({why}): take a new one")]
+    LeaseVoid {
+        /// Why.
+        why: &'static str,
+    },
+    /// The answer to a signed request cannot be believed; if it moved money, the spend counts.
+    #[error("the answer is not trusted: {0}; what it answered counts as spent")]
+    Untrusted(#[source] Distrust),
+    /// The vault is closed.
+    #[error("the vault is closed")]
+    Closed,
+    /// No tokio runtime.
+    #[error("no tokio runtime: open the vault inside one")]
+    NoRuntime,
+    /// The runtime ended before the work did.
+    #[error("the runtime ended before the work did")]
+    Interrupted,
+}
+
+impl Error {
+    /// A closure for `map_err` that names what did not open.
+    pub(crate) fn crypto(what: &'static str) -> impl FnOnce(CryptoError) -> Self {
+        move |source| Self::Crypto { what, source }
+    }
+}
+
+impl From<LedgerError> for Error {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Denied(denied) => Self::Denied(denied),
+            LedgerError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_says_what_to_do() {
+        let label = || Label::new("desk").unwrap();
+        for (error, line) in [
+            (
+                Error::Crypto { what: "issued token", source: CryptoError::CouldNotOpen },
+                "the issued token was not accepted",
+            ),
+            (
+                Error::NoSuchToken { label: label() },
+                "no token is kept as desk: issue it, or list the labels",
+            ),
+            (
+                Error::LabelTaken { label: label() },
+                "a token is kept as desk already: remove it, or choose another label",
+            ),
+            (Error::EmptyPassphrase, "an empty passphrase protects nothing: choose one"),
+            (
+                Error::IssuedInClear,
+                "the server issued the token in clear, which is not accepted: give the account an ecdh keychain",
+            ),
+            (
+                Error::NoEcdhKey,
+                "the account's ecdh key is not known: log in with the account's password",
+            ),
+            (
+                Error::ArrivedExpired { expired_at: DateTime::UNIX_EPOCH },
+                "the token that came had ended at 1970-01-01 00:00:00 UTC: check the clock, then try again",
+            ),
+            (Error::WrongRecord, "the server's record is another token's: nothing was kept"),
+            (
+                Error::CannotSign,
+                "the token cannot sign requests: only tokens that begin with v2x can",
+            ),
+            (
+                Error::LeaseVoid { why: "the token was renewed" },
+                "the lease is void (the token was renewed): take a new one",
+            ),
+            (
+                Error::Untrusted(Distrust::HmacWrong),
+                "the answer is not trusted: its hmac is wrong; what it answered counts as spent",
+            ),
+            (Error::Closed, "the vault is closed"),
+            (Error::NoRuntime, "no tokio runtime: open the vault inside one"),
+            (Error::Interrupted, "the runtime ended before the work did"),
+        ] {
+            assert_eq!(error.to_string(), line);
+        }
+    }
+}

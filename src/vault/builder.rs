@@ -1,0 +1,136 @@
+//! The options of a vault, and its opening.
+
+use super::Vault;
+use super::core::Core;
+use crate::api::{Client, ClientSettings};
+use crate::clock::{Clock, SystemClock};
+use crate::crypto::{AuthVersion, KdfParams};
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::refresh::{self, Refresher, Renew};
+use crate::secret::Passphrase;
+use crate::store::{Store, StoreError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How long a lease lives unsigned.
+const LEASE_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Opens a vault.
+#[must_use]
+pub struct VaultBuilder {
+    path: PathBuf,
+    environment: Environment,
+    kdf: KdfParams,
+    auth_version: AuthVersion,
+    lease_lifetime: Duration,
+    client: ClientSettings,
+    clock: Arc<dyn Clock>,
+}
+
+impl VaultBuilder {
+    pub(super) fn new(path: &Path, environment: Environment) -> Self {
+        Self {
+            path: path.into(),
+            environment,
+            kdf: KdfParams::DEFAULT,
+            auth_version: AuthVersion::V3,
+            lease_lifetime: LEASE_LIFETIME,
+            client: ClientSettings::default(),
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+
+    /// The costs of deriving the key of a new vault; 64 MiB, 3 passes, 4 lanes unless said
+    /// otherwise. A vault that exists keeps its own.
+    pub fn kdf(mut self, kdf: KdfParams) -> Self {
+        self.kdf = kdf;
+        self
+    }
+
+    /// The version of BitGo's request authentication; 3 unless said otherwise.
+    pub fn auth_version(mut self, version: AuthVersion) -> Self {
+        self.auth_version = version;
+        self
+    }
+
+    /// How long a lease may wait for its signature; 60 s unless said otherwise. After 60 s a
+    /// spend that was reserved and never signed has been given back.
+    pub fn lease_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lease_lifetime = lifetime;
+        self
+    }
+
+    /// How BitGo is called: timeouts and paths.
+    pub fn client(mut self, settings: ClientSettings) -> Self {
+        self.client = settings;
+        self
+    }
+
+    /// Where the time comes from; the machine's clock unless said otherwise.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes a new vault and opens it. The directory is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPassphrase`]; [`Error::Store`], such as
+    /// [`StoreError::AlreadyExists`](crate::StoreError::AlreadyExists).
+    pub async fn create(self, passphrase: Passphrase) -> Result<Vault, Error> {
+        if passphrase.expose().is_empty() {
+            return Err(Error::EmptyPassphrase);
+        }
+        self.open(move |options| {
+            Store::create(&options.path, &passphrase, options.kdf, &options.environment)
+        })
+        .await
+    }
+
+    /// Opens a vault.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: [`NotFound`](crate::StoreError::NotFound),
+    /// [`WrongPassphrase`](crate::StoreError::WrongPassphrase),
+    /// [`InUse`](crate::StoreError::InUse),
+    /// [`DamagedHeader`](crate::StoreError::DamagedHeader),
+    /// [`OtherEnvironment`](crate::StoreError::OtherEnvironment).
+    pub async fn unlock(self, passphrase: Passphrase) -> Result<Vault, Error> {
+        self.open(move |options| Store::open(&options.path, &passphrase, &options.environment))
+            .await
+    }
+
+    async fn open(
+        self,
+        open: impl FnOnce(&Self) -> Result<Store, StoreError> + Send + 'static,
+    ) -> Result<Vault, Error> {
+        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let client = Client::new(&self.environment, Arc::clone(&self.clock), self.client.clone())?;
+        let opened = runtime.spawn_blocking(move || {
+            let store = open(&self)?;
+            let tokens = store.tokens()?;
+            Ok::<_, StoreError>((self, store, tokens))
+        });
+        let (options, store, tokens) = opened.await.map_err(|_| Error::Interrupted)??;
+        let (tracker, inbox) = refresh::channel();
+        let core = Arc::new(Core::new(
+            store,
+            client,
+            options.clock,
+            options.environment,
+            options.auth_version,
+            options.lease_lifetime,
+            tracker,
+            runtime,
+        ));
+        for (record, secret) in tokens {
+            core.keep(record, secret);
+        }
+        let renew = Arc::clone(&core) as Arc<dyn Renew>;
+        let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);
+        Ok(Vault { core, refresher: Arc::new(refresher) })
+    }
+}

@@ -1,0 +1,190 @@
+//! What every part of the vault works on.
+
+use super::entry::{Entry, Held, TokenStatus};
+use crate::api::Client;
+use crate::clock::Clock;
+use crate::crypto::AuthVersion;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::refresh::Tracker;
+use crate::store::{AuditAction, SealedSecret, Store, TokenRecord};
+use crate::token::{Label, LineageId, Renewal};
+use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+pub(super) struct Core {
+    pub(super) store: Store,
+    pub(super) client: Client,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) environment: Environment,
+    pub(super) auth_version: AuthVersion,
+    pub(super) lease_lifetime: Duration,
+    pub(super) tracker: Tracker,
+    pub(super) runtime: Handle,
+    /// Held for a look-up or an insertion, never across either's consequences.
+    entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
+    /// Labels that a mint under way will use.
+    claimed: Mutex<HashSet<Label>>,
+    /// Guards the change of a token's rules, which reads, commits and replaces.
+    rules: Mutex<()>,
+    closed: AtomicBool,
+}
+
+impl Core {
+    #[expect(clippy::too_many_arguments, reason = "it is called once, by the builder")]
+    pub(super) fn new(
+        store: Store,
+        client: Client,
+        clock: Arc<dyn Clock>,
+        environment: Environment,
+        auth_version: AuthVersion,
+        lease_lifetime: Duration,
+        tracker: Tracker,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            store,
+            client,
+            clock,
+            environment,
+            auth_version,
+            lease_lifetime,
+            tracker,
+            runtime,
+            entries: RwLock::default(),
+            claimed: Mutex::default(),
+            rules: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs work that blocks (Argon2, a commit) where it may. It runs to its end in any case.
+    pub(super) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let core = Arc::clone(self);
+        let task = self.runtime.spawn_blocking(move || work(&core));
+        task.await.map_err(|_| Error::Interrupted)
+    }
+
+    /// Runs a mint as a task of its own: what BitGo has made is kept though the caller went away.
+    pub(super) async fn run_to_end<T, F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        self.check_open()?;
+        self.runtime.spawn(work(Arc::clone(self))).await.map_err(|_| Error::Interrupted)?
+    }
+
+    /// Takes no more leases and mints, and ends renewal.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.tracker.stop();
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        match self.closed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Err(Error::Closed),
+        }
+    }
+
+    pub(super) fn entry(&self, label: &Label) -> Result<Arc<Entry>, Error> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.get(label).cloned().ok_or_else(|| Error::NoSuchToken { label: label.clone() })
+    }
+
+    /// The first entry that fits.
+    pub(super) fn find(&self, fits: impl Fn(&Held) -> bool) -> Option<(Arc<Entry>, Arc<Held>)> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().find_map(|entry| {
+            let held = entry.held()?;
+            fits(&held).then(|| (Arc::clone(entry), held))
+        })
+    }
+
+    pub(super) fn entry_of(&self, lineage: LineageId) -> Option<Arc<Entry>> {
+        self.find(|held| held.record.lineage == lineage).map(|(entry, _)| entry)
+    }
+
+    /// Holds a token that is stored, and sees to its renewal.
+    pub(super) fn keep(&self, record: TokenRecord, secret: SealedSecret) -> Arc<Entry> {
+        let label = record.label.clone();
+        let renews = record.renewal != Renewal::Manual;
+        let entry = Arc::new(Entry::new(Held::new(record, secret)));
+        if renews && let Some(held) = entry.held() {
+            self.tracker.track(held.record.lineage, held.schedule());
+        }
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.insert(label, Arc::clone(&entry));
+        entry
+    }
+
+    /// Claims a label for a token that is to be minted.
+    pub(super) fn claim(self: &Arc<Self>, label: &Label) -> Result<Claim, Error> {
+        let taken = || Error::LabelTaken { label: label.clone() };
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.entry(label).is_ok() || !claimed.insert(label.clone()) {
+            return Err(taken());
+        }
+        Ok(Claim { core: Arc::clone(self), label: label.clone() })
+    }
+
+    pub(super) fn status(&self, entry: &Entry) -> Option<TokenStatus> {
+        let held = entry.held()?;
+        let counters = self.store.counters(held.record.lineage);
+        Some(entry.status(&held, counters, self.clock.now()))
+    }
+
+    pub(super) fn list(&self) -> Vec<TokenStatus> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().filter_map(|entry| self.status(entry)).collect()
+    }
+
+    pub(super) fn remove(&self, label: &Label) -> Result<(), Error> {
+        let entry = self.entry(label)?;
+        let held = entry.take().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
+        self.tracker.forget(held.record.lineage);
+        // From here on no lease is given; if the commit fails, a reopened vault has it again.
+        self.store.remove_token(held.record.lineage)?;
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(label);
+        Ok(())
+    }
+
+    pub(super) fn set_raw_exposure(&self, label: &Label, allowed: bool) -> Result<(), Error> {
+        let _one_at_a_time = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entry(label)?;
+        let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
+        let mut record = held.record.clone();
+        record.rules.raw_exposure = allowed;
+        let action = match allowed {
+            true => AuditAction::ExposureAllowed,
+            false => AuditAction::ExposureForbidden,
+        };
+        self.store.append_audit(action, record.info.id, Some(&record), self.clock.now())?;
+        entry.replace(Held::new(record, held.secret.clone()));
+        Ok(())
+    }
+}
+
+/// A label that is being minted for; given free when dropped.
+pub(super) struct Claim {
+    core: Arc<Core>,
+    label: Label,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut claimed = self.core.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.remove(&self.label);
+    }
+}

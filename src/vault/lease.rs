@@ -1,0 +1,303 @@
+//! A lease: one request, checked and reserved, to be signed once.
+//!
+//! ```text
+//! lease ── dropped ──────────────> reservation given back
+//!   └─ sign ─> signed ── dropped ─> counts as spent
+//!                └─ finish(answer) ─> settled by what the verified answer says
+//! ```
+
+use super::core::Core;
+use super::entry::{Entry, Held};
+use crate::api::{self, Signed as Subject};
+use crate::crypto::AuthKey;
+use crate::error::Error;
+use crate::policy::{self, Action, Charge, Denied, Ledger, Method, Outcome, Request, Rule};
+use crate::refresh::Phase;
+use crate::scope::{Permission, Scope};
+use crate::secret::AccessToken;
+use crate::store::AuditAction;
+use crate::token::{Label, LineageId, Renewal, TokenInfo};
+use http::{HeaderMap, HeaderValue};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest a reader waits for the renewal of a token that is still valid.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The right to sign one request. Dropped before signing, it gives its reservation back.
+#[must_use]
+pub struct Lease<'r> {
+    core: Arc<Core>,
+    entry: Arc<Entry>,
+    held: Arc<Held>,
+    request: &'r Request,
+    reservation: Reservation,
+    /// In the clock's monotonic time.
+    void_from: Duration,
+}
+
+impl std::fmt::Debug for Lease<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").field("request", self.request).finish_non_exhaustive()
+    }
+}
+
+/// Takes a lease at once.
+pub(super) fn take<'r>(
+    core: &Arc<Core>,
+    label: &Label,
+    request: &'r Request,
+) -> Result<Lease<'r>, Error> {
+    let (entry, held, charges) = permit(core, label, request)?;
+    let reservation = Reservation::make(core, held.record.lineage, charges)?;
+    Ok(Lease::new(core, entry, held, request, reservation))
+}
+
+/// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
+pub(super) async fn take_wait<'r>(
+    core: &Arc<Core>,
+    label: &Label,
+    request: &'r Request,
+) -> Result<Lease<'r>, Error> {
+    let entry = core.entry(label)?;
+    await_renewal(core, &entry).await;
+    let (entry, held, charges) = permit(core, label, request)?;
+    let lineage = held.record.lineage;
+    let reservation = match charges.is_empty() {
+        true => Reservation::make(core, lineage, charges)?,
+        // Should the caller go away, the reservation is dropped with the task, and given back.
+        false => core.blocking(move |core| Reservation::make(core, lineage, charges)).await??,
+    };
+    Ok(Lease::new(core, entry, held, request, reservation))
+}
+
+/// Reads the request and checks it against everything but the budget.
+fn permit(
+    core: &Core,
+    label: &Label,
+    request: &Request,
+) -> Result<(Arc<Entry>, Arc<Held>, Vec<Charge>), Error> {
+    core.check_open()?;
+    let entry = core.entry(label)?;
+    let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
+    let action = Action::of(request)?;
+    policy::check(&action, &held.record.info, core.clock.now())?;
+    let charges = policy::charges(&action.transfers)?;
+    Ok((entry, held, charges))
+}
+
+/// Waits while a renewal is due: a valid token's reader for a moment, an expired one's until
+/// the attempt has ended.
+async fn await_renewal(core: &Core, entry: &Entry) {
+    let mut attempts = entry.attempts();
+    let Some(held) = entry.held().filter(|held| held.record.renewal != Renewal::Manual) else {
+        return;
+    };
+    let now = core.clock.now();
+    let left = held.record.info.expires_at.and_then(|end| (end - now).to_std().ok());
+    match held.phase(now) {
+        Phase::Mandatory => {
+            let wait = LONGEST_WAIT.min(left.unwrap_or_default() / 2);
+            let _ = tokio::time::timeout(wait, attempts.changed()).await;
+        }
+        Phase::Expired => {
+            let _ = attempts.changed().await;
+        }
+        _ => {}
+    }
+}
+
+impl<'r> Lease<'r> {
+    fn new(
+        core: &Arc<Core>,
+        entry: Arc<Entry>,
+        held: Arc<Held>,
+        request: &'r Request,
+        reservation: Reservation,
+    ) -> Self {
+        let void_from = core.clock.monotonic() + core.lease_lifetime;
+        Self { core: Arc::clone(core), entry, held, request, reservation, void_from }
+    }
+
+    /// Signs the request, once. From here on only a verified answer gives the reservation back.
+    ///
+    /// # Errors
+    /// [`Error::LeaseVoid`] if the lease is too old or its token was renewed or removed;
+    /// [`Error::Denied`] if the token has expired. The reservation is given back.
+    pub fn sign(mut self) -> Result<Signed<'r>, Error> {
+        self.check_alive()?;
+        let lineage = self.held.record.lineage;
+        let secret = self.core.store.open_secret(lineage, &self.held.secret)?;
+        let key = AuthKey::new(&secret.token);
+        let method = http_method(self.request.method());
+        let (target, body) = (self.request.target(), self.request.body());
+        let now_ms = self.core.clock.now().timestamp_millis();
+        let mut headers = HeaderMap::with_capacity(6);
+        if !body.is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(http::header::CONTENT_TYPE, json);
+        }
+        let version = self.core.auth_version;
+        api::sign(&mut headers, &key, version, now_ms, &method, target, body)?;
+        self.reservation.unsettled = Outcome::Uncertain;
+        Ok(Signed {
+            core: self.core,
+            request: self.request,
+            method,
+            headers,
+            key,
+            reservation: self.reservation,
+        })
+    }
+
+    /// Gives the reservation back, as dropping the lease does.
+    pub fn release(self) {}
+
+    /// Hands out the token itself, for what cannot be signed.
+    ///
+    /// The audit log tells of it first. If the token can spend, all that is left of its limits is
+    /// charged: what is spent with a raw token is not seen here.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] unless [`dangerous_allow_raw_exposure`](super::Vault::dangerous_allow_raw_exposure)
+    /// was said; [`Error::LeaseVoid`]; [`Error::Store`] if the log or the charge cannot be made
+    /// durable: then the token is not handed out.
+    ///
+    /// # Security
+    /// Whoever holds the raw token is bound by BitGo's limit alone.
+    pub async fn expose_token(self) -> Result<AccessToken, Error> {
+        self.check_alive()?;
+        if !self.held.record.rules.raw_exposure {
+            return Err(Denied::new(
+                Rule::RawExposure,
+                "the token may not be handed out; sign with it, or allow raw exposure",
+            )
+            .into());
+        }
+        let Self { core, held, reservation, .. } = self;
+        let exposed = core.blocking(move |core| {
+            let (lineage, info) = (held.record.lineage, &held.record.info);
+            core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
+            reservation.settle(Outcome::Uncertain);
+            if can_spend(info) {
+                core.store.exhaust(lineage)?;
+            }
+            Ok::<_, Error>(core.store.open_secret(lineage, &held.secret)?.token)
+        });
+        exposed.await?
+    }
+
+    fn check_alive(&self) -> Result<(), Error> {
+        let void = |why| Err(Error::LeaseVoid { why });
+        match self.entry.held() {
+            None => return void("the token was removed"),
+            Some(held) if !Arc::ptr_eq(&held, &self.held) => {
+                return void("the token was renewed or its rules changed");
+            }
+            Some(_) => {}
+        }
+        if self.core.clock.monotonic() >= self.void_from {
+            return void("it is too old");
+        }
+        Ok(policy::check_expiry(&self.held.record.info, self.core.clock.now())?)
+    }
+}
+
+fn can_spend(info: &TokenInfo) -> bool {
+    info.scopes
+        .iter()
+        .any(|scope| matches!(scope, Scope::All | Scope::Granted(Permission::WalletSpend, _)))
+}
+
+/// A signed request. Dropped without its answer, what it moves counts as spent.
+#[must_use]
+pub struct Signed<'r> {
+    core: Arc<Core>,
+    request: &'r Request,
+    method: http::Method,
+    headers: HeaderMap,
+    key: AuthKey,
+    reservation: Reservation,
+}
+
+impl std::fmt::Debug for Signed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signed").field("request", self.request).finish_non_exhaustive()
+    }
+}
+
+impl Signed<'_> {
+    /// The headers to send the request with: once, over TLS, body and target unchanged.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Verifies the answer and settles by it.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`] for an answer whose HMAC or time does not fit: its body must not be
+    /// used, and what the request moves counts as spent.
+    pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
+        let subject = Subject {
+            key: &self.key,
+            version: self.core.auth_version,
+            method: &self.method,
+            target: self.request.target(),
+        };
+        let verified = subject.verify(status, headers, body, self.core.clock.now());
+        let outcome = Outcome::of(status, verified.is_ok());
+        self.reservation.settle(outcome);
+        verified.map_err(Error::Untrusted)?;
+        Ok(outcome)
+    }
+
+    /// Nothing of the request left this machine: gives the reservation back. Only
+    /// [`send`](super::send) can know.
+    pub(super) fn never_left(self) {
+        self.reservation.settle(Outcome::Rejected);
+    }
+
+    pub(super) fn method(&self) -> &http::Method {
+        &self.method
+    }
+}
+
+/// Charges that are reserved, and settled exactly once.
+struct Reservation {
+    core: Arc<Core>,
+    lineage: LineageId,
+    charges: Vec<Charge>,
+    /// What dropping it means.
+    unsettled: Outcome,
+}
+
+impl Reservation {
+    /// Reserves durably; nothing to reserve costs nothing.
+    fn make(core: &Arc<Core>, lineage: LineageId, charges: Vec<Charge>) -> Result<Self, Error> {
+        if !charges.is_empty() {
+            core.store.reserve(&lineage, &charges)?;
+        }
+        Ok(Self { core: Arc::clone(core), lineage, charges, unsettled: Outcome::Rejected })
+    }
+
+    fn settle(mut self, outcome: Outcome) {
+        self.unsettled = outcome;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.charges.is_empty() {
+            self.core.store.settle(&self.lineage, &self.charges, self.unsettled);
+        }
+    }
+}
+
+fn http_method(method: Method) -> http::Method {
+    match method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Delete => http::Method::DELETE,
+    }
+}

@@ -1,0 +1,218 @@
+//! From BitGo into the store: login, issue, fetch.
+//!
+//! A token that comes is opened, then asked for its own record with itself as the bearer: that
+//! proves it works and gives its expiry and counters. Only then is it kept, in one commit; any
+//! failure before leaves the store as it was.
+
+use super::core::Core;
+use super::entry::TokenStatus;
+use crate::api::wire::{Issued, TokenRecord as WireRecord};
+use crate::api::{Auth, CreateToken, LoginOptions};
+use crate::crypto::{self, AuthKey, ExtensionKey};
+use crate::error::Error;
+use crate::policy::{self, LocalRules};
+use crate::secret::{AccessToken, EcdhXprv, LoginPassword, Otp};
+use crate::store::{Account, TokenRecord, TokenSecret};
+use crate::token::{Label, Renewal, TokenId, TokenInfo, TokenKind};
+use getrandom::SysRng;
+use std::sync::Arc;
+
+/// What a login needs.
+#[derive(Debug)]
+pub struct Login {
+    email: String,
+    password: LoginPassword,
+    otp: Otp,
+    extensible: bool,
+}
+
+impl Login {
+    /// A login with a one-time password. BitGo gets the password's HMAC, never the password.
+    pub fn new(email: impl Into<String>, password: LoginPassword, otp: Otp) -> Self {
+        Self { email: email.into(), password, otp, extensible: false }
+    }
+
+    /// Asks for a session that the vault can extend by itself, with a key made for it.
+    pub fn extensible(mut self) -> Self {
+        self.extensible = true;
+        self
+    }
+}
+
+pub(super) async fn login(
+    core: Arc<Core>,
+    label: Label,
+    login: Login,
+) -> Result<TokenStatus, Error> {
+    let _claim = core.claim(&label)?;
+    let Login { email, password, otp, extensible } = login;
+    let extension = extensible
+        .then(|| ExtensionKey::generate(&mut SysRng))
+        .transpose()
+        .map_err(Error::crypto("new extension key"))?;
+    let options = match &extension {
+        Some(key) => LoginOptions::default().extensible(&key.address()),
+        None => LoginOptions::default(),
+    };
+    let answer = core.client.login(&email, &password, &otp, &options).await?;
+
+    let user = answer.user_id.map_or_else(|| email.to_lowercase(), Into::into);
+    let (sealed_xprv, issued) = (answer.encrypted_ecdh_xprv, answer.issued);
+    let opened = core.blocking(move |core| {
+        let ecdh_xprv = match sealed_xprv {
+            Some(sealed) => crypto::open_xprv(&sealed.0, &password)
+                .map_err(Error::crypto("account's ecdh key"))?,
+            None => core.store.account(&user)?.ok_or(Error::NoEcdhKey)?.ecdh_xprv,
+        };
+        let token = open(core, &issued, &ecdh_xprv)?;
+        Ok::<_, Error>((token, Account { user, ecdh_xprv }))
+    });
+    let (token, account) = opened.await??;
+
+    let record = own_record(&core, &token, answer.token_id).await?;
+    let mut info = record.to_info(TokenKind::Session, false);
+    info.expires_at = info.expires_at.or(Some(answer.expires_at));
+    let renewal = match extension.is_some() && info.is_extensible {
+        true => Renewal::Extend { lifetime: super::entry::lifetime(&info) },
+        false => Renewal::Manual,
+    };
+    let extension_key = extension.map(|key| key.to_wif());
+    let secret = TokenSecret { token, extension_key };
+    keep(&core, label, info, renewal, secret, AccountOf::New(account)).await
+}
+
+pub(super) async fn issue(
+    core: Arc<Core>,
+    session: Label,
+    token: CreateToken,
+    otp: Otp,
+) -> Result<TokenStatus, Error> {
+    let label = Label::new(token.label())?;
+    let _claim = core.claim(&label)?;
+    let bearer = Bearer::of(&core, &session)?;
+    let issued = core.client.create_token(bearer.auth(&core), &token, &otp).await?;
+    let user = bearer.user;
+    let token = open_for(&core, issued.issued, user.clone()).await?;
+    let record = own_record(&core, &token, Some(issued.record.id)).await?;
+    let info = record.to_info(TokenKind::LongLived, false);
+    let secret = TokenSecret { token, extension_key: None };
+    keep(&core, label, info, Renewal::Manual, secret, AccountOf::Known(user)).await
+}
+
+pub(super) async fn fetch_internal(
+    core: Arc<Core>,
+    session: Label,
+    label: Label,
+) -> Result<TokenStatus, Error> {
+    let _claim = core.claim(&label)?;
+    let bearer = Bearer::of(&core, &session)?;
+    let issued = core.client.internal_access_token(bearer.auth(&core)).await?;
+    let user = bearer.user;
+    let token = open_for(&core, issued.issued, user.clone()).await?;
+    let record = own_record(&core, &token, Some(issued.record.id)).await?;
+    let info = record.to_info(TokenKind::Internal, false);
+    let secret = TokenSecret { token, extension_key: None };
+    keep(&core, label, info, Renewal::InternalToken, secret, AccountOf::Known(user)).await
+}
+
+/// A token of the vault that vouches for a call of the vault's own.
+pub(super) struct Bearer {
+    key: AuthKey,
+    user: String,
+}
+
+impl Bearer {
+    fn of(core: &Core, label: &Label) -> Result<Self, Error> {
+        let gone = || Error::NoSuchToken { label: label.clone() };
+        let held = core.entry(label)?.held().ok_or_else(gone)?;
+        policy::check_expiry(&held.record.info, core.clock.now())?;
+        let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
+        let user = held.record.account.clone().ok_or(Error::NoEcdhKey)?;
+        Ok(Self { key: AuthKey::new(&secret.token), user })
+    }
+
+    fn auth(&self, core: &Core) -> Auth<'_> {
+        Auth::Hmac(&self.key, core.auth_version)
+    }
+}
+
+/// Opens a token issued to the account of `user`.
+pub(super) async fn open_for(
+    core: &Arc<Core>,
+    issued: Issued,
+    user: String,
+) -> Result<AccessToken, Error> {
+    let opened = core.blocking(move |core| {
+        let account = core.store.account(&user)?.ok_or(Error::NoEcdhKey)?;
+        open(core, &issued, &account.ecdh_xprv)
+    });
+    opened.await?
+}
+
+fn open(core: &Core, issued: &Issued, ecdh_xprv: &EcdhXprv) -> Result<AccessToken, Error> {
+    let Issued::Sealed { encrypted_token, derivation_path } = issued else {
+        return Err(Error::IssuedInClear);
+    };
+    let server_xpub = core.environment.server_xpub();
+    let token = crypto::open_token(ecdh_xprv, server_xpub, derivation_path, encrypted_token)
+        .map_err(Error::crypto("issued token"))?;
+    match token.can_sign() {
+        true => Ok(token),
+        false => Err(Error::CannotSign),
+    }
+}
+
+/// The record behind a token, asked with the token itself; it must be alive and its own.
+pub(super) async fn own_record(
+    core: &Core,
+    token: &AccessToken,
+    id: Option<TokenId>,
+) -> Result<WireRecord, Error> {
+    let key = AuthKey::new(token);
+    let record = core.client.session(Auth::Hmac(&key, core.auth_version)).await?;
+    if id.is_some_and(|id| id != record.id) {
+        return Err(Error::WrongRecord);
+    }
+    Ok(record)
+}
+
+/// Refuses a token that has ended, and notes when it came where it does not tell.
+pub(super) fn arrived(core: &Core, mut info: TokenInfo) -> Result<TokenInfo, Error> {
+    let now = core.clock.now();
+    if let Some(expired_at) = info.expires_at.filter(|expires_at| *expires_at <= now) {
+        return Err(Error::ArrivedExpired { expired_at });
+    }
+    info.created_at.get_or_insert(now);
+    Ok(info)
+}
+
+/// Whose ECDH key opens a token's successors.
+enum AccountOf {
+    New(Account),
+    Known(String),
+}
+
+async fn keep(
+    core: &Arc<Core>,
+    label: Label,
+    info: TokenInfo,
+    renewal: Renewal,
+    secret: TokenSecret,
+    account: AccountOf,
+) -> Result<TokenStatus, Error> {
+    let info = arrived(core, info)?;
+    let (user, account) = match account {
+        AccountOf::New(account) => (account.user.clone(), Some(account)),
+        AccountOf::Known(user) => (user, None),
+    };
+    let kept = core.blocking(move |core| {
+        let lineage = core.store.new_lineage()?;
+        let rules = LocalRules::default();
+        let record = TokenRecord { lineage, label, account: Some(user), renewal, rules, info };
+        let sealed = core.store.add_token(&record, &secret, account.as_ref())?;
+        let label = record.label.clone();
+        let entry = core.keep(record, sealed);
+        core.status(&entry).ok_or(Error::NoSuchToken { label })
+    });
+    kept.await?
+}

@@ -1,0 +1,230 @@
+//! The vault: where store, policy, API and renewal are joined.
+//!
+//! ```text
+//! builder   options → create, unlock
+//! core      what every part works on: store, client, clock, the tokens by label
+//! entry     one token as it is held: sealed, replaced whole when renewed
+//! mint      login, issue, fetch: from BitGo into the store
+//! lease     policy → reservation → signature → settlement
+//! send      the same, with the vault's own HTTP client
+//! renewal   what renewing a token means
+//! ```
+
+mod builder;
+mod core;
+mod entry;
+mod lease;
+mod mint;
+mod renewal;
+mod send;
+
+pub use builder::VaultBuilder;
+pub use entry::TokenStatus;
+pub use lease::{Lease, Signed};
+pub use mint::Login;
+pub use send::Answer;
+
+use self::core::Core;
+use crate::api::CreateToken;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::locked::LockLevel;
+use crate::policy::Request;
+use crate::refresh::Refresher;
+use crate::secret::{Otp, Passphrase};
+use crate::store::AuditAction;
+use crate::token::{Label, TokenId};
+use chrono::{DateTime, Utc};
+use std::path::Path;
+use std::sync::Arc;
+
+/// An unlocked vault. Cheap to clone; all clones are one vault.
+///
+/// The last clone to go closes the store; [`Vault::close`] does it in order.
+#[derive(Clone)]
+pub struct Vault {
+    core: Arc<Core>,
+    /// Shared by the clones, so that renewal ends with the last of them.
+    refresher: Arc<Refresher>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault").field("environment", &self.core.environment).finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// Begins to open the vault in the directory `path`, which speaks to `environment`.
+    pub fn builder(path: impl AsRef<Path>, environment: Environment) -> VaultBuilder {
+        VaultBuilder::new(path.as_ref(), environment)
+    }
+
+    /// Logs in and keeps the session as `label`. The login password opens the account's ECDH
+    /// key, which is kept sealed: with it the vault opens the tokens that BitGo issues.
+    ///
+    /// Once begun it runs to its end, even if the future is dropped.
+    ///
+    /// # Errors
+    /// [`Error::LabelTaken`]; [`Error::Api`] with what BitGo said, such as
+    /// [`OtpRequired`](crate::ApiError::OtpRequired); [`Error::Crypto`] for a wrong server key.
+    /// Nothing is kept then.
+    pub async fn login(&self, label: &str, login: Login) -> Result<TokenStatus, Error> {
+        let label = Label::new(label)?;
+        self.core.run_to_end(move |core| mint::login(core, label, login)).await
+    }
+
+    /// Mints a long-lived token with the session kept as `session`, and keeps it under its own label.
+    ///
+    /// Once begun it runs to its end, even if the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Vault::login`]; [`Error::NoSuchToken`] where there is no such session.
+    pub async fn issue(
+        &self,
+        session: &str,
+        token: CreateToken,
+        otp: Otp,
+    ) -> Result<TokenStatus, Error> {
+        let session = Label::new(session)?;
+        self.core.run_to_end(move |core| mint::issue(core, session, token, otp)).await
+    }
+
+    /// Fetches the user's internal token with the session kept as `session`, keeps it as
+    /// `label`, and from then on renews it the same way.
+    ///
+    /// # Errors
+    /// As [`Vault::issue`].
+    pub async fn fetch_internal(&self, session: &str, label: &str) -> Result<TokenStatus, Error> {
+        let (session, label) = (Label::new(session)?, Label::new(label)?);
+        self.core.run_to_end(move |core| mint::fetch_internal(core, session, label)).await
+    }
+
+    /// Leases the token kept as `label` for exactly `request`, at once.
+    ///
+    /// A request that moves money waits for one durable write (milliseconds): in async code use
+    /// [`Vault::lease_wait`].
+    ///
+    /// # Errors
+    /// [`Error::Denied`] with the rule and its numbers; [`Error::NoSuchToken`];
+    /// [`Error::Store`] if the reservation cannot be made durable.
+    pub fn lease<'r>(&self, label: &str, request: &'r Request) -> Result<Lease<'r>, Error> {
+        lease::take(&self.core, &Label::new(label)?, request)
+    }
+
+    /// Leases the token kept as `label` for exactly `request`; waits for a renewal where the
+    /// token is about to end: at most a second while it is valid, and in full once it is not.
+    ///
+    /// # Errors
+    /// As [`Vault::lease`].
+    pub async fn lease_wait<'r>(
+        &self,
+        label: &str,
+        request: &'r Request,
+    ) -> Result<Lease<'r>, Error> {
+        lease::take_wait(&self.core, &Label::new(label)?, request).await
+    }
+
+    /// Checks, reserves, signs, sends, verifies and settles: the token is never seen.
+    ///
+    /// The answer is returned whatever its status, once its HMAC is verified.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] before anything leaves. [`Error::Api`] if the server was not reached
+    /// (the reservation is given back) or no whole answer came (it counts as spent).
+    /// [`Error::Untrusted`] for an answer without a valid HMAC (it counts as spent).
+    pub async fn send(&self, label: &str, request: &Request) -> Result<Answer, Error> {
+        send::send(&self.core, &Label::new(label)?, request).await
+    }
+
+    /// All tokens, by label.
+    pub fn list(&self) -> Vec<TokenStatus> {
+        self.core.list()
+    }
+
+    /// The token kept as `label`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchToken`].
+    pub fn status(&self, label: &str) -> Result<TokenStatus, Error> {
+        let label = Label::new(label)?;
+        let entry = self.core.entry(&label)?;
+        self.core.status(&entry).ok_or(Error::NoSuchToken { label })
+    }
+
+    /// Forgets the token kept as `label`. At BitGo it lives on until it expires or is revoked.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchToken`]; [`Error::Store`] if it cannot be made durable.
+    ///
+    /// # Security
+    /// Its sealed bytes may remain in the database's file; the passphrase still opens them.
+    pub async fn remove(&self, label: &str) -> Result<(), Error> {
+        let label = Label::new(label)?;
+        self.core.blocking(move |core| core.remove(&label)).await?
+    }
+
+    /// Allows the token kept as `label` to be handed out raw. Loosening asks for the passphrase.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongPassphrase`](crate::StoreError::WrongPassphrase); [`Error::NoSuchToken`].
+    ///
+    /// # Security
+    /// Whoever gets the raw token is bound by BitGo's limit alone.
+    pub async fn dangerous_allow_raw_exposure(
+        &self,
+        label: &str,
+        passphrase: Passphrase,
+    ) -> Result<(), Error> {
+        let label = Label::new(label)?;
+        self.core
+            .blocking(move |core| {
+                core.store.check_passphrase(&passphrase)?;
+                core.set_raw_exposure(&label, true)
+            })
+            .await?
+    }
+
+    /// Forbids the token kept as `label` to be handed out raw.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchToken`]; [`Error::Store`] if it cannot be made durable.
+    pub async fn forbid_raw_exposure(&self, label: &str) -> Result<(), Error> {
+        let label = Label::new(label)?;
+        self.core.blocking(move |core| core.set_raw_exposure(&label, false)).await?
+    }
+
+    /// The audit log, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`](crate::StoreError::Damaged) where its chain is broken.
+    pub async fn audit(&self) -> Result<Vec<(DateTime<Utc>, AuditAction, TokenId)>, Error> {
+        Ok(self.core.blocking(|core| core.store.audit()).await??)
+    }
+
+    /// How well the keys are kept in memory.
+    pub fn lock_level(&self) -> LockLevel {
+        self.core.store.lock_level()
+    }
+
+    /// Ends renewal and closes the store. It needs no network.
+    ///
+    /// Clones and leases that are still alive keep the store open; they can settle, but get no
+    /// new lease.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if the runtime ends first; what was committed is safe all the same.
+    pub async fn close(self) -> Result<(), Error> {
+        self.core.close();
+        if let Some(refresher) = Arc::into_inner(self.refresher) {
+            refresher.ended().await;
+        }
+        let runtime = self.core.runtime.clone();
+        match Arc::into_inner(self.core) {
+            Some(core) => {
+                runtime.spawn_blocking(move || drop(core)).await.map_err(|_| Error::Interrupted)
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What renewing a token means, by the way it is renewed.
+//!
+//! A failure leaves the token as it is: the successor is swapped in only after it proved itself
+//! by asking for its own record, and was committed.
+
+use super::core::Core;
+use super::entry::{Held, lifetime};
+use super::mint;
+use crate::api::{ApiError, Auth};
+use crate::crypto::{AuthKey, ExtensionKey};
+use crate::error::Error;
+use crate::refresh::{Failure, Flight, Phase, Renew, Renewed};
+use crate::store::{SealedSecret, TokenRecord, TokenSecret};
+use crate::token::{LineageId, Renewal, TokenInfo, TokenKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a token was not renewed.
+#[derive(Debug, thiserror::Error)]
+enum RenewalError {
+    #[error(transparent)]
+    Failed(#[from] Error),
+    #[error("the server gave the same token with the same end again")]
+    Unchanged,
+    #[error("the token was removed meanwhile")]
+    Removed,
+    #[error("the token's record lacks what its way of renewal needs: log in anew")]
+    Incomplete,
+}
+
+impl From<ApiError> for RenewalError {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl RenewalError {
+    /// Whether asking again may help.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Failed(Error::Api(ApiError::RateLimited { retry_after, .. })) => {
+                Failure::Transient { retry_after: *retry_after }
+            }
+            // An answer that cannot be believed says nothing about the token.
+            Self::Failed(Error::Api(error))
+                if error.is_transient() || matches!(error, ApiError::Untrusted { .. }) =>
+            {
+                Failure::Transient { retry_after: None }
+            }
+            Self::Unchanged => Failure::Transient { retry_after: None },
+            Self::Failed(Error::ArrivedExpired { .. }) => Failure::Transient { retry_after: None },
+            _ => Failure::Terminal,
+        }
+    }
+}
+
+/// A token that may take another's place.
+struct Successor {
+    info: TokenInfo,
+    secret: TokenSecret,
+}
+
+impl Renew for Core {
+    fn renew(self: Arc<Self>, lineage: LineageId) -> Flight {
+        Box::pin(async move {
+            let Some(entry) = self.entry_of(lineage) else { return Err(Failure::Terminal) };
+            match renew(&self, lineage).await {
+                Ok(held) => {
+                    let info = &held.record.info;
+                    let renewed = Renewed { expires_at: info.expires_at, lifetime: lifetime(info) };
+                    tracing::info!(token = %info.id, expires_at = ?info.expires_at, "renewed");
+                    entry.attempt_ended(None);
+                    Ok(renewed)
+                }
+                Err(error) => {
+                    tracing::warn!(%lineage, error = %error, "not renewed; the token stays");
+                    entry.attempt_ended(Some(error.to_string()));
+                    Err(error.failure())
+                }
+            }
+        })
+    }
+}
+
+async fn renew(core: &Arc<Core>, lineage: LineageId) -> Result<Arc<Held>, RenewalError> {
+    let entry = core.entry_of(lineage).ok_or(RenewalError::Removed)?;
+    let held = entry.held().ok_or(RenewalError::Removed)?;
+    let successor = match held.record.renewal {
+        Renewal::Extend { lifetime } => extend(core, &held, lifetime).await?,
+        Renewal::InternalToken => fetch(core, &held).await?,
+        Renewal::Manual => return Err(RenewalError::Incomplete),
+    };
+    let info = mint::arrived(core, successor.info)?;
+    let swapped = core.blocking(move |core| {
+        // The rules may have changed while we were away: they stay as they are now.
+        let rules = entry.held().ok_or(Error::Closed)?.record.rules.clone();
+        let record = TokenRecord { info, rules, ..held.record.clone() };
+        let sealed: SealedSecret = core.store.replace_token(&record, &successor.secret)?;
+        entry.replace(Held::new(record, sealed));
+        entry.held().ok_or(Error::Closed)
+    });
+    Ok(swapped.await??)
+}
+
+/// Extends a session: the server moves its end, the token stays (PROTOCOL section 5).
+async fn extend(
+    core: &Arc<Core>,
+    held: &Held,
+    lifetime: Duration,
+) -> Result<Successor, RenewalError> {
+    let secret = core.store.open_secret(held.record.lineage, &held.secret).map_err(Error::from)?;
+    let wif = secret.extension_key.as_ref().ok_or(RenewalError::Incomplete)?;
+    let extension = ExtensionKey::from_wif(wif).map_err(Error::crypto("kept extension key"))?;
+    let key = AuthKey::new(&secret.token);
+    let auth = Auth::Hmac(&key, core.auth_version);
+
+    let asked_at = core.clock.now();
+    let duration = lifetime.as_secs().max(1).to_string();
+    let timestamp_ms = asked_at.timestamp_millis();
+    let signature = extension.sign(timestamp_ms, &secret.token, &duration);
+    core.client.extend_token(auth, timestamp_ms, &signature, &duration).await?;
+
+    let record = mint::own_record(core, &secret.token, Some(held.record.info.id)).await?;
+    let mut info = record.to_info(TokenKind::Session, held.record.info.issued_in_clear);
+    if info.expires_at <= held.record.info.expires_at {
+        return Err(RenewalError::Unchanged);
+    }
+    // The windows follow how long this extension lasts, not how old the session is.
+    info.created_at = Some(asked_at);
+    Ok(Successor { info, secret })
+}
+
+/// Fetches the user's internal token anew.
+async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError> {
+    let user = held.record.account.clone().ok_or(RenewalError::Incomplete)?;
+    let now = core.clock.now();
+    // A living session of the same account is the better bearer; else the token itself.
+    let session = core.find(|other| {
+        other.record.info.kind == TokenKind::Session
+            && other.record.account.as_ref() == Some(&user)
+            && other.phase(now) != Phase::Expired
+    });
+    let bearer = match &session {
+        Some((_, session)) => core.store.open_secret(session.record.lineage, &session.secret),
+        None => core.store.open_secret(held.record.lineage, &held.secret),
+    };
+    let key = AuthKey::new(&bearer.map_err(Error::from)?.token);
+    let issued = core.client.internal_access_token(Auth::Hmac(&key, core.auth_version)).await?;
+    let old = &held.record.info;
+    if issued.record.id == old.id && issued.record.expires == old.expires_at {
+        return Err(RenewalError::Unchanged);
+    }
+    let id = issued.record.id;
+    let token = mint::open_for(core, issued.issued, user).await?;
+    let record = mint::own_record(core, &token, Some(id)).await?;
+    let info = record.to_info(TokenKind::Internal, false);
+    Ok(Successor { info, secret: TokenSecret { token, extension_key: None } })
+}
