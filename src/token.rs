@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The longest label accepted, in bytes.
 const LABEL_MAX: usize = 128;
@@ -71,6 +72,8 @@ hex_ids! {
     WalletId;
     /// The id of an enterprise at BitGo.
     EnterpriseId;
+    /// The vault's own id for a token and all its successors: renewal keeps it, and with it the budget.
+    LineageId;
 }
 
 /// The name under which a vault keeps a token.
@@ -111,6 +114,21 @@ pub enum TokenKind {
     LongLived,
     /// The user's internal token.
     Internal,
+}
+
+/// How a token is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Renewal {
+    /// Nobody renews it; its end is reported.
+    Manual,
+    /// The server extends the session for the holder of its extension key.
+    Extend {
+        /// How long each extension lasts, such as one hour.
+        lifetime: Duration,
+    },
+    /// The server hands out the user's internal token anew.
+    InternalToken,
 }
 
 /// The spending limit of one coin as the server counts it: over the token's whole life.

@@ -10,12 +10,16 @@
 //! extension     the key that extends a session
 //! ```
 
+mod aead;
 mod ecdh;
 pub(crate) mod envelope;
 mod error;
 mod extension;
+mod kdf;
+mod keys;
 mod request_auth;
 
+pub use aead::{Place, RECORD_MAX, RECORD_OVERHEAD, RecordCipher};
 pub use ecdh::{
     DerivationPath, generate_keypair, open_token, open_xprv, seal_token, shared_secret,
 };
@@ -24,7 +28,18 @@ pub use envelope::{
 };
 pub use error::{CryptoError, ErrorClass};
 pub use extension::{ExtensionKey, verify_extension};
+pub use kdf::{KdfParams, Salt, key_encryption_key};
+pub use keys::{DataKey, KeyEncryptionKey, NameKey, VaultId, WRAPPED_LEN};
 pub use request_auth::{
     AuthKey, AuthVersion, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, canonical_method,
     canonical_target, check_window, password_hmac,
 };
+
+use rand_core::TryCryptoRng;
+
+/// Random bytes, or a typed error where the system gives none.
+fn random<const N: usize>(rng: &mut impl TryCryptoRng) -> Result<[u8; N], CryptoError> {
+    let mut bytes = [0; N];
+    rng.try_fill_bytes(&mut bytes).map_err(|_| CryptoError::Entropy)?;
+    Ok(bytes)
+}

@@ -1,6 +1,9 @@
 //! Seams for tests, benches and fuzz targets. No part of the crate's promises.
 
+mod clock;
 pub mod vectors;
+
+pub use clock::TokioClock;
 
 /// How many key derivations opening and sealing envelopes has cost this thread so far.
 ///

@@ -1,0 +1,413 @@
+//! The HTTP client: reqwest stands here and nowhere else.
+//!
+//! One door leads out, [`Client::dispatch`]: it sends bytes as they are, once, and tells
+//! "nothing left" from "it may have had its effect". [`Client::execute`] is that door with
+//! a signature before it and the judgement of the answer after it.
+
+use super::answer::{Answer, RawAnswer, Signed, Vouched};
+use super::error::{ApiError, RequestId};
+use crate::clock::Clock;
+use crate::crypto::{AuthKey, AuthVersion, Subject};
+use crate::environment::Environment;
+use crate::secret::AccessToken;
+use chrono::{DateTime, Utc};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use rustls_platform_verifier::BuilderVerifierExt;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How long a connection may take to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call may take from its first byte to its last.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest body accepted, in bytes: a full page of 200 records takes about 400 KiB.
+const BODY_MAX: usize = 4 * 1024 * 1024;
+/// Where BitGo's own SDK logs in.
+const LOGIN_PATH: &str = "/api/auth/v1/session";
+/// Where the internal token is fetched; BitGo has announced that it will move.
+const INTERNAL_TOKEN_PATH: &str = "/api/v2/user/internalaccesstoken";
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// How a [`Client`] behaves, with BitGo's defaults.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    connect_timeout: Duration,
+    timeout: Duration,
+    pub(super) login_path: Box<str>,
+    pub(super) internal_token_path: Box<str>,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+            timeout: TOTAL_TIMEOUT,
+            login_path: LOGIN_PATH.into(),
+            internal_token_path: INTERNAL_TOKEN_PATH.into(),
+        }
+    }
+}
+
+impl ClientSettings {
+    /// How long a connection may take to stand: 5 s unless said otherwise.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take as a whole: 30 s unless said otherwise.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Where to log in: `/api/auth/v1/session` unless said otherwise, such as `/api/v2/user/login`.
+    pub fn login_path(mut self, path: &str) -> Self {
+        self.login_path = path.into();
+        self
+    }
+
+    /// Where to fetch the internal token: `/api/v2/user/internalaccesstoken` unless said otherwise.
+    pub fn internal_token_path(mut self, path: &str) -> Self {
+        self.internal_token_path = path.into();
+        self
+    }
+}
+
+/// How a request proves who sends it.
+#[derive(Clone, Copy, Debug)]
+pub enum Auth<'a> {
+    /// By HMAC; the token does not travel.
+    Hmac(&'a AuthKey, AuthVersion),
+    /// By the token in clear: only for tokens that cannot sign.
+    Bearer(&'a AccessToken),
+}
+
+/// One call: what is asked, and by whom.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) target: &'a str,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    pub(super) auth: Option<Auth<'a>>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn get(target: &'a str, auth: Auth<'a>) -> Self {
+        Self {
+            method: Method::GET,
+            target,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            auth: Some(auth),
+        }
+    }
+}
+
+/// Why nothing came back, and whether anything left.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DispatchError {
+    /// The request cannot be sent as it is; nothing left.
+    Unsendable(&'static str),
+    /// No connection stood: nothing of the request left.
+    NotSent {
+        /// The request.
+        request_id: RequestId,
+        /// What went wrong below.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The request may have arrived and had its effect.
+    OutcomeUnknown {
+        /// The request.
+        request_id: RequestId,
+        /// What went wrong below.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl From<DispatchError> for ApiError {
+    fn from(error: DispatchError) -> Self {
+        match error {
+            DispatchError::Unsendable(why) => Self::Unsendable(why),
+            DispatchError::NotSent { request_id, source } => {
+                Self::Unreachable { request_id, source }
+            }
+            DispatchError::OutcomeUnknown { request_id, source } => {
+                Self::Lost { request_id, source }
+            }
+        }
+    }
+}
+
+/// A client of one BitGo environment.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    root_uri: Box<str>,
+    clock: Arc<dyn Clock>,
+    pub(super) settings: ClientSettings,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("root_uri", &self.root_uri).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client that speaks to `environment` and to nothing else: no redirect is followed, no
+    /// proxy is taken from the environment, no request is repeated.
+    ///
+    /// # Errors
+    /// [`ApiError::Setup`] if the platform's certificates cannot be used.
+    pub fn new(
+        environment: &Environment,
+        clock: Arc<dyn Clock>,
+        settings: ClientSettings,
+    ) -> Result<Self, ApiError> {
+        let root_uri = environment.root_uri();
+        // `Environment` allows plain HTTP on loopback alone.
+        let is_https = root_uri.starts_with("https://");
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(is_https).map_err(|e| ApiError::Setup(e.into()))?)
+            .https_only(is_https)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .connect_timeout(settings.connect_timeout)
+            .timeout(settings.timeout)
+            .user_agent(concat!("bitgo-vault/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| ApiError::Setup(error.without_url().into()))?;
+        Ok(Self { http, root_uri: root_uri.into(), clock, settings })
+    }
+
+    /// Sends exactly these bytes, once, and brings back what came, unchecked.
+    ///
+    /// Adds a `Request-ID` unless the headers hold one of ours.
+    ///
+    /// # Errors
+    /// [`DispatchError`], which tells whether anything left.
+    pub async fn dispatch(
+        &self,
+        method: Method,
+        target: &str,
+        mut headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<RawAnswer, DispatchError> {
+        let request_id =
+            RequestId::random().ok_or(DispatchError::Unsendable("no randomness for its id"))?;
+        let id_value = HeaderValue::from_str(&request_id.to_string());
+        headers.insert(
+            REQUEST_ID,
+            id_value.map_err(|_| DispatchError::Unsendable("its id is no header"))?,
+        );
+        let url = self.url(target)?;
+        let sent = self.http.request(method, url).headers(headers).body(body).send().await;
+        let mut response = sent.map_err(|error| dispatch_error(error, request_id))?;
+
+        let lost = |source| DispatchError::OutcomeUnknown { request_id, source };
+        let mut body = Zeroizing::new(Vec::new());
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_MAX => {
+                    append(&mut body, &chunk)
+                }
+                Ok(Some(_)) => return Err(lost("the answer is larger than 4 MiB".into())),
+                Ok(None) => break,
+                Err(error) => return Err(lost(error.without_url().into())),
+            }
+        }
+        Ok(RawAnswer {
+            status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body,
+            request_id,
+        })
+    }
+
+    /// Signs a call, sends it, and judges the answer.
+    ///
+    /// # Errors
+    /// [`ApiError`] for every answer but a success that may be used.
+    pub async fn execute(
+        &self,
+        method: Method,
+        target: &str,
+        body: Vec<u8>,
+        auth: Option<Auth<'_>>,
+    ) -> Result<Answer, ApiError> {
+        self.call(Call { method, target, headers: HeaderMap::new(), body, auth }).await
+    }
+
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Answer, ApiError> {
+        let Call { method, target, mut headers, body, auth } = call;
+        if !body.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        match auth {
+            Some(Auth::Hmac(key, version)) => {
+                let timestamp_ms = self.now().timestamp_millis();
+                sign(&mut headers, key, version, timestamp_ms, &method, target, &body)?;
+            }
+            Some(Auth::Bearer(token)) => {
+                headers.insert(AUTHORIZATION, bearer(token.expose())?);
+            }
+            None => {}
+        }
+        let answer = self.dispatch(method.clone(), target, headers, body).await?;
+        let vouched = match auth {
+            Some(Auth::Hmac(key, version)) => {
+                Vouched::ByHmac(Signed { key, version, method: &method, target })
+            }
+            Some(Auth::Bearer(_)) => Vouched::ByConnection,
+            None => Vouched::Anonymous,
+        };
+        answer.judge(vouched, self.now())
+    }
+
+    /// The time by the client's clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The URL of a target whose path and query stand in it unchanged, byte for byte: what was
+    /// signed is what is sent.
+    fn url(&self, target: &str) -> Result<reqwest::Url, DispatchError> {
+        if !target.starts_with('/') {
+            return Err(DispatchError::Unsendable("the target does not start with a slash"));
+        }
+        let url: reqwest::Url = format!("{}{target}", self.root_uri)
+            .parse()
+            .map_err(|_| DispatchError::Unsendable("the target is no path and query"))?;
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        if url.path() != path || url.query() != query || query == Some("") {
+            return Err(DispatchError::Unsendable("the target would not be sent as it stands"));
+        }
+        Ok(url)
+    }
+}
+
+/// Adds the headers by which a token signs a request (PROTOCOL section 3).
+fn sign(
+    headers: &mut HeaderMap,
+    key: &AuthKey,
+    version: AuthVersion,
+    timestamp_ms: i64,
+    method: &Method,
+    target: &str,
+    body: &[u8],
+) -> Result<(), ApiError> {
+    let subject = Subject { version, timestamp_ms, method: method.as_str(), target };
+    let hmac = HeaderValue::from_str(&key.sign_request(&subject, body));
+    let hmac = hmac.map_err(|_| ApiError::Unsendable("its hmac is no header"))?;
+    headers.insert(
+        HeaderName::from_static("bitgo-auth-version"),
+        HeaderValue::from_static(version.as_str()),
+    );
+    headers.insert(HeaderName::from_static("auth-timestamp"), timestamp_ms.into());
+    headers.insert(HeaderName::from_static("hmac"), hmac);
+    headers.insert(AUTHORIZATION, bearer(key.bearer())?);
+    Ok(())
+}
+
+fn bearer(secret: &str) -> Result<HeaderValue, ApiError> {
+    let text = Zeroizing::new(format!("Bearer {secret}"));
+    let mut value =
+        HeaderValue::from_str(&text).map_err(|_| ApiError::Unsendable("the token is no header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Appends to a buffer of secrets: grown by hand, so that the old one is wiped.
+fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    let needed = body.len() + chunk.len();
+    if needed > body.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two()));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(chunk);
+}
+
+/// No connection and no request are the only proofs that nothing left.
+fn dispatch_error(error: reqwest::Error, request_id: RequestId) -> DispatchError {
+    let nothing_left = error.is_connect() || error.is_builder();
+    let source = error.without_url().into();
+    match nothing_left {
+        true => DispatchError::NotSent { request_id, source },
+        false => DispatchError::OutcomeUnknown { request_id, source },
+    }
+}
+
+/// TLS by ring and the platform's certificates, given explicitly: a library must not lean on a
+/// default of the process. Plain HTTP gets a configuration that trusts no one.
+fn tls(is_https: bool) -> Result<rustls::ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?;
+    let builder = match is_https {
+        true => builder.with_platform_verifier()?,
+        false => builder.with_root_certificates(rustls::RootCertStore::empty()),
+    };
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn client(root_uri: &str) -> Client {
+        let environment = Environment::custom(root_uri, "xpub").unwrap();
+        Client::new(&environment, Arc::new(SystemClock::new()), ClientSettings::default()).unwrap()
+    }
+
+    #[test]
+    fn a_target_is_sent_as_it_stands_or_not_at_all() {
+        let client = client("http://127.0.0.1:1");
+        for (target, fits) in [
+            ("/api/v2/user/session", true),
+            ("/api/v2/user/accesstoken?limit=200&prevId=ab", true),
+            ("/a%20b", true),
+            ("/", true),
+            ("", false),
+            ("api", false),
+            ("@evil.example/", false),
+            (":81/", false),
+            ("/a/../b", false),
+            ("/a/./b", false),
+            ("/a b", false),
+            ("/a\\b", false),
+            ("/a#b", false),
+            ("/a?", false),
+            ("/a\n", false),
+            ("/é", false),
+        ] {
+            assert_eq!(client.url(target).is_ok(), fits, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_over_tls_needs_no_process_default() {
+        client("https://bitgo.example");
+        assert!(rustls::crypto::CryptoProvider::get_default().is_none());
+    }
+
+    #[test]
+    fn a_bearer_is_not_printed() {
+        let value = bearer("v2xsecret").unwrap();
+        assert!(!format!("{value:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,209 @@
+//! What a new long-lived token shall be allowed: the body of the call that mints it.
+
+use super::wire::AdminScope;
+use crate::money::{Amount, Coin};
+use crate::scope::Scope;
+use crate::secret::Otp;
+use crate::token::{EnterpriseId, Label, WalletId};
+use serde::Serialize;
+use std::time::Duration;
+
+/// A long-lived token to be minted (PROTOCOL section 6).
+///
+/// What is not said is not sent. Amounts are sent as strings, so that none is rounded.
+///
+/// ```
+/// # use bitgo_vault::{api::CreateToken, money::{Amount, Coin}, token::Label};
+/// # use std::time::Duration;
+/// # fn main() -> Result<(), bitgo_vault::WordError> {
+/// let token = CreateToken::new(&Label::new("market maker")?, Duration::from_secs(30 * 86_400))
+///     .scope("wallet_spend:5941b202b42fcbc707170d5b597491d9".parse()?)
+///     .spending_limit(&Coin::new("tbtc")?, Amount::new(5_000_000)); // 0.05 tBTC over its life
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateToken {
+    label: String,
+    duration: u64,
+    scope: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    spending_limits: Vec<Limit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all_erc20_tokens_limit: Option<Erc20Limit>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ip_restrict: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enterprise: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    permitted_wallets: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    permitted_enterprises: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_scope: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token_template_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limit {
+    coin: String,
+    #[serde(flatten)]
+    cap: Cap,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Erc20Limit {
+    enabled: bool,
+    #[serde(flatten)]
+    cap: Cap,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Cap {
+    At {
+        #[serde(rename = "txValueLimit")]
+        tx_value_limit: String,
+    },
+    Open {
+        #[serde(rename = "maxLimit")]
+        max_limit: bool,
+    },
+}
+
+impl Cap {
+    fn at(amount: Amount) -> Self {
+        Self::At { tx_value_limit: amount.to_string() }
+    }
+}
+
+/// The token with the second factor beside it, as it is sent.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(flatten)]
+    token: &'a CreateToken,
+    otp: &'a str,
+}
+
+impl CreateToken {
+    /// A token without any permission that ends `lifetime` after it is minted (at most 10 years).
+    pub fn new(label: &Label, lifetime: Duration) -> Self {
+        Self {
+            label: label.as_str().to_owned(),
+            duration: lifetime.as_secs(),
+            scope: Vec::new(),
+            spending_limits: Vec::new(),
+            all_erc20_tokens_limit: None,
+            ip_restrict: Vec::new(),
+            enterprise: None,
+            permitted_wallets: Vec::new(),
+            permitted_enterprises: Vec::new(),
+            admin: None,
+            admin_scope: None,
+            access_token_template_id: None,
+        }
+    }
+
+    /// Adds a permission.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope.push(scope.to_string());
+        self
+    }
+
+    /// Caps what may be spent of `coin` over the token's life, in base units.
+    pub fn spending_limit(mut self, coin: &Coin, amount: Amount) -> Self {
+        self.spending_limits.push(Limit { coin: coin.to_string(), cap: Cap::at(amount) });
+        self
+    }
+
+    /// Lets the token spend `coin` without a cap (`maxLimit`).
+    ///
+    /// # Security
+    /// Whoever gets hold of the token can then empty the wallets it reaches.
+    pub fn dangerous_uncapped(mut self, coin: &Coin) -> Self {
+        let cap = Cap::Open { max_limit: true };
+        self.spending_limits.push(Limit { coin: coin.to_string(), cap });
+        self
+    }
+
+    /// Caps what may be spent of all ERC-20 coins that have no limit of their own, together.
+    pub fn all_erc20_tokens_limit(mut self, amount: Amount) -> Self {
+        self.all_erc20_tokens_limit = Some(Erc20Limit { enabled: true, cap: Cap::at(amount) });
+        self
+    }
+
+    /// Confines the token to a source address or CIDR block, such as `203.0.113.7` or `203.0.113.0/28`.
+    pub fn ip_restrict(mut self, block: impl Into<String>) -> Self {
+        self.ip_restrict.push(block.into());
+        self
+    }
+
+    /// Names the enterprise that `_enterprise` scopes reach.
+    pub fn enterprise(mut self, enterprise: EnterpriseId) -> Self {
+        self.enterprise = Some(enterprise.to_string());
+        self
+    }
+
+    /// Confines the token to this wallet and others named so.
+    pub fn permitted_wallet(mut self, wallet: WalletId) -> Self {
+        self.permitted_wallets.push(wallet.to_string());
+        self
+    }
+
+    /// Confines the token to this enterprise and others named so.
+    pub fn permitted_enterprise(mut self, enterprise: EnterpriseId) -> Self {
+        self.permitted_enterprises.push(enterprise.to_string());
+        self
+    }
+
+    /// Asks for administrative permissions, as far as `scope` goes.
+    pub fn admin(mut self, scope: AdminScope) -> Self {
+        self.admin = Some(true);
+        self.admin_scope = Some(match scope {
+            AdminScope::Read => "read",
+            AdminScope::Full => "full",
+        });
+        self
+    }
+
+    /// Mints from a template that the enterprise keeps.
+    pub fn template(mut self, template_id: impl Into<String>) -> Self {
+        self.access_token_template_id = Some(template_id.into());
+        self
+    }
+
+    pub(super) fn body<'a>(&'a self, otp: &'a Otp) -> impl Serialize + 'a {
+        Body { token: self, otp: otp.expose() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_travel_as_strings_and_what_is_unsaid_does_not() {
+        let label = Label::new("bot").unwrap();
+        let coin = |name| Coin::new(name).unwrap();
+        let token = CreateToken::new(&label, Duration::from_secs(86_400))
+            .scope("wallet_view_all".parse().unwrap())
+            .spending_limit(&coin("hteth"), Amount::new(9_007_199_254_740_993))
+            .dangerous_uncapped(&coin("tbtc"))
+            .all_erc20_tokens_limit(Amount::new(1))
+            .admin(AdminScope::Read);
+        assert_eq!(
+            serde_json::to_string(&token.body(&Otp::new("0000000"))).unwrap(),
+            concat!(
+                r#"{"label":"bot","duration":86400,"scope":["wallet_view_all"],"#,
+                r#""spendingLimits":[{"coin":"hteth","txValueLimit":"9007199254740993"},"#,
+                r#"{"coin":"tbtc","maxLimit":true}],"#,
+                r#""allErc20TokensLimit":{"enabled":true,"txValueLimit":"1"},"#,
+                r#""admin":true,"adminScope":"read","otp":"0000000"}"#
+            )
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! BitGo's API: the only place that speaks HTTP, and the only place that reads its JSON.
+//!
+//! ```text
+//! calls          one method per call of PROTOCOL section 2
+//! client         sign → dispatch → judge; reqwest stands here and nowhere else
+//! answer         whether an answer may be believed: HMAC, window, status
+//! error          refusals, sorted by what to do about them
+//! create_token   what a new token shall be allowed
+//! wire           the JSON of it all, read exactly
+//! ```
+//!
+//! Promises: the bytes signed are the bytes sent; nothing is repeated, redirected or proxied;
+//! an answer to a signed request is used only if its HMAC fits and its time is near; no error
+//! holds a body, a token or a URL.
+
+mod answer;
+mod calls;
+mod client;
+mod create_token;
+mod error;
+pub mod wire;
+
+pub use answer::{Answer, RawAnswer, Signed};
+pub use calls::{LoginOptions, Page};
+pub use client::{Auth, Client, ClientSettings, DispatchError};
+pub use create_token::CreateToken;
+pub use error::{ApiError, Distrust, Refusal, RequestId};

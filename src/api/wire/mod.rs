@@ -1,0 +1,22 @@
+//! BitGo's JSON as the vault reads it: exactly, and no further than its caps.
+//!
+//! Raw strings and JSON stop here. Numbers are read from their digits, so nothing passes
+//! through a float: a limit of 2^53 + 1 wei is that limit. Fields are found by BitGo's own
+//! names (PROTOCOL section 6); those unknown to us are kept in [`TokenRecord::other`].
+//! Answers that hold a token in clear are borrowed from a body that is wiped.
+//!
+//! ```text
+//! object    one JSON object, its fields read one by one
+//! number    digits, exponents and strings → whole numbers
+//! record    the token record and what it says of limits
+//! answers   what the calls answer: login, issuance, pages
+//! ```
+
+mod answers;
+mod number;
+mod object;
+mod record;
+
+pub use answers::{Issued, IssuedToken, LoginAnswer, ScopedSession, SealedXprv, TokenPage};
+pub use object::{Malformed, Object};
+pub use record::{AdminScope, CoinLimit, Erc20Limit, OauthState, TokenRecord, Unlock};

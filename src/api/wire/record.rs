@@ -1,0 +1,388 @@
+//! The token record: what BitGo says of one token, and how the vault understands it.
+
+use super::object::{Malformed, Object, required};
+use crate::money::{Amount, Coin};
+use crate::scope::Scope;
+use crate::token::{EnterpriseId, SpendingLimit, TokenId, TokenInfo, TokenKind, WalletId};
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// How far a token's administrative permissions go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdminScope {
+    /// Look, but change nothing.
+    Read,
+    /// Everything.
+    Full,
+}
+
+/// Whether a single sign-on is wanted, and until when the last one holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OauthState {
+    /// Whether the account's enterprise wants a single sign-on.
+    pub required: bool,
+    /// When the last one ends.
+    pub expires: Option<DateTime<Utc>>,
+}
+
+/// What the server counts for one coin, over the token's whole life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoinLimit {
+    /// Transactions so far.
+    pub tx_count: u64,
+    /// Base units spent so far.
+    pub tx_value: Amount,
+    /// The most that may be spent, where the answer names it.
+    pub tx_value_limit: Option<Amount>,
+    /// Whether the coin has no cap.
+    pub max_limit: bool,
+}
+
+/// The pool shared by ERC-20 coins that have no limit of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erc20Limit {
+    /// Whether the pool counts at all.
+    pub enabled: bool,
+    /// Its counters and its limit, in small units.
+    pub limit: CoinLimit,
+}
+
+/// What a token may spend, and until when it is unlocked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unlock {
+    /// When it was unlocked.
+    pub time: Option<DateTime<Utc>>,
+    /// Until when a token without limits may spend.
+    pub expires: Option<DateTime<Utc>>,
+    /// The limits by coin. Coins whose names we cannot read are left out: they cannot be spent.
+    pub spending_limits: BTreeMap<Coin, CoinLimit>,
+    /// The pool of ERC-20 coins.
+    pub all_erc20_tokens_limit: Option<Erc20Limit>,
+    /// The one limit of older tokens, which does not name its coin; nothing acts upon it.
+    pub legacy: Option<CoinLimit>,
+}
+
+/// What BitGo says of a token (PROTOCOL section 6). Never the token itself.
+pub struct TokenRecord {
+    /// `id`: the public id.
+    pub id: TokenId,
+    /// `label`
+    pub label: Option<Box<str>>,
+    /// `user`: the id of the account.
+    pub user: Option<Box<str>>,
+    /// `enterprise`: what `_enterprise` scopes reach.
+    pub enterprise: Option<EnterpriseId>,
+    /// `client`: the OAuth client it was made through.
+    pub client: Option<Box<str>>,
+    /// `origin`: the environment that issued it.
+    pub origin: Option<Box<str>>,
+    /// `created`
+    pub created: Option<DateTime<Utc>>,
+    /// `expires`; absent never means for ever.
+    pub expires: Option<DateTime<Utc>>,
+    /// `isExtensible`
+    pub is_extensible: bool,
+    /// `extensionAddress`
+    pub extension_address: Option<Box<str>>,
+    /// `ip`: the address it was made from.
+    pub ip: Option<Box<str>>,
+    /// `ipRestrict`: addresses and CIDR blocks it is confined to.
+    pub ip_restrict: Vec<String>,
+    /// `scope`
+    pub scope: Vec<Scope>,
+    /// `isMobileAccessToken`
+    pub is_mobile_access_token: Option<bool>,
+    /// `oauth`
+    pub oauth: Option<OauthState>,
+    /// `bitgoAdminPermissions`
+    pub bitgo_admin_permissions: Vec<String>,
+    /// `adminScope`
+    pub admin_scope: Option<AdminScope>,
+    /// `permittedEnterprises`; absent means no restriction.
+    pub permitted_enterprises: Option<Vec<EnterpriseId>>,
+    /// `permittedWallets`; absent means no restriction.
+    pub permitted_wallets: Option<Vec<WalletId>>,
+    /// `unlock`
+    pub unlock: Unlock,
+    /// `internal`
+    pub internal: Option<bool>,
+    /// `organizations`
+    pub organizations: Vec<String>,
+    /// The fields we do not know, as they came.
+    pub other: BTreeMap<Box<str>, Box<RawValue>>,
+}
+
+/// The fields of a record that [`TokenRecord`] types, and those that an issuance adds.
+const KNOWN: [&str; 26] = [
+    "id",
+    "label",
+    "user",
+    "enterprise",
+    "client",
+    "origin",
+    "created",
+    "expires",
+    "isExtensible",
+    "extensionAddress",
+    "ip",
+    "ipRestrict",
+    "scope",
+    "isMobileAccessToken",
+    "oauth",
+    "bitgoAdminPermissions",
+    "adminScope",
+    "permittedEnterprises",
+    "permittedWallets",
+    "unlock",
+    "internal",
+    "organizations",
+    "token",
+    "encryptedToken",
+    "derivationPath",
+    "encryptedECDHXprv",
+];
+
+impl TokenRecord {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`Malformed`] if `id` is missing or a known field does not have its shape.
+    pub fn read(object: &Object<'_>) -> Result<Self, Malformed> {
+        let text = |name| Ok(object.text(name)?.map(|text| Box::from(text.as_ref())));
+        let admin_scope = match object.text("adminScope")?.as_deref() {
+            None => None,
+            Some("read") => Some(AdminScope::Read),
+            Some("full") => Some(AdminScope::Full),
+            Some(_) => return Err(Malformed("adminScope")),
+        };
+        Ok(Self {
+            id: required(object.word("id")?, "id")?,
+            label: text("label")?,
+            user: text("user")?,
+            enterprise: object.word("enterprise")?,
+            client: text("client")?,
+            origin: text("origin")?,
+            created: object.instant("created")?,
+            expires: object.instant("expires")?,
+            is_extensible: object.flag("isExtensible")?.unwrap_or(false),
+            extension_address: text("extensionAddress")?,
+            ip: text("ip")?,
+            ip_restrict: object.words("ipRestrict")?.unwrap_or_default(),
+            scope: scopes(object)?,
+            is_mobile_access_token: object.flag("isMobileAccessToken")?,
+            oauth: object.object("oauth")?.as_ref().map(OauthState::read).transpose()?,
+            bitgo_admin_permissions: object.words("bitgoAdminPermissions")?.unwrap_or_default(),
+            admin_scope,
+            permitted_enterprises: object.words("permittedEnterprises")?,
+            permitted_wallets: object.words("permittedWallets")?,
+            unlock: match object.object("unlock")? {
+                Some(unlock) => Unlock::read(&unlock)?,
+                None => Unlock::default(),
+            },
+            internal: object.flag("internal")?,
+            organizations: object.words("organizations")?.unwrap_or_default(),
+            other: object
+                .entries()
+                .filter(|(name, _)| !KNOWN.contains(name))
+                .map(|(name, json)| Ok((name.into(), RawValue::from_string(json.to_owned())?)))
+                .collect::<Result<_, serde_json::Error>>()
+                .map_err(|_| Malformed("an unknown field"))?,
+        })
+    }
+
+    /// The record as the vault's other floors know it.
+    pub fn to_info(&self, kind: TokenKind, issued_in_clear: bool) -> TokenInfo {
+        TokenInfo {
+            id: self.id,
+            kind,
+            scopes: self.scope.clone(),
+            enterprise: self.enterprise,
+            permitted_wallets: self.permitted_wallets.clone(),
+            created_at: self.created,
+            expires_at: self.expires,
+            is_extensible: self.is_extensible,
+            ip_restrict: self.ip_restrict.clone(),
+            spending_limits: self.unlock.to_spending_limits(),
+            issued_in_clear,
+        }
+    }
+}
+
+impl fmt::Debug for TokenRecord {
+    /// Names the fields we do not know without their values: they might be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRecord")
+            .field("id", &self.id)
+            .field("expires", &self.expires)
+            .field("scope", &self.scope)
+            .field("unlock", &self.unlock)
+            .field("other", &self.other.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl OauthState {
+    fn read(object: &Object<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            required: object.flag("oauthRequired")?.unwrap_or(false),
+            expires: object.instant("expires")?,
+        })
+    }
+}
+
+impl CoinLimit {
+    fn read(object: &Object<'_>, limit_name: &'static str) -> Result<Self, Malformed> {
+        Ok(Self {
+            tx_count: object.count("txCount")?.unwrap_or(0),
+            tx_value: object.amount("txValue")?.unwrap_or(Amount::ZERO),
+            tx_value_limit: object.amount(limit_name)?,
+            max_limit: object.flag("maxLimit")?.unwrap_or(false),
+        })
+    }
+
+    /// The limit as the vault counts with it; `None` if the answer names neither cap nor its absence.
+    pub fn to_spending_limit(self) -> Option<SpendingLimit> {
+        let spent = self.tx_value;
+        match (self.max_limit, self.tx_value_limit) {
+            (true, _) => Some(SpendingLimit { limit: None, spent }),
+            (false, Some(limit)) => Some(SpendingLimit { limit: Some(limit), spent }),
+            (false, None) => None,
+        }
+    }
+}
+
+impl Unlock {
+    fn read(object: &Object<'_>) -> Result<Self, Malformed> {
+        let mut spending_limits = BTreeMap::new();
+        if let Some(limits) = object.object("spendingLimits")? {
+            for entry in limits.objects_by_name("spendingLimits") {
+                let (name, limit) = entry?;
+                if let Ok(coin) = Coin::new(name) {
+                    spending_limits.insert(coin, CoinLimit::read(&limit, "txValueLimit")?);
+                }
+            }
+        }
+        let erc20 = object.object("allErc20TokensLimit")?;
+        let legacy = object.raw("txValueLimit").map(|_| CoinLimit::read(object, "txValueLimit"));
+        Ok(Self {
+            time: object.instant("time")?,
+            expires: object.instant("expires")?,
+            spending_limits,
+            all_erc20_tokens_limit: erc20.as_ref().map(Erc20Limit::read).transpose()?,
+            legacy: legacy.transpose()?,
+        })
+    }
+
+    /// The limits as the vault counts with them. A coin without a readable limit is left out.
+    pub fn to_spending_limits(&self) -> BTreeMap<Coin, SpendingLimit> {
+        let limits = self.spending_limits.iter();
+        limits
+            .filter_map(|(coin, limit)| Some((coin.clone(), limit.to_spending_limit()?)))
+            .collect()
+    }
+}
+
+impl Erc20Limit {
+    fn read(object: &Object<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            enabled: object.flag("enabled")?.unwrap_or(false),
+            limit: CoinLimit::read(object, "txValueLimitInSmallUnits")?,
+        })
+    }
+}
+
+/// The scope list. A word we cannot read is kept as one that grants nothing.
+pub(super) fn scopes(object: &Object<'_>) -> Result<Vec<Scope>, Malformed> {
+    let words: Vec<String> = object.words("scope")?.unwrap_or_default();
+    Ok(words
+        .into_iter()
+        .map(|word| word.parse().unwrap_or_else(|_| Scope::Other(word.into_boxed_str())))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "5941b202b42fcbc707170d5b597491d9";
+
+    fn read(json: &str) -> Result<TokenRecord, Malformed> {
+        TokenRecord::read(&Object::parse(json.as_bytes())?)
+    }
+
+    #[test]
+    fn limits_are_exact_and_a_missing_one_spends_nothing() {
+        let record = read(&format!(
+            r#"{{"id":"{ID}","isExtensible":false,"unlock":{{
+                "txCount":1,"txValue":2,"txValueLimit":3,
+                "spendingLimits":{{
+                    "tbtc":{{"txCount":3,"txValue":9007199254740993,"txValueLimit":"9007199254740995"}},
+                    "hteth":{{"txValue":0,"txValueLimit":1.5e+21}},
+                    "tsol":{{"txValue":7,"maxLimit":true}},
+                    "tltc":{{"txValue":7}},
+                    "not a coin":{{}}
+                }},
+                "allErc20TokensLimit":{{"enabled":true,"txCount":1,"txValue":"12","txValueLimitInSmallUnits":"99"}}
+            }}}}"#
+        ))
+        .unwrap();
+        let limits = record.to_info(TokenKind::LongLived, false).spending_limits;
+        let told: Vec<_> = limits
+            .iter()
+            .map(|(coin, l)| (coin.as_str(), l.limit.map(Amount::base_units), l.spent.base_units()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("hteth", Some(1_500_000_000_000_000_000_000), 0),
+                ("tbtc", Some(9_007_199_254_740_995), 9_007_199_254_740_993),
+                ("tsol", None, 7),
+            ]
+        );
+        let pool = record.unlock.all_erc20_tokens_limit.unwrap();
+        assert_eq!(pool.limit.tx_value_limit, Some(Amount::new(99)));
+        assert_eq!(record.unlock.legacy.unwrap().tx_value_limit, Some(Amount::new(3)));
+    }
+
+    #[test]
+    fn unknown_fields_are_kept_and_not_printed() {
+        let record = read(&format!(
+            r#"{{"id":"{ID}","token":"v2xsecret","scope":["openid","Odd One"],"futureField":{{"n":[1, 2]}}}}"#
+        ))
+        .unwrap();
+        assert_eq!(record.other.len(), 1, "the token is no unknown field");
+        assert_eq!(record.other["futureField"].get(), r#"{"n":[1, 2]}"#);
+        assert_eq!(record.scope[1], Scope::Other("Odd One".into()));
+        assert_eq!(record.expires, None);
+        let printed = format!("{record:?}");
+        assert!(!printed.contains("secret") && !printed.contains("[1"), "{printed}");
+    }
+
+    #[test]
+    fn a_restriction_that_cannot_be_read_is_an_error_not_freedom() {
+        for (json, broken) in [
+            (r#"{"label":"x"}"#.to_owned(), "id"),
+            (format!(r#"{{"id":"{ID}","permittedWallets":["x"]}}"#), "permittedWallets"),
+            (format!(r#"{{"id":"{ID}","permittedWallets":{{}}}}"#), "permittedWallets"),
+            (format!(r#"{{"id":"{ID}","ipRestrict":"10.0.0.1"}}"#), "ipRestrict"),
+            (format!(r#"{{"id":"{ID}","expires":"soon"}}"#), "expires"),
+            (
+                format!(
+                    r#"{{"id":"{ID}","unlock":{{"spendingLimits":{{"tbtc":{{"txValue":-1}}}}}}}}"#
+                ),
+                "txValue",
+            ),
+            (
+                format!(
+                    r#"{{"id":"{ID}","unlock":{{"spendingLimits":{{"tbtc":{{"txValueLimit":0.5}}}}}}}}"#
+                ),
+                "txValueLimit",
+            ),
+        ] {
+            assert_eq!(read(&json).unwrap_err(), Malformed(broken), "{json}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! From a passphrase to the key that wraps everything else: Argon2id (RFC 9106).
+//!
+//! The costs stand in the store's header, which an attacker may have written: they are
+//! bounded before a byte is allocated.
+
+use super::CryptoError;
+use super::keys::KeyEncryptionKey;
+use crate::secret::Passphrase;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use rand_core::TryCryptoRng;
+use zeroize::Zeroizing;
+
+/// The costs of Argon2id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KdfParams {
+    m_cost: u32,
+    t_cost: u32,
+    p_cost: u32,
+}
+
+impl KdfParams {
+    /// The most memory accepted, in KiB (1 GiB).
+    pub const MAX_M_COST: u32 = 1 << 20;
+    /// The most passes accepted.
+    pub const MAX_T_COST: u32 = 64;
+    /// The most lanes accepted.
+    pub const MAX_P_COST: u32 = 16;
+    /// 64 MiB, 3 passes, 4 lanes: RFC 9106's second recommended option. About 0.1 to 0.2 s.
+    pub const DEFAULT: Self = Self { m_cost: 1 << 16, t_cost: 3, p_cost: 4 };
+
+    /// Costs of `m_cost` KiB of memory, `t_cost` passes and `p_cost` lanes.
+    ///
+    /// # Errors
+    /// [`CryptoError::Parameter`] naming the bound that is broken.
+    ///
+    /// # Security
+    /// Less than [`KdfParams::DEFAULT`] makes guessing the passphrase of a stolen store cheaper.
+    pub fn new(m_cost: u32, t_cost: u32, p_cost: u32) -> Result<Self, CryptoError> {
+        if !(1..=Self::MAX_P_COST).contains(&p_cost) {
+            return Err(CryptoError::Parameter("argon2 lanes: 1 to 16"));
+        }
+        if !(1..=Self::MAX_T_COST).contains(&t_cost) {
+            return Err(CryptoError::Parameter("argon2 passes: 1 to 64"));
+        }
+        if !(8 * p_cost..=Self::MAX_M_COST).contains(&m_cost) {
+            return Err(CryptoError::Parameter("argon2 memory: 8 KiB a lane to 1 GiB"));
+        }
+        Ok(Self { m_cost, t_cost, p_cost })
+    }
+
+    /// Memory in KiB.
+    pub fn m_cost(self) -> u32 {
+        self.m_cost
+    }
+
+    /// Passes over the memory.
+    pub fn t_cost(self) -> u32 {
+        self.t_cost
+    }
+
+    /// Lanes.
+    pub fn p_cost(self) -> u32 {
+        self.p_cost
+    }
+}
+
+impl Default for KdfParams {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The random salt of a key derivation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Salt(pub(crate) [u8; 16]);
+
+impl Salt {
+    /// A fresh salt.
+    ///
+    /// # Errors
+    /// [`CryptoError::Entropy`] if the system gives no randomness.
+    pub fn random(rng: &mut impl TryCryptoRng) -> Result<Self, CryptoError> {
+        Ok(Self(super::random(rng)?))
+    }
+}
+
+/// `KEK = Argon2id[salt, m, t, p](passphrase)`, 32 bytes, version 0x13, no secret, no associated data.
+///
+/// # Errors
+/// [`CryptoError::Parameter`] if the memory cannot be had.
+pub fn key_encryption_key(
+    passphrase: &Passphrase,
+    salt: &Salt,
+    params: KdfParams,
+) -> Result<KeyEncryptionKey, CryptoError> {
+    let refused = CryptoError::Parameter("argon2 memory: the system gives less than asked");
+    let costs = Params::new(params.m_cost, params.t_cost, params.p_cost, Some(32))
+        .map_err(|_| CryptoError::Parameter("argon2 costs"))?;
+    let mut memory = Zeroizing::new(Vec::<Block>::new());
+    memory.try_reserve_exact(costs.block_count()).map_err(|_| refused)?;
+    memory.resize(costs.block_count(), Block::default());
+    let mut key = Zeroizing::new([0; 32]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, costs)
+        .hash_password_into_with_memory(
+            passphrase.expose().as_bytes(),
+            &salt.0,
+            key.as_mut(),
+            memory.as_mut_slice(),
+        )
+        .map_err(|_| CryptoError::Parameter("argon2 input"))?;
+    KeyEncryptionKey::new(&key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_bounded_before_work() {
+        for (m, t, p, fits) in [
+            (65536, 3, 4, true),
+            (32, 1, 4, true),
+            (31, 1, 4, false),
+            (0, 1, 1, false),
+            (8, 0, 1, false),
+            (8, 65, 1, false),
+            (8, 1, 0, false),
+            (200, 1, 17, false),
+            ((1 << 20) + 1, 1, 1, false),
+            (u32::MAX, u32::MAX, u32::MAX, false),
+        ] {
+            assert_eq!(KdfParams::new(m, t, p).is_ok(), fits, "{m} {t} {p}");
+        }
+    }
+}

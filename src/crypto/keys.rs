@@ -1,0 +1,183 @@
+//! The key hierarchy below the passphrase.
+//!
+//! ```text
+//! passphrase ──Argon2id──> KeyEncryptionKey ──AES-256-GCM unwrap──> DataKey (random, one per epoch)
+//! DataKey ──HKDF-SHA256, info = "bitgo-vault/1" ‖ vault id ‖ epoch ‖ purpose──> one key per tree,
+//!                                                                              one for record names
+//! ```
+//!
+//! Every key lives in locked memory; what passes through the stack is wiped.
+
+use super::CryptoError;
+use super::aead::{RecordCipher, open_detached, seal_detached};
+use crate::locked::{LockLevel, Locked};
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::KeyInit;
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use rand_core::TryCryptoRng;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// The length of a wrapped data key: nonce, key, tag.
+pub const WRAPPED_LEN: usize = 12 + 32 + 16;
+
+const NO_MEMORY: CryptoError = CryptoError::Key("the system gives no memory for it");
+
+/// The key that wraps data keys, derived from the passphrase.
+pub struct KeyEncryptionKey(Locked<Aes256Gcm>);
+
+impl KeyEncryptionKey {
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Self, CryptoError> {
+        Ok(Self(Locked::new(Aes256Gcm::new(key.into())).map_err(|_| NO_MEMORY)?))
+    }
+
+    /// `nonce ‖ AES-256-GCM[KEK](nonce, associated_data, data key)`.
+    ///
+    /// # Errors
+    /// [`CryptoError::Entropy`] if the system gives no randomness.
+    pub fn wrap(
+        &self,
+        data_key: &DataKey,
+        associated_data: &[u8],
+        rng: &mut impl TryCryptoRng,
+    ) -> Result<[u8; WRAPPED_LEN], CryptoError> {
+        let nonce: [u8; 12] = super::random(rng)?;
+        let mut wrapped = [0; WRAPPED_LEN];
+        wrapped[..12].copy_from_slice(&nonce);
+        wrapped[12..44].copy_from_slice(&data_key.0[..]);
+        let tag = seal_detached(&self.0, &nonce, associated_data, &mut wrapped[12..44])?;
+        wrapped[44..].copy_from_slice(&tag);
+        Ok(wrapped)
+    }
+
+    /// Opens what [`KeyEncryptionKey::wrap`] made.
+    ///
+    /// # Errors
+    /// [`CryptoError::CouldNotOpen`] for another passphrase or altered bytes.
+    pub fn unwrap(
+        &self,
+        wrapped: &[u8; WRAPPED_LEN],
+        associated_data: &[u8],
+    ) -> Result<DataKey, CryptoError> {
+        let (nonce, rest) = wrapped.split_first_chunk().ok_or(CryptoError::CouldNotOpen)?;
+        let (sealed, tag) = rest.split_last_chunk().ok_or(CryptoError::CouldNotOpen)?;
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(sealed);
+        open_detached(&self.0, nonce, associated_data, key.as_mut(), tag)?;
+        DataKey::new(&key)
+    }
+}
+
+/// The random key under which one epoch of a store is sealed.
+pub struct DataKey(Locked<[u8; 32]>);
+
+impl DataKey {
+    fn new(key: &[u8; 32]) -> Result<Self, CryptoError> {
+        Ok(Self(Locked::new(*key).map_err(|_| NO_MEMORY)?))
+    }
+
+    /// A fresh key.
+    ///
+    /// # Errors
+    /// [`CryptoError::Entropy`] if the system gives no randomness.
+    pub fn generate(rng: &mut impl TryCryptoRng) -> Result<Self, CryptoError> {
+        Self::new(&Zeroizing::new(super::random(rng)?))
+    }
+
+    /// `HKDF-SHA256(ikm = data key, salt = none, info = "bitgo-vault/1" ‖ vault id ‖ epoch ‖ purpose)`.
+    fn derive(&self, vault: &VaultId, epoch: u32, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(None, &self.0[..])
+            .expand_multi_info(
+                &[b"bitgo-vault/1", &vault.0, &epoch.to_be_bytes(), purpose.as_bytes()],
+                key.as_mut(),
+            )
+            .expect("32 bytes are far below HKDF's limit of 255 blocks");
+        key
+    }
+
+    /// The cipher of one tree.
+    pub fn record_cipher(&self, vault: &VaultId, epoch: u32, tree: &str) -> RecordCipher {
+        RecordCipher::new(&self.derive(vault, epoch, &format!("seal/{tree}")))
+    }
+
+    /// The key under which record names are made.
+    ///
+    /// # Errors
+    /// [`CryptoError::Key`] if the system gives no memory for it.
+    pub fn name_key(&self, vault: &VaultId, epoch: u32) -> Result<NameKey, CryptoError> {
+        Ok(NameKey(Locked::new(*self.derive(vault, epoch, "names")).map_err(|_| NO_MEMORY)?))
+    }
+
+    /// How well keys are kept in memory here.
+    pub fn lock_level(&self) -> LockLevel {
+        self.0.level()
+    }
+}
+
+/// Makes record names that tell nothing about what they name.
+pub struct NameKey(Locked<[u8; 32]>);
+
+impl NameKey {
+    /// The first 16 bytes of `HMAC-SHA256[name key](tree length ‖ tree ‖ text)`.
+    pub fn name(&self, tree: &str, text: &[u8]) -> [u8; 16] {
+        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0[..])
+            .expect("HMAC takes keys of any length");
+        mac.update(&(tree.len() as u64).to_be_bytes());
+        mac.update(tree.as_bytes());
+        mac.update(text);
+        let full = mac.finalize().into_bytes();
+        let mut name = [0; 16];
+        name.copy_from_slice(&full[..16]);
+        name
+    }
+}
+
+/// The random id of one store, bound into every key and record of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VaultId(pub(crate) [u8; 16]);
+
+impl VaultId {
+    /// A fresh id.
+    ///
+    /// # Errors
+    /// [`CryptoError::Entropy`] if the system gives no randomness.
+    pub fn random(rng: &mut impl TryCryptoRng) -> Result<Self, CryptoError> {
+        Ok(Self(super::random(rng)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use getrandom::SysRng;
+
+    #[test]
+    fn keys_unwrap_only_under_the_same_key_and_header() {
+        let kek = KeyEncryptionKey::new(&[1; 32]).unwrap();
+        let data_key = DataKey::generate(&mut SysRng).unwrap();
+        let wrapped = kek.wrap(&data_key, b"header", &mut SysRng).unwrap();
+        assert_eq!(*kek.unwrap(&wrapped, b"header").unwrap().0, *data_key.0);
+        assert!(kek.unwrap(&wrapped, b"Header").is_err());
+        assert!(KeyEncryptionKey::new(&[2; 32]).unwrap().unwrap(&wrapped, b"header").is_err());
+        for at in 0..WRAPPED_LEN {
+            let mut changed = wrapped;
+            changed[at] ^= 1;
+            assert!(kek.unwrap(&changed, b"header").is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn vault_epoch_and_tree_each_change_the_key() {
+        let key = DataKey::new(&[3; 32]).unwrap();
+        let (one, two) = (VaultId([1; 16]), VaultId([2; 16]));
+        let base = key.derive(&one, 0, "seal/tokens");
+        assert_eq!(*base, *key.derive(&one, 0, "seal/tokens"));
+        assert_ne!(*base, *key.derive(&two, 0, "seal/tokens"));
+        assert_ne!(*base, *key.derive(&one, 1, "seal/tokens"));
+        assert_ne!(*base, *key.derive(&one, 0, "seal/ledger"));
+        let names = key.name_key(&one, 0).unwrap();
+        assert_ne!(names.name("a", b"bc"), names.name("ab", b"c"));
+    }
+}

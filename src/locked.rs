@@ -1,0 +1,241 @@
+//! Memory for keys: never swapped, kept out of core dumps, gone in forked children, wiped on release.
+//!
+//! ```text
+//! | guard page | value … (whole pages) | guard page |
+//! ```
+//!
+//! On Linux the pages come from `memfd_secret`, which even the kernel cannot read; where that is
+//! refused they are ordinary pages under `mlock`, and where that too is refused they are still
+//! wiped. [`LockLevel`] says what was reached. This is the one module with `unsafe`.
+#![allow(unsafe_code)]
+
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use std::ffi::c_void;
+use std::ops::Deref;
+use std::ptr::{self, NonNull};
+use zeroize::Zeroize;
+
+/// How well the keys in memory are kept from swap, dumps and other readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LockLevel {
+    /// Wiped on release only; the system refused to lock the pages.
+    Wiped,
+    /// Locked in memory and kept out of core dumps.
+    Locked,
+    /// Removed from the kernel's own map (`memfd_secret`).
+    Secret,
+}
+
+/// A value that lives in pages of its own.
+///
+/// # Security
+/// The value is moved in from the caller's stack; build it there as late and as small as possible.
+pub(crate) struct Locked<T> {
+    pages: Pages,
+    value: NonNull<T>,
+    owner: u32,
+}
+
+// SAFETY: `Locked` owns its value exclusively, as `Box` does; sharing and sending it
+// is as sound as sharing and sending the value.
+unsafe impl<T: Send> Send for Locked<T> {}
+// SAFETY: as above; `Deref` hands out shared references only.
+unsafe impl<T: Sync> Sync for Locked<T> {}
+
+impl<T> Locked<T> {
+    /// Moves `value` into locked pages.
+    ///
+    /// # Errors
+    /// The system's error where it gives no memory at all.
+    pub(crate) fn new(value: T) -> std::io::Result<Self> {
+        let pages = Pages::map(size_of::<T>())?;
+        debug_assert!(align_of::<T>() <= rustix::param::page_size());
+        let place = pages.data().cast::<T>();
+        // SAFETY: `place` is page-aligned, writable, unshared, and holds at least `size_of::<T>()` bytes.
+        unsafe { place.write(value) };
+        Ok(Self { pages, value: place, owner: std::process::id() })
+    }
+
+    /// How well the value is kept.
+    pub(crate) fn level(&self) -> LockLevel {
+        self.pages.level
+    }
+}
+
+impl<T> Deref for Locked<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the value was written in `new`, is never moved, and lives as long as `self`.
+        unsafe { self.value.as_ref() }
+    }
+}
+
+impl<T> Drop for Locked<T> {
+    fn drop(&mut self) {
+        // A forked child has no such pages: there is nothing to drop or to wipe.
+        if self.owner != std::process::id() {
+            return;
+        }
+        // SAFETY: the value was written in `new` and is dropped here once; the pages are
+        // then plain writable bytes that nothing refers to.
+        unsafe {
+            ptr::drop_in_place(self.value.as_ptr());
+            let bytes = self.value.as_ptr().cast::<u8>();
+            std::slice::from_raw_parts_mut(bytes, self.pages.data_len).zeroize();
+        }
+    }
+}
+
+/// A mapping with a guard page on either side.
+struct Pages {
+    start: NonNull<c_void>,
+    page: usize,
+    data_len: usize,
+    level: LockLevel,
+}
+
+impl Pages {
+    fn map(len: usize) -> std::io::Result<Self> {
+        let page = rustix::param::page_size();
+        let data_len = len.max(1).next_multiple_of(page);
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nothing of ours.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(
+                ptr::null_mut(),
+                data_len + 2 * page,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE,
+            )?
+        };
+        let start = NonNull::new(start).ok_or(std::io::ErrorKind::OutOfMemory)?;
+        let mut pages = Self { start, page, data_len, level: LockLevel::Wiped };
+        pages.level = match pages.back_with_secret_memory() {
+            Ok(()) => LockLevel::Secret,
+            Err(_) => pages.back_with_locked_memory()?,
+        };
+        Ok(pages)
+    }
+
+    /// The first byte between the guards.
+    fn data(&self) -> NonNull<c_void> {
+        // SAFETY: the mapping is `data_len + 2 * page` long, so one page in is inside it.
+        unsafe { self.start.byte_add(self.page) }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn back_with_secret_memory(&self) -> std::io::Result<()> {
+        use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+        // SAFETY: the call takes one flag word and returns a new descriptor or -1.
+        let raw = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
+        let raw = RawFd::try_from(raw).ok().filter(|fd| *fd >= 0);
+        let raw = raw.ok_or_else(std::io::Error::last_os_error)?;
+        // SAFETY: the descriptor is new and nobody else owns it.
+        let file = unsafe { OwnedFd::from_raw_fd(raw) };
+        rustix::fs::ftruncate(&file, self.data_len as u64)?;
+        // SAFETY: MAP_FIXED replaces pages of our own reservation only.
+        unsafe {
+            rustix::mm::mmap(
+                self.data().as_ptr(),
+                self.data_len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED | MapFlags::FIXED,
+                &file,
+                0,
+            )?;
+            rustix::mm::madvise(self.data().as_ptr(), self.data_len, Advice::LinuxDontFork)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn back_with_secret_memory(&self) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    fn back_with_locked_memory(&self) -> std::io::Result<LockLevel> {
+        let (data, len) = (self.data().as_ptr(), self.data_len);
+        // SAFETY: all three act on pages of our own mapping and change neither address nor length.
+        // The first undoes a half-made secret mapping, should there be one.
+        unsafe {
+            rustix::mm::mmap_anonymous(
+                data,
+                len,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::FIXED,
+            )?;
+            rustix::mm::mprotect(data, len, MprotectFlags::READ | MprotectFlags::WRITE)?;
+            let locked = rustix::mm::mlock(data, len).is_ok();
+            #[cfg(target_os = "linux")]
+            let locked = locked
+                & rustix::mm::madvise(data, len, Advice::LinuxDontDump).is_ok()
+                & rustix::mm::madvise(data, len, Advice::LinuxDontFork).is_ok();
+            Ok(if locked { LockLevel::Locked } else { LockLevel::Wiped })
+        }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, whole, and nothing refers into it any more.
+        // Failure would mean it is gone already; there is nothing left to do about that.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr(), self.data_len + 2 * self.page) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_held_and_dropped_once() {
+        let shared = std::sync::Arc::new(());
+        let locked = Locked::new((std::sync::Arc::clone(&shared), [7u8; 5000])).unwrap();
+        assert_eq!(locked.1[4999], 7);
+        assert_eq!(std::sync::Arc::strong_count(&shared), 2);
+        drop(locked);
+        assert_eq!(std::sync::Arc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    fn both_backings_hold_values() {
+        let pages = Pages::map(64).unwrap();
+        let level = pages.back_with_locked_memory().unwrap();
+        // SAFETY: the data pages were just made writable.
+        unsafe {
+            pages.data().cast::<u8>().write(9);
+            assert_eq!(pages.data().cast::<u8>().read(), 9);
+        }
+        assert!(level <= LockLevel::Locked);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn locked_pages_stay_out_of_dumps_and_children() {
+        let locked = Locked::new([0x5au8; 32]).unwrap();
+        assert!(locked.level() >= LockLevel::Locked, "reached {:?}", locked.level());
+        let address = format!("{:x}-", locked.value.as_ptr() as usize);
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mine = maps.split_once(&address).unwrap().1;
+        let flags = mine.lines().find_map(|line| line.strip_prefix("VmFlags:")).unwrap();
+        for flag in ["lo", "dd", "dc"] {
+            assert!(flags.contains(flag), "{flag} is missing in {flags}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn secret_pages_cannot_be_read_through_proc() {
+        use std::os::unix::fs::FileExt;
+        let locked = Locked::new([0x5au8; 32]).unwrap();
+        let control = Box::new([0xa5u8; 32]);
+        let memory = std::fs::File::open("/proc/self/mem").unwrap();
+        let mut seen = [0; 32];
+        memory.read_exact_at(&mut seen, control.as_ptr() as u64).unwrap();
+        assert_eq!(seen, *control, "the control value is read");
+        if locked.level() == LockLevel::Secret {
+            assert!(memory.read_exact_at(&mut seen, locked.value.as_ptr() as u64).is_err());
+        }
+    }
+}

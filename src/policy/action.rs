@@ -1,0 +1,264 @@
+//! What a request would do, read from its method, path and body.
+//!
+//! Routes and fields are closed lists (PROTOCOL section 2): what is not on them is denied, so a
+//! new way for BitGo to move money is not a way around the limit.
+
+use super::json::{Fields, amount};
+use super::{Denied, Method, Request, Rule};
+use crate::money::{Amount, Coin};
+use crate::scope::Permission;
+use crate::token::WalletId;
+
+/// The most recipients of one request.
+const RECIPIENTS_MAX: usize = 1000;
+
+/// Fields of `tx/initiate` that say nothing about what is moved, where to, or at what fee.
+const INITIATE_FIELDS: [&str; 9] = [
+    "recipients",
+    "type",
+    "comment",
+    "sequenceId",
+    "memo",
+    "minConfirms",
+    "enforceMinConfirmsForChange",
+    "txFormat",
+    "videoApprovers",
+];
+
+/// Fields of BitGo Express's `sendcoins`, with its own secrets.
+const SENDCOINS_FIELDS: [&str; 14] = [
+    "address",
+    "amount",
+    "recipients",
+    "tokenName",
+    "walletPassphrase",
+    "prv",
+    "otp",
+    "type",
+    "comment",
+    "sequenceId",
+    "memo",
+    "minConfirms",
+    "enforceMinConfirmsForChange",
+    "txFormat",
+];
+
+const RECIPIENT_FIELDS: [&str; 4] = ["address", "amount", "memo", "tokenName"];
+
+/// What a request would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Action {
+    /// The permission it needs; `None` for what every token may do.
+    pub permission: Option<Permission>,
+    /// The wallet it touches.
+    pub wallet: Option<WalletId>,
+    /// What it would move.
+    pub transfers: Vec<Transfer>,
+}
+
+/// One movement of money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The coin.
+    pub coin: Coin,
+    /// How much, in the coin's base unit.
+    pub amount: Amount,
+    /// Where to.
+    pub destination: String,
+}
+
+impl Action {
+    /// Reads what `request` would do.
+    pub(crate) fn of(request: &Request) -> Result<Self, Denied> {
+        let segments: Vec<&str> = request.path().split('/').skip(1).collect();
+        match (request.method(), segments.as_slice()) {
+            (Method::Get, ["api", "v1" | "v2", "user", "session"]) if request.body().is_empty() => {
+                Ok(Self { permission: None, wallet: None, transfers: Vec::new() })
+            }
+            (Method::Get, ["api", "v2", coin, "wallet", wallet, ..])
+                if request.body().is_empty() =>
+            {
+                named_coin(coin)?;
+                Ok(Self {
+                    permission: Some(Permission::WalletView),
+                    wallet: Some(named_wallet(wallet)?),
+                    transfers: Vec::new(),
+                })
+            }
+            (Method::Post, ["api", "v2", coin, "wallet", wallet, "tx", "initiate"]) => {
+                Self::spend(request, coin, wallet, "tx/initiate", &INITIATE_FIELDS)
+            }
+            (Method::Post, ["api", "v2", coin, "wallet", wallet, "sendcoins"]) => {
+                Self::spend(request, coin, wallet, "sendcoins", &SENDCOINS_FIELDS)
+            }
+            (method, _) => Err(Denied::new(
+                Rule::UnknownCall,
+                format!("{method} {} is not a call the vault can read", request.path()),
+            )),
+        }
+    }
+
+    fn spend(
+        request: &Request,
+        coin: &str,
+        wallet: &str,
+        what: &str,
+        known: &[&str],
+    ) -> Result<Self, Denied> {
+        let fields = Fields::read(request.body(), what, known)?;
+        if let Some(kind) = fields.text("type")?
+            && kind != "transfer"
+        {
+            return Err(Denied::body("type is not transfer"));
+        }
+        let coin = named_coin(coin)?;
+        let coin = match fields.text("tokenName")? {
+            Some(token) => named_coin(&token)?,
+            None => coin,
+        };
+        let transfers =
+            match (fields.list("recipients")?, fields.get("address"), fields.get("amount")) {
+                (Some(recipients), None, None) => recipients_of(&recipients, &coin)?,
+                (None, Some(_), Some(_)) => vec![transfer(&fields, &coin)?],
+                _ => {
+                    return Err(Denied::body(
+                        "either recipients, or address and amount, must say what is sent",
+                    ));
+                }
+            };
+        Ok(Self {
+            permission: Some(Permission::WalletSpend),
+            wallet: Some(named_wallet(wallet)?),
+            transfers,
+        })
+    }
+}
+
+fn recipients_of(
+    recipients: &[&serde_json::value::RawValue],
+    coin: &Coin,
+) -> Result<Vec<Transfer>, Denied> {
+    if recipients.is_empty() || recipients.len() > RECIPIENTS_MAX {
+        return Err(Denied::body("recipients: 1 to 1000 are wanted"));
+    }
+    recipients
+        .iter()
+        .map(|recipient| {
+            let fields =
+                Fields::read(recipient.get().as_bytes(), "a recipient", &RECIPIENT_FIELDS)?;
+            match fields.text("tokenName")? {
+                Some(token) => transfer(&fields, &named_coin(&token)?),
+                None => transfer(&fields, coin),
+            }
+        })
+        .collect()
+}
+
+fn transfer(fields: &Fields<'_>, coin: &Coin) -> Result<Transfer, Denied> {
+    let missing = || Denied::body("a recipient wants address and amount");
+    let destination =
+        fields.text("address")?.filter(|text| !text.is_empty()).ok_or_else(missing)?;
+    let amount = amount(fields.get("amount").ok_or_else(missing)?)?;
+    Ok(Transfer { coin: coin.clone(), amount, destination })
+}
+
+fn named_coin(name: &str) -> Result<Coin, Denied> {
+    Coin::new(name).map_err(|error| Denied::new(Rule::UnknownCall, error.to_string()))
+}
+
+fn named_wallet(id: &str) -> Result<WalletId, Denied> {
+    id.parse().map_err(|_| Denied::new(Rule::UnknownCall, "the path names no wallet id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALLET: &str = "5941b202b42fcbc707170d5b597491d9";
+
+    fn initiate(body: &str) -> Result<Action, Denied> {
+        let target = format!("/api/v2/tbtc/wallet/{WALLET}/tx/initiate");
+        Action::of(&Request::post(&target).bytes(body.into()).unwrap())
+    }
+
+    fn sendcoins(body: &str) -> Result<Action, Denied> {
+        let target = format!("/api/v2/tbtc/wallet/{WALLET}/sendcoins");
+        Action::of(&Request::post(&target).bytes(body.into()).unwrap())
+    }
+
+    fn amounts(action: Result<Action, Denied>) -> Vec<(String, u128)> {
+        let transfers = action.unwrap().transfers;
+        transfers.iter().map(|t| (t.coin.to_string(), t.amount.base_units())).collect()
+    }
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        let body = r#"{"recipients":[{"address":"a","amount":"9007199254740993"},{"address":"b","amount":340282366920938463463374607431768211455}]}"#;
+        assert_eq!(
+            amounts(initiate(body)),
+            [("tbtc".into(), 9_007_199_254_740_993), ("tbtc".into(), u128::MAX)]
+        );
+        let body = r#"{"address":"a","amount":7,"walletPassphrase":"p","tokenName":"tusdc"}"#;
+        assert_eq!(amounts(sendcoins(body)), [("tusdc".into(), 7)]);
+    }
+
+    #[test]
+    fn what_is_not_plain_is_denied() {
+        for body in [
+            "",
+            "[]",
+            "{}",
+            "null",
+            r#"{"recipients":[]}"#,
+            r#"{"recipients":{}}"#,
+            r#"{"recipients":[{"address":"a","amount":"max"}]}"#,
+            r#"{"recipients":[{"address":"a","amount":"invoice"}]}"#,
+            r#"{"recipients":[{"address":"a","amount":"-1"}]}"#,
+            r#"{"recipients":[{"address":"a","amount":-1}]}"#,
+            r#"{"recipients":[{"address":"a","amount":1.0}]}"#,
+            r#"{"recipients":[{"address":"a","amount":1e3}]}"#,
+            r#"{"recipients":[{"address":"a","amount":"0x10"}]}"#,
+            r#"{"recipients":[{"address":"a","amount":"01"}]}"#,
+            r#"{"recipients":[{"address":"a","amount":null}]}"#,
+            r#"{"recipients":[{"address":"a","amount":"\u0031"}]}"#,
+            r#"{"recipients":[{"address":"a","amount":340282366920938463463374607431768211456}]}"#,
+            r#"{"recipients":[{"address":"a","amount":1,"amount":2}]}"#,
+            r#"{"recipients":[{"address":"a","amount":1,"\u0061mount":2}]}"#,
+            r#"{"recipients":[{"address":"a","amount":1,"data":"0x"}]}"#,
+            r#"{"recipients":[{"address":"","amount":1}]}"#,
+            r#"{"recipients":[{"amount":1}]}"#,
+            r#"{"recipients":[{"address":"a","amount":1}],"recipients":[]}"#,
+            r#"{"recipients":[{"address":"a","amount":1}]} {}"#,
+            r#"{"recipients":[{"address":"a","amount":1}],"type":"stake"}"#,
+            r#"{"recipients":[{"address":"a","amount":1}],"feeRate":1}"#,
+            r#"{"recipients":[{"address":"a","amount":1}],"changeAddress":"b"}"#,
+            r#"{"recipients":[{"address":"a","amount":1}],"address":"b","amount":1}"#,
+        ] {
+            assert!(initiate(body).is_err(), "initiate {body}");
+            assert!(sendcoins(body).is_err(), "sendcoins {body}");
+        }
+        assert!(sendcoins(r#"{"address":"a"}"#).is_err());
+        assert!(
+            sendcoins(r#"{"address":"a","amount":1,"recipients":[{"address":"a","amount":1}]}"#)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn unknown_calls_are_denied() {
+        for request in [
+            Request::get("/api/v2/tbtc/wallet"),
+            Request::get("/api/v2/user/accesstoken"),
+            Request::get("/api/v2/tbtc/wallet/XYZ"),
+            Request::post("/api/v2/user/unlock").json(&()),
+            Request::post(&format!("/api/v2/tbtc/wallet/{WALLET}/tx/send")).json(&()),
+            Request::post(&format!("/api/v2/tbtc/wallet/{WALLET}/tx/Initiate")).json(&()),
+            Request::put(&format!("/api/v2/tbtc/wallet/{WALLET}")).json(&()),
+            Request::delete(&format!("/api/v2/tbtc/wallet/{WALLET}")).json(&()),
+        ] {
+            let denied = Action::of(&request.unwrap()).unwrap_err();
+            assert_eq!(denied.rule, Rule::UnknownCall, "{denied}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What may leave the vault: pure and total functions that answer [`Denied`] with a reason.
+//!
+//! ```text
+//! request   method, target and body as the exact bytes that will be signed
+//! action    request → what it would do: permission, wallet, transfers
+//! check     action × token → allowed, or the rule that forbids it
+//! limits    the counters of a spending limit, in checked arithmetic
+//! outcome   answer → what became of a signed spend
+//! ```
+//!
+//! Deny by default: an unknown call, field, type or spelling is refused, never guessed.
+
+mod action;
+mod check;
+mod denied;
+mod json;
+mod limits;
+mod outcome;
+mod request;
+mod rules;
+
+pub use action::{Action, Transfer};
+pub(crate) use check::check;
+pub use denied::{Denied, Rule};
+pub use limits::Counter;
+pub(crate) use limits::{Charge, Ledger, charges};
+pub use outcome::Outcome;
+pub use request::{Draft, Method, Request, RequestError};
+pub use rules::LocalRules;

@@ -1,0 +1,15 @@
+//! Renewal before the end: when to renew, how to wait after a failure, and the one task that does it.
+//!
+//! ```text
+//! schedule   pure: (expiry, lifetime, failures, now) → renew now, or sleep until
+//! task       one task for all tokens, asleep until the earliest deadline
+//! ```
+//!
+//! It knows neither HTTP nor sled: what renewing a token means is behind [`Renew`].
+
+mod schedule;
+mod task;
+
+pub(crate) use schedule::{Failure, Schedule};
+pub use schedule::{Phase, Windows};
+pub(crate) use task::{Refresher, Renew, Renewed};

@@ -1,0 +1,215 @@
+//! The one background task: it sleeps until the earliest deadline and renews what is due.
+//!
+//! A token has at most one renewal in flight, and a slow one holds up no other. The task is
+//! owned: it stops when its [`Refresher`] is stopped or dropped, and its flights with it. A
+//! flight that is cut off has either swapped the token durably or left the old one as it was.
+
+use super::{Failure, Schedule};
+use crate::clock::Clock;
+use crate::token::LineageId;
+use chrono::{DateTime, Utc};
+use getrandom::SysRng;
+use rand_core::TryRng;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The longest sleep: the wall clock may be set while we sleep.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// What a renewal brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Renewed {
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) lifetime: Duration,
+}
+
+/// A renewal in flight.
+pub(crate) type Flight<'a> = Pin<Box<dyn Future<Output = Result<Renewed, Failure>> + Send + 'a>>;
+
+/// How a token is renewed.
+pub(crate) trait Renew: Send + Sync + 'static {
+    /// Renews one token and makes its successor durable.
+    fn renew(&self, lineage: LineageId) -> Flight<'_>;
+}
+
+enum Command {
+    Track(LineageId, Schedule),
+    Forget(LineageId),
+}
+
+/// The handle of the task.
+pub(crate) struct Refresher {
+    commands: UnboundedSender<Command>,
+    task: JoinHandle<()>,
+}
+
+impl Refresher {
+    /// Starts the task on the current runtime.
+    pub(crate) fn start(renew: Arc<dyn Renew>, clock: Arc<dyn Clock>) -> Self {
+        let (commands, inbox) = unbounded_channel();
+        let task = tokio::spawn(run(inbox, renew, clock));
+        Self { commands, task }
+    }
+
+    /// Renews the token by this schedule from now on.
+    pub(crate) fn track(&self, lineage: LineageId, schedule: Schedule) {
+        // A stopped task renews nothing any more; that is what stopping means.
+        let _ = self.commands.send(Command::Track(lineage, schedule));
+    }
+
+    /// Renews the token no longer.
+    pub(crate) fn forget(&self, lineage: LineageId) {
+        let _ = self.commands.send(Command::Forget(lineage));
+    }
+
+    /// Stops the task; no renewal starts any more.
+    pub(crate) fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Refresher {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn run(mut inbox: UnboundedReceiver<Command>, renew: Arc<dyn Renew>, clock: Arc<dyn Clock>) {
+    let mut schedules: HashMap<LineageId, Schedule> = HashMap::new();
+    let mut in_flight: HashMap<LineageId, tokio::task::AbortHandle> = HashMap::new();
+    let mut flights = JoinSet::new();
+    loop {
+        let now = clock.now();
+        let mut sleep = LONGEST_SLEEP;
+        for (lineage, schedule) in &schedules {
+            if in_flight.contains_key(lineage) {
+                continue;
+            }
+            match (schedule.due_at(now) - now).to_std() {
+                Ok(wait) if !wait.is_zero() => sleep = sleep.min(wait),
+                _ => {
+                    let (lineage, renew) = (*lineage, Arc::clone(&renew));
+                    let flight =
+                        flights.spawn(async move { (lineage, renew.renew(lineage).await) });
+                    in_flight.insert(lineage, flight);
+                }
+            }
+        }
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(Command::Track(lineage, schedule)) => {
+                    schedules.insert(lineage, schedule);
+                }
+                Some(Command::Forget(lineage)) => {
+                    schedules.remove(&lineage);
+                    if let Some(flight) = in_flight.remove(&lineage) {
+                        flight.abort();
+                    }
+                }
+                None => return,
+            },
+            Some(landed) = flights.join_next_with_id() => {
+                let (flight, lineage, result) = match landed {
+                    Ok((flight, (lineage, result))) => (flight, Some(lineage), result),
+                    // Aborted, or it panicked: then it counts as failed, and is tried again.
+                    Err(error) => (error.id(), None, Err(Failure::Transient { retry_after: None })),
+                };
+                let lineage = lineage.or_else(|| {
+                    in_flight.iter().find(|(_, own)| own.id() == flight).map(|(lineage, _)| *lineage)
+                });
+                let Some(lineage) = lineage else { continue };
+                in_flight.remove(&lineage);
+                let Some(schedule) = schedules.get_mut(&lineage) else { continue };
+                match result {
+                    Ok(renewed) => *schedule = Schedule::new(renewed.expires_at, renewed.lifetime),
+                    Err(failure) => schedule.failed(failure, clock.now(), jitter()),
+                }
+            }
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+}
+
+/// Spreads the attempts of many processes; without randomness they are merely not spread.
+fn jitter() -> u8 {
+    SysRng.try_next_u32().map_or(0, |word| word.to_le_bytes()[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_util::TokioClock;
+    use chrono::TimeDelta;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Renews for a minute at a time, after `delay`, once `failures` attempts have failed.
+    struct Server {
+        clock: Arc<TokioClock>,
+        delay: Duration,
+        failures: u32,
+        attempts: AtomicU32,
+    }
+
+    impl Renew for Server {
+        fn renew(&self, _: LineageId) -> Flight<'_> {
+            Box::pin(async {
+                tokio::time::sleep(self.delay).await;
+                if self.attempts.fetch_add(1, Ordering::Relaxed) < self.failures {
+                    return Err(Failure::Transient { retry_after: None });
+                }
+                let expires_at = Some(self.clock.now() + TimeDelta::seconds(60));
+                Ok(Renewed { expires_at, lifetime: Duration::from_secs(60) })
+            })
+        }
+    }
+
+    fn start(delay: Duration, failures: u32) -> (Arc<Server>, Refresher) {
+        let clock = Arc::new(TokioClock::new());
+        let attempts = AtomicU32::new(0);
+        let server = Arc::new(Server { clock: Arc::clone(&clock), delay, failures, attempts });
+        let refresher = Refresher::start(Arc::clone(&server) as Arc<dyn Renew>, clock.clone());
+        let schedule =
+            Schedule::new(Some(clock.now() + TimeDelta::seconds(60)), Duration::from_secs(60));
+        refresher.track(LineageId::from_bytes([1; 16]), schedule);
+        (server, refresher)
+    }
+
+    async fn attempts_after(server: &Server, seconds: u64) -> u32 {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        server.attempts.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_renewal_per_window() {
+        let (server, _refresher) = start(Duration::from_millis(50), 0);
+        assert_eq!(attempts_after(&server, 39).await, 0, "fresh for two thirds of a minute");
+        assert_eq!(attempts_after(&server, 2).await, 1);
+        assert_eq!(attempts_after(&server, 399).await, 10, "then every 40 seconds");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_tried_again_within_the_window() {
+        let (server, _refresher) = start(Duration::ZERO, 3);
+        assert_eq!(attempts_after(&server, 55).await, 4, "three failures, then a renewal");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopped_task_renews_nothing() {
+        let (server, refresher) = start(Duration::from_secs(5), 0);
+        tokio::time::sleep(Duration::from_secs(42)).await;
+        refresher.stop();
+        assert_eq!(attempts_after(&server, 1000).await, 0, "the flight ended with the task");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_forgotten_token_is_renewed_no_more() {
+        let (server, refresher) = start(Duration::ZERO, 0);
+        refresher.forget(LineageId::from_bytes([1; 16]));
+        assert_eq!(attempts_after(&server, 1000).await, 0);
+    }
+}

@@ -1,0 +1,161 @@
+//! Why the store could not do what was asked.
+
+use crate::crypto::CryptoError;
+use std::path::PathBuf;
+
+/// A refusal of the store. Nothing that was stored is changed by any of them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No vault in this directory.
+    #[error("no vault at {path}: create one first")]
+    NotFound {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is a vault already.
+    #[error("there is a vault at {path} already: unlock it, or choose another directory")]
+    AlreadyExists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another process has the vault open.
+    #[error("the vault at {path} is in use by process {pid}: close it there first")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process, 0 where it could not be read.
+        pid: u32,
+    },
+    /// The header is whole, but this passphrase does not open it.
+    #[error("wrong passphrase")]
+    WrongPassphrase,
+    /// The header is not as it was written.
+    #[error("the vault's header is damaged ({what}): restore it from a backup")]
+    DamagedHeader {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The vault was written by a later version.
+    #[error("the vault has format {version}, which this version does not know: upgrade")]
+    UnknownFormat {
+        /// The format's number.
+        version: u16,
+    },
+    /// The directory is open to others.
+    #[error("{path} is not safe to keep a vault in: {why}")]
+    UnsafeDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// Records are missing or altered.
+    #[error("the vault's database is damaged ({tree}: {what}): restore it from a backup")]
+    Damaged {
+        /// The tree.
+        tree: &'static str,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The vault belongs to another BitGo environment.
+    #[error("the vault is bound to {bound_to}: unlock it with that environment and its server key")]
+    OtherEnvironment {
+        /// The root URI it is bound to.
+        bound_to: String,
+    },
+    /// A write failed; the vault takes no more until it is reopened.
+    #[error(
+        "the vault is read-only since a write failed ({cause}): free space or mend the disk, then reopen it"
+    )]
+    ReadOnly {
+        /// What failed.
+        cause: String,
+    },
+    /// The data key has sealed as many records as it may.
+    #[error(
+        "the data key has sealed all the records it may: make a new vault and import the tokens"
+    )]
+    SealsExhausted,
+    /// The token was removed meanwhile.
+    #[error("the token was removed meanwhile")]
+    Removed,
+    /// A record is larger than 64 KiB.
+    #[error("a record is larger than 64 kib: shorten its lists")]
+    TooLarge,
+    /// A cryptographic operation was refused.
+    #[error("the vault's keys cannot be used")]
+    Crypto(#[source] CryptoError),
+    /// The file system refused.
+    #[error("the file system refused")]
+    Io(#[from] std::io::Error),
+}
+
+impl StoreError {
+    /// sled's errors, with its lock and I/O errors as what they are.
+    pub(super) fn sled(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(io) => Self::Io(io),
+            sled::Error::Corruption { .. } => {
+                Self::Damaged { tree: "all", what: "the database's log is corrupt" }
+            }
+            other => Self::Io(std::io::Error::other(other.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_says_what_to_do() {
+        let path = PathBuf::from("/v");
+        for (error, line) in [
+            (StoreError::NotFound { path: path.clone() }, "no vault at /v: create one first"),
+            (
+                StoreError::AlreadyExists { path: path.clone() },
+                "there is a vault at /v already: unlock it, or choose another directory",
+            ),
+            (
+                StoreError::InUse { path: path.clone(), pid: 7 },
+                "the vault at /v is in use by process 7: close it there first",
+            ),
+            (StoreError::WrongPassphrase, "wrong passphrase"),
+            (
+                StoreError::DamagedHeader { what: "checksum" },
+                "the vault's header is damaged (checksum): restore it from a backup",
+            ),
+            (
+                StoreError::UnknownFormat { version: 2 },
+                "the vault has format 2, which this version does not know: upgrade",
+            ),
+            (
+                StoreError::UnsafeDirectory { path, why: "it belongs to another user" },
+                "/v is not safe to keep a vault in: it belongs to another user",
+            ),
+            (
+                StoreError::Damaged { tree: "ledger", what: "a record does not open" },
+                "the vault's database is damaged (ledger: a record does not open): restore it from a backup",
+            ),
+            (
+                StoreError::OtherEnvironment { bound_to: "https://x".into() },
+                "the vault is bound to https://x: unlock it with that environment and its server key",
+            ),
+            (
+                StoreError::ReadOnly { cause: "disk full".into() },
+                "the vault is read-only since a write failed (disk full): free space or mend the disk, then reopen it",
+            ),
+            (
+                StoreError::SealsExhausted,
+                "the data key has sealed all the records it may: make a new vault and import the tokens",
+            ),
+            (StoreError::Removed, "the token was removed meanwhile"),
+            (StoreError::TooLarge, "a record is larger than 64 kib: shorten its lists"),
+            (StoreError::Crypto(CryptoError::Entropy), "the vault's keys cannot be used"),
+            (StoreError::Io(std::io::ErrorKind::NotFound.into()), "the file system refused"),
+        ] {
+            assert_eq!(error.to_string(), line);
+        }
+    }
+}

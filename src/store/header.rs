@@ -1,0 +1,220 @@
+//! The header: all that is readable without the passphrase.
+//!
+//! ```text
+//! offset  size
+//!      0     8  magic "BGVAULT\0"
+//!      8     2  format, 1
+//!     10     8  generation: rewrites so far
+//!     18    16  vault id
+//!     34    12  Argon2id costs m (KiB), t, p
+//!     46    16  salt
+//!     62     4  epoch in use
+//!     66     8  seals granted under this epoch's data key
+//!     74    60  wrapped data key: nonce ‖ key ‖ tag, associated data = bytes 0 to 73
+//!    134    32  SHA-256 of bytes 0 to 133
+//! ```
+//!
+//! All integers are big-endian. A wrong checksum means damage; a right one under which the key
+//! does not unwrap means a wrong passphrase. It is replaced whole: temporary file, sync,
+//! rename, sync of the directory.
+
+use super::{StoreError, sync_directory};
+use crate::crypto::{
+    CryptoError, DataKey, KdfParams, KeyEncryptionKey, Salt, VaultId, WRAPPED_LEN,
+};
+use rand_core::TryCryptoRng;
+use sha2::{Digest, Sha256};
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+pub(super) const FILE: &str = "header";
+/// Seals granted at a time.
+pub(super) const SEAL_BLOCK: u64 = 1 << 20;
+/// The most seals under one data key.
+pub(super) const SEALS_MAX: u64 = 1 << 31;
+
+const MAGIC: [u8; 8] = *b"BGVAULT\0";
+const FORMAT: u16 = 1;
+const BOUND_LEN: usize = 74;
+const LEN: usize = BOUND_LEN + WRAPPED_LEN + 32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) generation: u64,
+    pub(super) vault_id: VaultId,
+    pub(super) kdf: KdfParams,
+    pub(super) salt: Salt,
+    pub(super) epoch: u32,
+    /// Seals granted so far: an upper bound of those made.
+    pub(super) seals: u64,
+    wrapped: [u8; WRAPPED_LEN],
+}
+
+impl Header {
+    pub(super) fn new(vault_id: VaultId, kdf: KdfParams, salt: Salt) -> Self {
+        Self { generation: 1, vault_id, kdf, salt, epoch: 0, seals: 0, wrapped: [0; WRAPPED_LEN] }
+    }
+
+    /// Grants `seals` and wraps the data key anew, which binds everything before it.
+    pub(super) fn seal(
+        &mut self,
+        key: &KeyEncryptionKey,
+        data_key: &DataKey,
+        seals: u64,
+        rng: &mut impl TryCryptoRng,
+    ) -> Result<(), CryptoError> {
+        self.seals = seals;
+        self.wrapped = key.wrap(data_key, &self.bound(), rng)?;
+        Ok(())
+    }
+
+    pub(super) fn unseal(&self, key: &KeyEncryptionKey) -> Result<DataKey, StoreError> {
+        key.unwrap(&self.wrapped, &self.bound()).map_err(|error| match error {
+            CryptoError::CouldNotOpen => StoreError::WrongPassphrase,
+            other => other.into(),
+        })
+    }
+
+    /// The bytes that the wrapped key is bound to.
+    fn bound(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(LEN);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_be_bytes());
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.extend_from_slice(&self.vault_id.0);
+        for cost in [self.kdf.m_cost(), self.kdf.t_cost(), self.kdf.p_cost()] {
+            bytes.extend_from_slice(&cost.to_be_bytes());
+        }
+        bytes.extend_from_slice(&self.salt.0);
+        bytes.extend_from_slice(&self.epoch.to_be_bytes());
+        bytes.extend_from_slice(&self.seals.to_be_bytes());
+        bytes
+    }
+
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = self.bound();
+        bytes.extend_from_slice(&self.wrapped);
+        let sum = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&sum);
+        bytes
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
+        let damaged = |what| StoreError::DamagedHeader { what };
+        let mut rest = bytes.strip_prefix(&MAGIC).ok_or(damaged("it is no vault header"))?;
+        let format = u16::from_be_bytes(take(&mut rest)?);
+        // A later format may have another length, so the version is read before the sum.
+        if format != FORMAT && bytes.len() != LEN {
+            return Err(StoreError::UnknownFormat { version: format });
+        }
+        if bytes.len() != LEN {
+            return Err(damaged("its length"));
+        }
+        let (content, sum) = bytes.split_at(LEN - 32);
+        if Sha256::digest(content).as_slice() != sum {
+            return Err(damaged("its checksum"));
+        }
+        if format != FORMAT {
+            return Err(StoreError::UnknownFormat { version: format });
+        }
+        let generation = u64::from_be_bytes(take(&mut rest)?);
+        let vault_id = VaultId(take(&mut rest)?);
+        let [m, t, p] =
+            [take(&mut rest)?, take(&mut rest)?, take(&mut rest)?].map(u32::from_be_bytes);
+        let kdf = KdfParams::new(m, t, p).map_err(|_| damaged("its key derivation costs"))?;
+        let salt = Salt(take(&mut rest)?);
+        let epoch = u32::from_be_bytes(take(&mut rest)?);
+        let seals = u64::from_be_bytes(take(&mut rest)?);
+        let wrapped = take(&mut rest)?;
+        Ok(Self { generation, vault_id, kdf, salt, epoch, seals, wrapped })
+    }
+
+    pub(super) fn read(dir: &Path) -> Result<Self, StoreError> {
+        let file = match fs::File::open(dir.join(FILE)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
+            }
+            other => other?,
+        };
+        let mut bytes = Vec::with_capacity(LEN);
+        file.take(4096).read_to_end(&mut bytes)?;
+        Self::parse(&bytes)
+    }
+
+    pub(super) fn write(&self, dir: &Path) -> Result<(), StoreError> {
+        let temporary = dir.join("header.new");
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(&self.to_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, dir.join(FILE))?;
+        sync_directory(dir)
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], StoreError> {
+    let (head, tail) =
+        rest.split_first_chunk().ok_or(StoreError::DamagedHeader { what: "its length" })?;
+    *rest = tail;
+    Ok(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::key_encryption_key;
+    use crate::secret::Passphrase;
+    use getrandom::SysRng;
+
+    fn sealed() -> (Header, KeyEncryptionKey) {
+        let kdf = KdfParams::new(8, 1, 1).unwrap();
+        let salt = Salt([3; 16]);
+        let key = key_encryption_key(&Passphrase::new("p"), &salt, kdf).unwrap();
+        let data_key = DataKey::generate(&mut SysRng).unwrap();
+        let mut header = Header::new(VaultId([7; 16]), kdf, salt);
+        header.seal(&key, &data_key, SEAL_BLOCK, &mut SysRng).unwrap();
+        (header, key)
+    }
+
+    #[test]
+    fn headers_are_read_as_written() {
+        let (header, key) = sealed();
+        let read = Header::parse(&header.to_bytes()).unwrap();
+        assert_eq!(read, header);
+        assert!(read.unseal(&key).is_ok());
+    }
+
+    #[test]
+    fn damage_is_told_apart_from_a_wrong_passphrase() {
+        let (header, _) = sealed();
+        let other = key_encryption_key(&Passphrase::new("q"), &header.salt, header.kdf).unwrap();
+        assert!(matches!(header.unseal(&other), Err(StoreError::WrongPassphrase)));
+        let bytes = header.to_bytes();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            let error = Header::parse(&flipped).unwrap_err();
+            assert!(matches!(error, StoreError::DamagedHeader { .. }), "byte {at}: {error}");
+            assert!(Header::parse(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_header_rewritten_with_other_costs_does_not_unwrap() {
+        let (mut header, key) = sealed();
+        header.seals += 1;
+        let forged = Header::parse(&header.to_bytes()).unwrap();
+        assert!(matches!(forged.unseal(&key), Err(StoreError::WrongPassphrase)));
+    }
+
+    #[test]
+    fn later_formats_are_named() {
+        let mut bytes = sealed().0.to_bytes();
+        bytes[9] = 2;
+        bytes.push(0);
+        assert!(matches!(Header::parse(&bytes), Err(StoreError::UnknownFormat { version: 2 })));
+    }
+}

@@ -1,0 +1,190 @@
+//! The ledger in sled: a reservation is durable before the secret leaves.
+//!
+//! The counters in memory are the truth while the vault is open; every change is queued to the
+//! committer under the same lock, so what reaches the disk is always the latest. Reservations
+//! wait for their commit, settlements do not: losing one only leaves the spend counted. What is
+//! found reserved at open was cut off by a crash and counts as spent.
+
+use super::record::{CounterRow, LedgerRow};
+use super::{Store, StoreError, Tree, Write, lock};
+use crate::money::{Amount, Coin};
+use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
+use crate::token::{LineageId, SpendingLimit};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+
+/// The counters of one lineage.
+type Counters = BTreeMap<Coin, Counter>;
+
+/// Guards every change of counters together with its place in the commit queue.
+#[derive(Default)]
+pub(super) struct Accounts(Mutex<HashMap<LineageId, Counters>>);
+
+/// Why a reservation was not made.
+#[derive(Debug)]
+pub(crate) enum LedgerError {
+    Denied(Denied),
+    Store(StoreError),
+}
+
+impl From<Denied> for LedgerError {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<StoreError> for LedgerError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Ledger for Store {
+    type Account = LineageId;
+    type Error = LedgerError;
+
+    fn reserve(&self, lineage: &LineageId, charges: &[Charge]) -> Result<(), LedgerError> {
+        let ticket = {
+            let mut accounts = lock(&self.ledger.0);
+            let counters = accounts.get_mut(lineage).ok_or_else(unreconciled)?;
+            let mut after = counters.clone();
+            for Charge { coin, amount } in charges {
+                let counter = after.get_mut(coin).ok_or_else(|| no_limit(coin))?;
+                *counter = counter.reserve(coin, *amount)?;
+            }
+            let ticket = self.submit(vec![self.ledger_write(*lineage, &after)?]);
+            *counters = after;
+            ticket
+        };
+        Ok(ticket.wait()?)
+    }
+
+    fn settle(&self, lineage: &LineageId, charges: &[Charge], outcome: Outcome) {
+        let mut accounts = lock(&self.ledger.0);
+        let Some(counters) = accounts.get_mut(lineage) else { return };
+        for Charge { coin, amount } in charges {
+            if let Some(counter) = counters.get_mut(coin) {
+                *counter = counter.settle(*amount, outcome);
+            }
+        }
+        match self.ledger_write(*lineage, counters) {
+            Ok(write) => drop(self.submit(vec![write])),
+            Err(error) => {
+                tracing::warn!(%error, "a settlement stays in memory; after a crash the spend counts")
+            }
+        }
+    }
+}
+
+impl Store {
+    /// The counters of a lineage, if its ledger is known.
+    pub(crate) fn counters(&self, lineage: LineageId) -> Option<Counters> {
+        lock(&self.ledger.0).get(&lineage).cloned()
+    }
+
+    /// Charges all that is left of every limit of a lineage, durably: its token goes out raw,
+    /// and what it spends from there is not seen.
+    pub(crate) fn exhaust(&self, lineage: LineageId) -> Result<(), LedgerError> {
+        let ticket = {
+            let mut accounts = lock(&self.ledger.0);
+            let counters = accounts.get_mut(&lineage).ok_or_else(unreconciled)?;
+            let mut after = counters.clone();
+            for (coin, counter) in &mut after {
+                let left = counter.left().unwrap_or(Amount::ZERO);
+                *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
+            }
+            let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
+            *counters = after;
+            ticket
+        };
+        Ok(ticket.wait()?)
+    }
+
+    /// Begins a lineage's ledger at the server's counters, in one commit with `writes`.
+    pub(super) fn open_account(
+        &self,
+        lineage: LineageId,
+        limits: &BTreeMap<Coin, SpendingLimit>,
+        mut writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let counters: Counters =
+            limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect();
+        writes.push(self.ledger_write(lineage, &counters)?);
+        self.commit(writes)?;
+        lock(&self.ledger.0).insert(lineage, counters);
+        Ok(())
+    }
+
+    /// Ends a lineage's ledger, in one commit with `writes`.
+    pub(super) fn close_account(
+        &self,
+        lineage: LineageId,
+        mut writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let ticket = {
+            // Removed under the lock, so that no later settlement can be queued behind it.
+            let mut accounts = lock(&self.ledger.0);
+            writes.push(Write { tree: Tree::Ledger, name: *lineage.as_bytes(), value: None });
+            accounts.remove(&lineage);
+            self.submit(writes)
+        };
+        ticket.wait()
+    }
+
+    /// Commits `writes` of a lineage that has a ledger; refused for one that was removed.
+    pub(super) fn commit_to_account(
+        &self,
+        lineage: LineageId,
+        writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let ticket = {
+            let accounts = lock(&self.ledger.0);
+            if !accounts.contains_key(&lineage) {
+                return Err(StoreError::Removed);
+            }
+            self.submit(writes)
+        };
+        ticket.wait()
+    }
+
+    pub(super) fn load_ledger(&mut self) -> Result<(), StoreError> {
+        let unreadable = || StoreError::Damaged { tree: "ledger", what: "a record cannot be read" };
+        let mut accounts = HashMap::new();
+        for entry in self.records(Tree::Ledger) {
+            let (name, sealed) = entry?;
+            let LedgerRow(rows) = self.unseal(Tree::Ledger, &name, &sealed)?;
+            let counters = rows
+                .into_iter()
+                .map(|(coin, row)| {
+                    let coin = Coin::new(&coin).map_err(|_| unreadable())?;
+                    Ok((coin, Counter::from(row).after_crash()))
+                })
+                .collect::<Result<Counters, StoreError>>()?;
+            accounts.insert(LineageId::from_bytes(name), counters);
+        }
+        *lock(&self.ledger.0) = accounts;
+        Ok(())
+    }
+
+    fn ledger_write(&self, lineage: LineageId, counters: &Counters) -> Result<Write, StoreError> {
+        let rows = counters
+            .iter()
+            .map(|(coin, counter)| (coin.to_string(), CounterRow::from(counter)))
+            .collect();
+        self.seal(Tree::Ledger, *lineage.as_bytes(), LedgerRow(rows))
+    }
+}
+
+fn unreconciled() -> Denied {
+    Denied::new(
+        Rule::Unreconciled,
+        "the vault has no record of what this token spent, so it spends nothing; issue a new token",
+    )
+}
+
+fn no_limit(coin: &Coin) -> Denied {
+    Denied::new(
+        Rule::NoLimit,
+        format!("the token has no spending limit for {coin}; issue one that has"),
+    )
+}

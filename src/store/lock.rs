@@ -1,0 +1,33 @@
+//! One process holds a vault: a lock on the `LOCK` file, which names the holder.
+//!
+//! The lock is the kernel's, so it ends with the process however that ends; the file's text
+//! only tells others whom to ask.
+
+use super::StoreError;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+pub(super) struct LockFile {
+    _file: File,
+}
+
+impl LockFile {
+    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(dir.join("LOCK"))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut text = String::new();
+            let _ = (&mut file).take(16).read_to_string(&mut text);
+            let pid = text.trim().parse().unwrap_or(0);
+            return Err(StoreError::InUse { path: dir.into(), pid });
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,360 @@
+//! The sealed database: what is kept on disk, and what `Ok` means.
+//!
+//! ```text
+//! <vault>/header     format, KDF costs, salt, wrapped data key (header.rs)
+//! <vault>/db.<epoch> sled: trees of sealed records under opaque names (record.rs)
+//! <vault>/LOCK       held by the one process that has the vault open (lock.rs)
+//! <vault>/CREATING   present only while the vault is being made
+//! ```
+//!
+//! A commit is durable when it answers: sled's log is flushed and the file synced, since
+//! sled's own flush does not sync (committer.rs). sled stands in this module and nowhere else.
+
+mod audit;
+mod committer;
+mod error;
+mod header;
+mod ledger;
+mod lock;
+mod record;
+mod tokens;
+
+pub use audit::AuditAction;
+pub use error::StoreError;
+pub(crate) use ledger::LedgerError;
+pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
+
+use crate::crypto::{
+    CryptoError, DataKey, KdfParams, KeyEncryptionKey, NameKey, Place, RecordCipher, Salt, VaultId,
+    key_encryption_key,
+};
+use crate::environment::Environment;
+use crate::locked::{LockLevel, Locked};
+use crate::secret::Passphrase;
+use committer::{Committer, Ticket};
+use getrandom::SysRng;
+use header::Header;
+use lock::LockFile;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The trees of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tree {
+    /// What the vault is bound to.
+    Meta,
+    /// What is known of each token, by lineage.
+    Tokens,
+    /// The tokens themselves, by lineage.
+    Secrets,
+    /// The keys that tokens are issued to, by account.
+    Accounts,
+    /// What was spent, by lineage.
+    Ledger,
+    /// Exposures and changes of policy, by number.
+    Audit,
+}
+
+impl Tree {
+    const ALL: [Self; 6] =
+        [Self::Meta, Self::Tokens, Self::Secrets, Self::Accounts, Self::Ledger, Self::Audit];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Tokens => "tokens",
+            Self::Secrets => "secrets",
+            Self::Accounts => "accounts",
+            Self::Ledger => "ledger",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// The name of a record within its tree.
+type Name = [u8; 16];
+
+/// One change to one record; `None` removes it.
+struct Write {
+    tree: Tree,
+    name: Name,
+    value: Option<Vec<u8>>,
+}
+
+/// An open vault directory.
+pub(crate) struct Store {
+    vault_id: VaultId,
+    epoch: u32,
+    ciphers: Locked<[RecordCipher; Tree::ALL.len()]>,
+    names: NameKey,
+    /// Guards the count of seals under the data key; held for a header rewrite once in 2^20 seals.
+    header: Mutex<Sealing>,
+    dir: PathBuf,
+    trees: Vec<sled::Tree>,
+    ledger: ledger::Accounts,
+    audit: Mutex<audit::Head>,
+    committer: Committer,
+    // Last, so that it is released after sled has let go of its files.
+    _lock: LockFile,
+}
+
+/// The header and the keys that a new seal budget needs.
+struct Sealing {
+    header: Header,
+    key_encryption_key: KeyEncryptionKey,
+    data_key: DataKey,
+    used: u64,
+}
+
+impl Store {
+    /// Makes a vault in `dir`, which must not hold one.
+    pub(crate) fn create(
+        dir: &Path,
+        passphrase: &Passphrase,
+        kdf: KdfParams,
+        environment: &Environment,
+    ) -> Result<Self, StoreError> {
+        if !dir.exists() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
+        check_directory(dir)?;
+        let lock = LockFile::take(dir)?;
+        if dir.join(header::FILE).exists() {
+            return Err(StoreError::AlreadyExists { path: dir.into() });
+        }
+        let creating = dir.join("CREATING");
+        if database(dir, 0).exists() {
+            if !creating.exists() {
+                return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
+            }
+            fs::remove_dir_all(database(dir, 0))?;
+        }
+        fs::write(&creating, b"")?;
+        sync_directory(dir)?;
+
+        let rng = &mut SysRng;
+        let (vault_id, salt) = (VaultId::random(rng)?, Salt::random(rng)?);
+        let key_encryption_key = key_encryption_key(passphrase, &salt, kdf)?;
+        let data_key = DataKey::generate(rng)?;
+        let mut header = Header::new(vault_id, kdf, salt);
+        header.seal(&key_encryption_key, &data_key, header::SEAL_BLOCK, rng)?;
+        let store = Self::start(dir, header, key_encryption_key, data_key, lock)?;
+        store.bind(environment)?;
+        sync_directory(&database(dir, 0))?;
+        header.write(dir)?;
+        fs::remove_file(&creating)?;
+        sync_directory(dir)?;
+        Ok(store)
+    }
+
+    /// Opens the vault in `dir`.
+    pub(crate) fn open(
+        dir: &Path,
+        passphrase: &Passphrase,
+        environment: &Environment,
+    ) -> Result<Self, StoreError> {
+        if !dir.join(header::FILE).exists() && !database(dir, 0).exists() {
+            return Err(StoreError::NotFound { path: dir.into() });
+        }
+        check_directory(dir)?;
+        let lock = LockFile::take(dir)?;
+        let header = Header::read(dir)?;
+        let key_encryption_key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
+        let data_key = header.unseal(&key_encryption_key)?;
+        if !database(dir, header.epoch).exists() {
+            return Err(StoreError::Damaged { tree: "all", what: "the database is missing" });
+        }
+        let mut store = Self::start(dir, header, key_encryption_key, data_key, lock)?;
+        store.check_binding(environment)?;
+        store.load_ledger()?;
+        store.load_audit_head()?;
+        Ok(store)
+    }
+
+    fn start(
+        dir: &Path,
+        header: Header,
+        key_encryption_key: KeyEncryptionKey,
+        data_key: DataKey,
+        lock: LockFile,
+    ) -> Result<Self, StoreError> {
+        let (vault_id, epoch) = (header.vault_id, header.epoch);
+        let ciphers = Tree::ALL.map(|tree| data_key.record_cipher(&vault_id, epoch, tree.name()));
+        let names = data_key.name_key(&vault_id, epoch)?;
+        let path = database(dir, epoch);
+        let db = committer::open_database(&path)?;
+        let trees = Tree::ALL
+            .iter()
+            .map(|tree| db.open_tree(tree.name()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StoreError::sled)?;
+        let committer = Committer::start(db, trees.clone(), &path.join("db"))?;
+        let used = header.seals;
+        Ok(Self {
+            vault_id,
+            epoch,
+            ciphers: Locked::new(ciphers)?,
+            names,
+            header: Mutex::new(Sealing { header, key_encryption_key, data_key, used }),
+            dir: dir.into(),
+            trees,
+            ledger: ledger::Accounts::default(),
+            audit: Mutex::default(),
+            committer,
+            _lock: lock,
+        })
+    }
+
+    /// How well the keys are kept in memory.
+    pub(crate) fn lock_level(&self) -> LockLevel {
+        self.ciphers.level()
+    }
+
+    /// Whether `passphrase` is this vault's, by deriving and unwrapping as `open` does.
+    pub(crate) fn check_passphrase(&self, passphrase: &Passphrase) -> Result<(), StoreError> {
+        let header = lock(&self.header).header;
+        let key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
+        header.unseal(&key).map(drop)
+    }
+
+    fn place<'a>(&'a self, tree: Tree, name: &'a Name) -> Place<'a> {
+        Place { vault: &self.vault_id, epoch: self.epoch, tree: tree.name(), name }
+    }
+
+    /// Seals a record for its place.
+    fn seal(
+        &self,
+        tree: Tree,
+        name: Name,
+        value: impl bincode::Encode,
+    ) -> Result<Write, StoreError> {
+        self.count_seal()?;
+        let plaintext = record::encode(value)?;
+        let cipher = &self.ciphers[tree as usize];
+        let sealed = cipher.seal(self.place(tree, &name), &plaintext, &mut SysRng)?;
+        Ok(Write { tree, name, value: Some(sealed) })
+    }
+
+    /// Opens a sealed record of its place.
+    fn unseal<T: bincode::Decode<()>>(
+        &self,
+        tree: Tree,
+        name: &Name,
+        sealed: &[u8],
+    ) -> Result<T, StoreError> {
+        let damaged = |what| StoreError::Damaged { tree: tree.name(), what };
+        let plaintext = self.ciphers[tree as usize]
+            .open(self.place(tree, name), sealed)
+            .map_err(|_| damaged("a record does not open"))?;
+        record::decode(&plaintext).map_err(|_| damaged("a record opens but cannot be read"))
+    }
+
+    /// Counts one seal; once a block is used up, a further one is made durable first.
+    ///
+    /// AES-GCM with random nonces is safe for 2^32 messages under one key (NIST SP 800-38D,
+    /// section 8.3); sealing stops at half of that.
+    fn count_seal(&self) -> Result<(), StoreError> {
+        let mut sealing = lock(&self.header);
+        if sealing.used >= header::SEALS_MAX {
+            return Err(StoreError::SealsExhausted);
+        }
+        if sealing.used >= sealing.header.seals {
+            let mut header = sealing.header;
+            header.generation += 1;
+            let seals = header.seals + header::SEAL_BLOCK;
+            header.seal(&sealing.key_encryption_key, &sealing.data_key, seals, &mut SysRng)?;
+            header.write(&self.dir)?;
+            sealing.header = header;
+        }
+        sealing.used += 1;
+        Ok(())
+    }
+
+    /// The sealed bytes of one record, if it is there.
+    fn get(&self, tree: Tree, name: &Name) -> Result<Option<sled::IVec>, StoreError> {
+        self.trees[tree as usize].get(name).map_err(StoreError::sled)
+    }
+
+    /// All records of a tree, sealed.
+    fn records(
+        &self,
+        tree: Tree,
+    ) -> impl Iterator<Item = Result<(Name, sled::IVec), StoreError>> + '_ {
+        self.trees[tree as usize].iter().map(move |entry| {
+            let (key, value) = entry.map_err(StoreError::sled)?;
+            let name = Name::try_from(key.as_ref())
+                .map_err(|_| StoreError::Damaged { tree: tree.name(), what: "a record's name" })?;
+            Ok((name, value))
+        })
+    }
+
+    /// Makes the writes durable, all or none; `Ok` means they survive a crash.
+    fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.submit(writes).wait()
+    }
+
+    /// Queues the writes in order; they are durable when the ticket says so.
+    fn submit(&self, writes: Vec<Write>) -> Ticket {
+        self.committer.submit(writes)
+    }
+
+    fn meta_name(&self) -> Name {
+        self.names.name("meta", b"binding")
+    }
+
+    /// Binds a new vault to its environment.
+    fn bind(&self, environment: &Environment) -> Result<(), StoreError> {
+        let binding = record::Binding::of(environment);
+        self.commit(vec![self.seal(Tree::Meta, self.meta_name(), binding)?])
+    }
+
+    fn check_binding(&self, environment: &Environment) -> Result<(), StoreError> {
+        let name = self.meta_name();
+        let sealed = self
+            .get(Tree::Meta, &name)?
+            .ok_or(StoreError::Damaged { tree: "meta", what: "the binding record is missing" })?;
+        let bound: record::Binding = self.unseal(Tree::Meta, &name, &sealed)?;
+        if bound == record::Binding::of(environment) {
+            Ok(())
+        } else {
+            Err(StoreError::OtherEnvironment { bound_to: bound.root_uri })
+        }
+    }
+}
+
+fn database(dir: &Path, epoch: u32) -> PathBuf {
+    dir.join(format!("db.{epoch}"))
+}
+
+/// Refuses a directory that others could write to, or that is not ours.
+fn check_directory(dir: &Path) -> Result<(), StoreError> {
+    let meta = fs::symlink_metadata(dir)?;
+    let unsafe_directory = |why| Err(StoreError::UnsafeDirectory { path: dir.into(), why });
+    if !meta.is_dir() {
+        return unsafe_directory("it is not a directory");
+    }
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return unsafe_directory("it belongs to another user");
+    }
+    if meta.mode() & 0o022 != 0 {
+        return unsafe_directory("others can write to it; chmod 700 it");
+    }
+    Ok(())
+}
+
+fn sync_directory(dir: &Path) -> Result<(), StoreError> {
+    Ok(fs::File::open(dir)?.sync_all()?)
+}
+
+/// The guard even where another thread panicked: the state behind our locks is replaced whole, never half.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl From<CryptoError> for StoreError {
+    fn from(error: CryptoError) -> Self {
+        Self::Crypto(error)
+    }
+}

@@ -1,0 +1,255 @@
+//! What stands inside a sealed record: rows of plain values in bincode, with a size limit.
+//!
+//! Rows are apart from the types the rest of the vault uses, so that those can change and the
+//! format stays. Fixed-width little-endian integers; trailing bytes are refused. Rows that
+//! hold secrets wipe themselves.
+
+use super::StoreError;
+use crate::crypto::RECORD_MAX;
+use crate::environment::Environment;
+use crate::money::{Amount, Coin};
+use crate::policy::Counter;
+use crate::token::{SpendingLimit, TokenInfo, TokenKind};
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use bincode::{Decode, Encode};
+use chrono::{DateTime, Utc};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+const FORMAT: Configuration<LittleEndian, Fixint, Limit<RECORD_MAX>> = bincode::config::standard()
+    .with_little_endian()
+    .with_fixed_int_encoding()
+    .with_limit::<RECORD_MAX>();
+
+/// The row as bytes. The buffer has room for the largest row from the start, so that no
+/// unwiped copy is left behind by growth.
+pub(super) fn encode(row: impl Encode) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let mut buffer = Zeroizing::new(vec![0; RECORD_MAX]);
+    let len =
+        bincode::encode_into_slice(row, &mut buffer, FORMAT).map_err(|_| StoreError::TooLarge)?;
+    buffer.truncate(len);
+    Ok(buffer)
+}
+
+/// The row from bytes; `Err` if they are not exactly one row.
+pub(super) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, Unreadable> {
+    match bincode::decode_from_slice(bytes, FORMAT) {
+        Ok((row, read)) if read == bytes.len() => Ok(row),
+        _ => Err(Unreadable),
+    }
+}
+
+/// Bytes that are no row of the kind.
+#[derive(Debug)]
+pub(super) struct Unreadable;
+
+impl<E: std::error::Error> From<E> for Unreadable {
+    fn from(_: E) -> Self {
+        Self
+    }
+}
+
+/// Which BitGo a vault is bound to.
+#[derive(Encode, Decode, PartialEq, Eq)]
+pub(super) struct Binding {
+    pub(super) root_uri: String,
+    server_xpub: String,
+}
+
+impl Binding {
+    pub(super) fn of(environment: &Environment) -> Self {
+        Self {
+            root_uri: environment.root_uri().into(),
+            server_xpub: environment.server_xpub().into(),
+        }
+    }
+}
+
+/// What is known of a token.
+#[derive(Encode, Decode)]
+pub(super) struct TokenRow {
+    pub(super) label: String,
+    pub(super) account: Option<String>,
+    pub(super) renewal: RenewalRow,
+    pub(super) raw_exposure: bool,
+    pub(super) info: InfoRow,
+}
+
+#[derive(Encode, Decode)]
+pub(super) enum RenewalRow {
+    Manual,
+    Extend { lifetime_secs: u64 },
+    InternalToken,
+}
+
+#[derive(Encode, Decode)]
+pub(super) struct InfoRow {
+    id: [u8; 16],
+    kind: u8,
+    scopes: Vec<String>,
+    enterprise: Option<[u8; 16]>,
+    permitted_wallets: Option<Vec<[u8; 16]>>,
+    created_at: Option<i64>,
+    expires_at: Option<i64>,
+    is_extensible: bool,
+    ip_restrict: Vec<String>,
+    spending_limits: Vec<(String, Option<u128>, u128)>,
+    issued_in_clear: bool,
+}
+
+impl From<&TokenInfo> for InfoRow {
+    fn from(info: &TokenInfo) -> Self {
+        let millis = |time: Option<DateTime<Utc>>| time.map(|time| time.timestamp_millis());
+        Self {
+            id: *info.id.as_bytes(),
+            kind: match info.kind {
+                TokenKind::Session => 0,
+                TokenKind::LongLived => 1,
+                TokenKind::Internal => 2,
+            },
+            scopes: info.scopes.iter().map(ToString::to_string).collect(),
+            enterprise: info.enterprise.map(|id| *id.as_bytes()),
+            permitted_wallets: info
+                .permitted_wallets
+                .as_ref()
+                .map(|wallets| wallets.iter().map(|id| *id.as_bytes()).collect()),
+            created_at: millis(info.created_at),
+            expires_at: millis(info.expires_at),
+            is_extensible: info.is_extensible,
+            ip_restrict: info.ip_restrict.clone(),
+            spending_limits: info
+                .spending_limits
+                .iter()
+                .map(|(coin, limit)| {
+                    let cap = limit.limit.map(Amount::base_units);
+                    (coin.to_string(), cap, limit.spent.base_units())
+                })
+                .collect(),
+            issued_in_clear: info.issued_in_clear,
+        }
+    }
+}
+
+impl TryFrom<InfoRow> for TokenInfo {
+    type Error = Unreadable;
+
+    fn try_from(row: InfoRow) -> Result<Self, Unreadable> {
+        let time = |millis: Option<i64>| {
+            millis.map(|ms| DateTime::from_timestamp_millis(ms).ok_or(Unreadable)).transpose()
+        };
+        Ok(Self {
+            id: crate::token::TokenId::from_bytes(row.id),
+            kind: match row.kind {
+                0 => TokenKind::Session,
+                1 => TokenKind::LongLived,
+                2 => TokenKind::Internal,
+                _ => return Err(Unreadable),
+            },
+            scopes: row.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>()?,
+            enterprise: row.enterprise.map(crate::token::EnterpriseId::from_bytes),
+            permitted_wallets: row
+                .permitted_wallets
+                .map(|ids| ids.into_iter().map(crate::token::WalletId::from_bytes).collect()),
+            created_at: time(row.created_at)?,
+            expires_at: time(row.expires_at)?,
+            is_extensible: row.is_extensible,
+            ip_restrict: row.ip_restrict,
+            spending_limits: row
+                .spending_limits
+                .into_iter()
+                .map(|(coin, cap, spent)| {
+                    let limit =
+                        SpendingLimit { limit: cap.map(Amount::new), spent: Amount::new(spent) };
+                    Ok((Coin::new(&coin)?, limit))
+                })
+                .collect::<Result<_, Unreadable>>()?,
+            issued_in_clear: row.issued_in_clear,
+        })
+    }
+}
+
+/// A token itself, and the key (WIF) that extends it.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub(super) struct SecretRow {
+    pub(super) token: String,
+    pub(super) extension_key: Option<String>,
+}
+
+/// The key that an account's tokens are issued to.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub(super) struct AccountRow {
+    pub(super) user: String,
+    pub(super) ecdh_xprv: String,
+}
+
+/// The counters of one lineage, by coin.
+#[derive(Encode, Decode)]
+pub(super) struct LedgerRow(pub(super) Vec<(String, CounterRow)>);
+
+#[derive(Encode, Decode)]
+pub(super) struct CounterRow {
+    limit: Option<u128>,
+    accepted: u128,
+    pending: u128,
+    uncertain: u128,
+    reserved: u128,
+    foreign: u128,
+}
+
+impl From<&Counter> for CounterRow {
+    fn from(counter: &Counter) -> Self {
+        Self {
+            limit: counter.limit.map(Amount::base_units),
+            accepted: counter.accepted.base_units(),
+            pending: counter.pending.base_units(),
+            uncertain: counter.uncertain.base_units(),
+            reserved: counter.reserved.base_units(),
+            foreign: counter.foreign.base_units(),
+        }
+    }
+}
+
+impl From<CounterRow> for Counter {
+    fn from(row: CounterRow) -> Self {
+        Self {
+            limit: row.limit.map(Amount::new),
+            accepted: Amount::new(row.accepted),
+            pending: Amount::new(row.pending),
+            uncertain: Amount::new(row.uncertain),
+            reserved: Amount::new(row.reserved),
+            foreign: Amount::new(row.foreign),
+        }
+    }
+}
+
+/// One entry of the audit log.
+#[derive(Encode, Decode)]
+pub(super) struct AuditRow {
+    pub(super) at_ms: i64,
+    pub(super) action: u8,
+    pub(super) token_id: [u8; 16],
+    pub(super) previous: [u8; 32],
+}
+
+/// Where the audit log ends.
+#[derive(Clone, Copy, Encode, Decode, Default)]
+pub(super) struct AuditHeadRow {
+    pub(super) entries: u64,
+    pub(super) last: [u8; 32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailing_bytes_and_giant_lengths_are_refused() {
+        let bytes = encode(AuditHeadRow { entries: 1, last: [2; 32] }).unwrap();
+        assert!(decode::<AuditHeadRow>(&bytes).is_ok());
+        assert!(decode::<AuditHeadRow>(&[bytes.as_slice(), &[0]].concat()).is_err());
+        assert!(decode::<AuditHeadRow>(&bytes[1..]).is_err());
+        let giant = [0xff; 64];
+        assert!(decode::<SecretRow>(&giant).is_err());
+        let long = SecretRow { token: "x".repeat(RECORD_MAX), extension_key: None };
+        assert!(matches!(encode(&long), Err(StoreError::TooLarge)));
+    }
+}
