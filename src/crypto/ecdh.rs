@@ -203,3 +203,120 @@ fn parse_xpub(xpub: &str) -> Result<XPub, CryptoError> {
 fn extended_key(base58: &str, prefix: Prefix) -> Option<ExtendedKey> {
     base58.parse().ok().filter(|key: &ExtendedKey| key.prefix == prefix)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use getrandom::SysRng;
+
+    const TOKEN: &str = "v2x501bf2198223b29d2dd2ce2649b5723de02fd0af279cae5fdd8fb6f5a178942d";
+
+    #[test]
+    fn paths_parse_as_bitgos_sdk_reads_them() {
+        for (path, canonical) in [
+            ("m/999999/104490948/173846667", "999999/104490948/173846667"),
+            ("m/0", "0"),
+            ("/0/1", "0/1"),
+            ("//m/0/1/", "0/1"),
+            ("0/1", "0/1"),
+            ("m/2147483647", "2147483647"),
+            ("m/0/1x", "0/1"),
+            ("m/x/5", "0/5"),
+            ("m/m/5", "0/5"),
+            ("m/x'/5", "0/5"),
+            ("m/ 7/+8/-0/007/1e9/0x1f/1.5", "7/8/0/7/1/0/1"),
+        ] {
+            assert_eq!(
+                DerivationPath::parse(path).map(|it| it.to_string()).as_deref(),
+                Ok(canonical)
+            );
+            assert_eq!(DerivationPath::parse(canonical).unwrap().to_string(), canonical);
+        }
+    }
+
+    #[test]
+    fn paths_that_cannot_be_walked_are_refused() {
+        let long = "1/".repeat(256);
+        for path in [
+            "",
+            "m",
+            "/",
+            "m//",
+            "m/0'",
+            "m/1h",
+            "m/1H",
+            "m/2147483648",
+            "m/-1",
+            "m/99999999999999999999",
+            &long,
+        ] {
+            assert!(matches!(DerivationPath::parse(path), Err(CryptoError::Path(_))), "{path}");
+        }
+        assert!(DerivationPath::parse(&long[2..]).is_ok());
+    }
+
+    #[test]
+    fn both_sides_arrive_at_one_secret_and_only_they_open() {
+        let (server, server_xpub) = generate_keypair(&mut SysRng).unwrap();
+        let (client, client_xpub) = generate_keypair(&mut SysRng).unwrap();
+        let (stranger, stranger_xpub) = generate_keypair(&mut SysRng).unwrap();
+        let path = DerivationPath::parse("m/999999/1/2").unwrap();
+        let secret = shared_secret(&client, &server_xpub, &path).unwrap();
+        assert_eq!(secret.len(), 66);
+        assert_eq!(*secret, *shared_secret(&server, &client_xpub, &path).unwrap());
+
+        for version in [EnvelopeVersion::V1, EnvelopeVersion::V2] {
+            let token = AccessToken::new(TOKEN);
+            let sealed =
+                seal_token(&server, &client_xpub, &path, &token, version, &mut SysRng).unwrap();
+            let open = |xprv, xpub, path| open_token(xprv, xpub, path, &sealed);
+            assert_eq!(open(&client, &server_xpub, "m/999999/1/2").unwrap().expose(), TOKEN);
+            for (xprv, xpub, path) in [
+                (&stranger, &server_xpub, "m/999999/1/2"),
+                (&client, &stranger_xpub, "m/999999/1/2"),
+                (&client, &server_xpub, "m/999999/1/3"),
+            ] {
+                assert!(matches!(open(xprv, xpub, path), Err(CryptoError::CouldNotOpen)));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_the_wrong_kind_are_refused() {
+        let (client, client_xpub) = generate_keypair(&mut SysRng).unwrap();
+        let path = DerivationPath::parse("0").unwrap();
+        let refused = |xprv: &str, xpub: &str| {
+            let result = shared_secret(&EcdhXprv::new(xprv), xpub, &path);
+            assert!(matches!(result, Err(CryptoError::Key(_))), "{xpub}");
+        };
+        let altered = format!("{}1", &client.expose()[..110]);
+        // BIP32's third test vector, as a key of the test network.
+        let tpub = "tpubD6NzVbkrYhZ4XgiXtGrdW5XDAPFCL9h7we1vwNCpn8tGbBcgfVYjXyhWo4E1xkh56hjod1RhGjxbaTLV3X4FyWuejifB9jusQ46QzG87VKp";
+        refused(&client_xpub, &client_xpub);
+        refused(&altered, &client_xpub);
+        refused("", &client_xpub);
+        refused(client.expose(), client.expose());
+        refused(client.expose(), &client_xpub[..50]);
+        refused(client.expose(), tpub);
+    }
+
+    #[test]
+    fn what_opens_must_be_what_it_should() {
+        let cheap = V1Params { iterations: 1, ..V1Params::default() };
+        let seal = |password: &[u8], text| {
+            envelope::seal_v1(cheap, password, "", text, &mut SysRng).unwrap()
+        };
+        let password = LoginPassword::new("login");
+        let (client, xpub) = generate_keypair(&mut SysRng).unwrap();
+        let opened = open_xprv(&seal(b"login", client.expose()), &password).unwrap();
+        assert_eq!(opened.expose(), client.expose());
+        let refused = open_xprv(&seal(b"login", &xpub), &password);
+        assert!(matches!(refused, Err(CryptoError::Key(_))));
+        let refused = open_xprv(&seal(b"other", client.expose()), &password);
+        assert!(matches!(refused, Err(CryptoError::CouldNotOpen)));
+
+        let secret = shared_secret(&client, &xpub, &DerivationPath::parse("1").unwrap()).unwrap();
+        let refused = open_token(&client, &xpub, "1", &seal(secret.as_bytes(), "<html>"));
+        assert!(matches!(refused, Err(CryptoError::Malformed(_))));
+    }
+}

@@ -15,7 +15,7 @@ mod v2;
 pub use v1::V1Params;
 pub use v2::V2Params;
 
-use super::CryptoError;
+use super::{CryptoError, random};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use rand_core::TryCryptoRng;
@@ -175,12 +175,6 @@ fn base64(bytes: &[u8]) -> String {
     STANDARD_PAD_INDIFFERENT.encode(bytes)
 }
 
-fn random<const N: usize>(rng: &mut impl TryCryptoRng) -> Result<[u8; N], CryptoError> {
-    let mut bytes = [0; N];
-    rng.try_fill_bytes(&mut bytes).map_err(|_| CryptoError::Entropy)?;
-    Ok(bytes)
-}
-
 /// The plaintext in a buffer of its own that has room for the tag: a buffer that grew would
 /// leave an unwiped copy behind.
 fn buffer(plaintext: &str, tag_bytes: usize) -> Zeroizing<Vec<u8>> {
@@ -205,5 +199,252 @@ pub(crate) mod kdf_calls {
 
     pub(crate) fn so_far() -> u64 {
         CALLS.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use getrandom::SysRng;
+    use rand_core::TryRng;
+    use secrecy::ExposeSecret;
+    use serde_json::{Value, json};
+
+    const V1_FAST: V1Params = V1Params { iterations: 1, key_bits: 256, tag_bits: 64 };
+    const V2_FAST: V2Params = V2Params { m_cost: 8, t_cost: 1, p_cost: 1 };
+
+    fn sealed(version: EnvelopeVersion) -> String {
+        match version {
+            EnvelopeVersion::V1 => seal_v1(V1_FAST, b"pw", "adata", "text", &mut SysRng),
+            EnvelopeVersion::V2 => seal_v2(V2_FAST, b"pw", Some("adata"), "text", &mut SysRng),
+        }
+        .unwrap()
+    }
+
+    fn with(envelope: &str, field: &str, value: Value) -> String {
+        let mut envelope: Value = serde_json::from_str(envelope).unwrap();
+        envelope[field] = value;
+        envelope.to_string()
+    }
+
+    fn open(envelope: &str, password: &str) -> Result<String, CryptoError> {
+        let plaintext = Envelope::parse(envelope)?.open(password.as_bytes())?;
+        Ok(plaintext.expose_secret().to_owned())
+    }
+
+    /// Bytes set beforehand, then none.
+    struct Replay(Vec<u8>);
+
+    impl TryRng for Replay {
+        type Error = std::io::Error;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            unimplemented!("sealing draws bytes")
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            unimplemented!("sealing draws bytes")
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            if bytes.len() > self.0.len() {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let rest = self.0.split_off(bytes.len());
+            bytes.copy_from_slice(&std::mem::replace(&mut self.0, rest));
+            Ok(())
+        }
+    }
+
+    impl TryCryptoRng for Replay {}
+
+    #[test]
+    fn sealing_yields_bitgos_very_bytes() {
+        let vectors = [
+            include_str!("../../../tests/vectors/envelope_v1.json"),
+            include_str!("../../../tests/vectors/envelope_v2.json"),
+        ];
+        let mut compared = 0;
+        for file in vectors {
+            let file: Value = serde_json::from_str(file).unwrap();
+            for case in file["valid"].as_array().unwrap() {
+                let text = |value: &Value| value.as_str().unwrap().to_owned();
+                let expect = text(&case["envelope"]);
+                let envelope: Value = serde_json::from_str(&expect).unwrap();
+                if envelope.get("hkdfSalt").is_some() {
+                    continue;
+                }
+                let part = |field: &str| bytes(envelope[field].as_str().unwrap(), "part").unwrap();
+                let number =
+                    |field: &str| u32::try_from(envelope[field].as_u64().unwrap()).unwrap();
+                let mut rng = Replay([part("salt"), part("iv")].concat());
+                let (password, plaintext) = (text(&case["password"]), text(&case["plaintext"]));
+                let password = password.as_bytes();
+                let sealed = if envelope["v"] == 1 {
+                    let params = V1Params {
+                        iterations: number("iter"),
+                        key_bits: number("ks"),
+                        tag_bits: number("ts"),
+                    };
+                    let adata = v1::unescape(&text(&envelope["adata"])).unwrap();
+                    seal_v1(params, password, &adata, &plaintext, &mut rng)
+                } else {
+                    let params =
+                        V2Params { m_cost: number("m"), t_cost: number("t"), p_cost: number("p") };
+                    seal_v2(params, password, envelope["adata"].as_str(), &plaintext, &mut rng)
+                };
+                assert!(sealed.unwrap() == expect, "{}", case["name"]);
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 27 + 14);
+    }
+
+    #[test]
+    fn whatever_is_covered_keeps_it_shut_when_changed() {
+        for (version, iv) in
+            [(EnvelopeVersion::V1, vec![0; 16]), (EnvelopeVersion::V2, vec![0; 12])]
+        {
+            let good = sealed(version);
+            assert_eq!(Envelope::parse(&good).unwrap().version(), version);
+            assert_eq!(open(&good, "pw").unwrap(), "text");
+            assert_eq!(open(&good, "pw2"), Err(CryptoError::CouldNotOpen));
+
+            let fields: Value = serde_json::from_str(&good).unwrap();
+            let ct = bytes(fields["ct"].as_str().unwrap(), "ct").unwrap();
+            let flipped = |index: usize| {
+                let mut ct = ct.clone();
+                ct[index] ^= 1;
+                json!(base64(&ct))
+            };
+            for (field, value) in [
+                ("ct", flipped(0)),
+                ("ct", flipped(ct.len() - 1)),
+                ("ct", json!(base64(&ct[1..]))),
+                ("ct", json!(base64(&ct[..ct.len() - 1]))),
+                ("iv", json!(base64(&iv))),
+                ("salt", json!(base64(&[0; 16]))),
+                ("adata", json!("adato")),
+                ("adata", json!("")),
+            ] {
+                let altered = with(&good, field, value);
+                assert_eq!(open(&altered, "pw"), Err(CryptoError::CouldNotOpen), "{altered}");
+            }
+        }
+    }
+
+    #[test]
+    fn refused_by_class_before_any_key_derivation() {
+        use EnvelopeVersion::{V1, V2};
+        let before = kdf_calls::so_far();
+        for (version, field, value, class) in [
+            (V1, "v", json!(null), "malformed"),
+            (V1, "v", json!("1"), "malformed"),
+            (V1, "v", json!(0), "version"),
+            (V1, "v", json!(-1), "version"),
+            (V1, "v", json!(1.5), "version"),
+            (V1, "iter", json!(null), "malformed"),
+            (V1, "iter", json!("1000"), "malformed"),
+            (V1, "iter", json!(true), "malformed"),
+            (V1, "iter", json!(1000.5), "parameter"),
+            (V1, "iter", json!(0), "parameter"),
+            (V1, "iter", json!(-1), "parameter"),
+            (V1, "iter", json!(100_001), "parameter"),
+            (V1, "iter", json!(4_294_967_296_u64), "parameter"),
+            (V1, "iter", json!(1e30), "parameter"),
+            (V1, "ks", json!(192), "parameter"),
+            (V1, "ts", json!(72), "parameter"),
+            (V1, "mode", json!("gcm"), "parameter"),
+            (V1, "mode", json!(1), "malformed"),
+            (V1, "cipher", json!("AES"), "parameter"),
+            (V1, "adata", json!(null), "malformed"),
+            (V1, "adata", json!("%uD83D"), "malformed"),
+            (V1, "salt", json!(""), "malformed"),
+            (V1, "iv", json!(base64(&[0; 12])), "malformed"),
+            (V1, "iv", json!(base64(&[0; 17])), "malformed"),
+            (V1, "ct", json!(base64(&[0; 7])), "malformed"),
+            (V1, "ct", json!("AAAA\n"), "malformed"),
+            (V2, "m", json!(7), "parameter"),
+            (V2, "m", json!(262_145), "parameter"),
+            (V2, "t", json!(0), "parameter"),
+            (V2, "t", json!(17), "parameter"),
+            (V2, "p", json!(2), "parameter"), // more lanes than the 8 KiB hold
+            (V2, "p", json!(17), "parameter"),
+            (V2, "salt", json!(base64(&[0; 7])), "malformed"),
+            (V2, "hkdfSalt", json!(""), "malformed"),
+            (V2, "hkdfSalt", json!(null), "malformed"),
+            (V2, "adata", json!(null), "malformed"),
+            (V2, "adata", json!(1), "malformed"),
+            (V2, "iv", json!(base64(&[0; 16])), "malformed"),
+            (V2, "ct", json!(base64(&[0; 15])), "malformed"),
+        ] {
+            let envelope = with(&sealed(version), field, value);
+            let before = kdf_calls::so_far();
+            let refused = open(&envelope, "pw").unwrap_err();
+            assert_eq!(refused.class().as_str(), class, "{envelope}");
+            assert_eq!(kdf_calls::so_far(), before, "{envelope}");
+        }
+        assert!(kdf_calls::so_far() > before, "sealing counts");
+        for json in ["", "null", "[]", "{}", r#"{"v":1}"#, r#"{"v":2,"v":2}"#] {
+            assert!(matches!(Envelope::parse(json), Err(CryptoError::Malformed(_))), "{json}");
+        }
+        let long = format!("{}{}", sealed(V1), " ".repeat(MAX_ENVELOPE_BYTES));
+        assert!(matches!(Envelope::parse(&long), Err(CryptoError::Malformed(_))));
+    }
+
+    #[test]
+    fn read_as_sjcl_reads() {
+        for version in [EnvelopeVersion::V1, EnvelopeVersion::V2] {
+            let envelope = with(&sealed(version), "unknown", json!({"a": [1]}));
+            assert_eq!(open(&envelope, "pw").unwrap(), "text");
+            let unpadded = envelope.replace('=', "");
+            assert_eq!(open(&unpadded, "pw").unwrap(), "text");
+        }
+    }
+
+    #[test]
+    fn sealing_refuses_what_parsing_would() {
+        for params in [
+            V1Params { iterations: 0, ..V1_FAST },
+            V1Params { iterations: 100_001, ..V1_FAST },
+            V1Params { key_bits: 192, ..V1_FAST },
+            V1Params { tag_bits: 32, ..V1_FAST },
+        ] {
+            let refused = seal_v1(params, b"pw", "", "", &mut SysRng);
+            assert!(matches!(refused, Err(CryptoError::Parameter(_))), "{params:?}");
+        }
+        for params in [
+            V2Params { m_cost: 7, ..V2_FAST },
+            V2Params { m_cost: 262_145, ..V2_FAST },
+            V2Params { t_cost: 17, ..V2_FAST },
+            V2Params { p_cost: 0, ..V2_FAST },
+        ] {
+            let refused = seal_v2(params, b"pw", None, "", &mut SysRng);
+            assert!(matches!(refused, Err(CryptoError::Parameter(_))), "{params:?}");
+        }
+        let long = bounded_length(" ".repeat(MAX_ENVELOPE_BYTES + 1));
+        assert!(matches!(long, Err(CryptoError::Parameter(_))));
+    }
+
+    #[test]
+    fn no_randomness_no_envelope() {
+        let mut dry = Replay(vec![7; 8]);
+        assert_eq!(seal_v1(V1_FAST, b"pw", "", "", &mut dry), Err(CryptoError::Entropy));
+        assert_eq!(seal_v2(V2_FAST, b"pw", None, "", &mut dry), Err(CryptoError::Entropy));
+    }
+
+    #[test]
+    fn plaintext_that_is_no_text_is_refused() {
+        let envelope =
+            r#"{"v":2,"m":8,"t":1,"p":1,"salt":"c2FsdHNhbHQ","iv":"AAAAAAAAAAAAAAAA","ct":"CT"}"#;
+        let mut wire: Value = serde_json::from_str(envelope).unwrap();
+        wire["ct"] = json!(v2::tests::sealed_bytes(b"pw", b"saltsalt", b"\xff"));
+        assert!(matches!(open(&wire.to_string(), "pw"), Err(CryptoError::Malformed(_))));
+    }
+
+    #[test]
+    fn debug_form_is_the_version() {
+        let envelope = Envelope::parse(&sealed(EnvelopeVersion::V2)).unwrap();
+        assert_eq!(format!("{envelope:?}"), "Envelope(V2)");
     }
 }

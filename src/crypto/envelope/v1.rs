@@ -208,7 +208,9 @@ enum Direction {
 }
 
 /// `AES-CCM[key](first 15-L bytes of iv, adata, buffer)`. The `ccm` crate has sizes as types and
-/// the envelope has them as numbers; the three steps below turn each number into its type.
+/// the envelope has them as numbers; the steps below turn one number after the other into its
+/// type.
+#[derive(Clone, Copy)]
 struct Message<'a> {
     params: V1Params,
     key: &'a [u8],
@@ -288,7 +290,7 @@ fn escape(text: &str) -> String {
 }
 
 /// JavaScript's `unescape`: what is no escape stays as it stands.
-fn unescape(text: &str) -> Result<String, CryptoError> {
+pub(super) fn unescape(text: &str) -> Result<String, CryptoError> {
     let text: Vec<u16> = text.encode_utf16().collect();
     let mut rest = text.as_slice();
     let mut units = Vec::with_capacity(rest.len());
@@ -316,4 +318,87 @@ fn escaped_unit(text: &[u16]) -> Option<(u16, &[u16])> {
             Some(unit << 4 | u16::try_from(digit).ok()?)
         })
         .map(|unit| (unit, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_size_follows_the_plaintext() {
+        for (length, nonce_bytes) in [
+            (0, 13),
+            (0xffff, 13),
+            (0x1_0000, 12),
+            (0xff_ffff, 12),
+            (0x100_0000, 11),
+            (0xffff_ffff, 11),
+        ] {
+            assert_eq!(LengthSize::of(length).unwrap().nonce_bytes(), nonce_bytes, "{length}");
+        }
+        assert!(LengthSize::of(0x1_0000_0000).is_err());
+    }
+
+    #[test]
+    fn every_combination_of_sizes_seals_and_opens() {
+        let (key, iv) = ([1; 32], [2; IV_BYTES]);
+        for length_size in [LengthSize::Two, LengthSize::Three, LengthSize::Four] {
+            for (key_bits, tag_bits) in
+                [(128, 64), (128, 96), (128, 128), (256, 64), (256, 96), (256, 128)]
+            {
+                let params = V1Params { iterations: 1, key_bits, tag_bits };
+                let message = Message { params, key: &key, iv: &iv, adata: "adata" };
+                let mut buffer = b"text".to_vec();
+                message.run(Direction::Seal, length_size, &mut buffer).unwrap();
+                assert_eq!(buffer.len(), 4 + params.tag_bytes());
+
+                // The last byte of the iv that counts, and the first that does not.
+                for (index, counts) in
+                    [(length_size.nonce_bytes() - 1, true), (length_size.nonce_bytes(), false)]
+                {
+                    let mut iv = iv;
+                    iv[index] ^= 1;
+                    let altered = Message { iv: &iv, ..message };
+                    let opened = altered.run(Direction::Open, length_size, &mut buffer.clone());
+                    assert_eq!(opened.is_err(), counts, "{params:?}");
+                }
+                message.run(Direction::Open, length_size, &mut buffer).unwrap();
+                assert_eq!(buffer, b"text");
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_are_javascripts() {
+        for (text, escaped) in [
+            ("", ""),
+            ("enterprise-A", "enterprise-A"),
+            ("a b&ü/\"x\"", "a%20b%26%FC/%22x%22"),
+            ("@*_+-./09azAZ", "@*_+-./09azAZ"),
+            ("100%", "100%25"),
+            ("鍵🔑", "%u9375%uD83D%uDD11"),
+        ] {
+            assert_eq!(escape(text), escaped);
+            assert_eq!(unescape(escaped).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        for (escaped, text) in [
+            ("%", "%"),
+            ("%2", "%2"),
+            ("%zz", "%zz"),
+            ("%u12", "%u12"),
+            ("%u12g4%41", "%u12g4A"),
+            ("%%41", "%A"),
+            ("ü%fc", "üü"),
+            ("%+1", "%+1"),
+        ] {
+            assert_eq!(unescape(escaped).as_deref(), Ok(text), "{escaped}");
+        }
+        for half in ["%uD83D", "%uDD11%uD83D", "%uD83Dx"] {
+            assert!(unescape(half).is_err(), "{half}");
+        }
+    }
 }

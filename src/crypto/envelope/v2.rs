@@ -177,3 +177,18 @@ fn session_key(key: &[u8], salt: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
         .expect("HKDF-SHA256 yields up to 8160 bytes");
     session_key
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Bytes that need not be text, sealed with the least cost and a nonce of zeros.
+    pub(crate) fn sealed_bytes(password: &[u8], salt: &[u8], plaintext: &[u8]) -> String {
+        let params = Params::new(8, 1, 1, Some(KEY_BYTES)).unwrap();
+        let key = derive_key(password, salt, &params).unwrap();
+        let mut buffer = plaintext.to_vec();
+        let nonce = Nonce::from([0; IV_BYTES]);
+        Aes256Gcm::new((&*key).into()).encrypt_in_place(&nonce, b"", &mut buffer).unwrap();
+        base64(&buffer)
+    }
+}
