@@ -15,7 +15,7 @@ mod v2;
 pub use v1::V1Params;
 pub use v2::V2Params;
 
-use super::CryptoError;
+use super::{CryptoError, random};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use rand_core::TryCryptoRng;
@@ -173,12 +173,6 @@ fn bytes(base64: &str, part: &'static str) -> Result<Vec<u8>, CryptoError> {
 
 fn base64(bytes: &[u8]) -> String {
     STANDARD_PAD_INDIFFERENT.encode(bytes)
-}
-
-fn random<const N: usize>(rng: &mut impl TryCryptoRng) -> Result<[u8; N], CryptoError> {
-    let mut bytes = [0; N];
-    rng.try_fill_bytes(&mut bytes).map_err(|_| CryptoError::Entropy)?;
-    Ok(bytes)
 }
 
 /// The plaintext in a buffer of its own that has room for the tag: a buffer that grew would

@@ -1,0 +1,53 @@
+//! Four lines: path, server xpub, client xprv, sealed token. Any of them opens to a token or is
+//! refused; along any path that parses, client and server arrive at the same secret.
+
+#![no_main]
+
+use bitgo_vault::crypto::{DerivationPath, generate_keypair, open_token, shared_secret};
+use bitgo_vault::secret::EcdhXprv;
+use getrandom::SysRng;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use std::sync::LazyLock;
+
+struct Pair {
+    xprv: EcdhXprv,
+    xpub: String,
+}
+
+fn pair() -> Pair {
+    let (xprv, xpub) = generate_keypair(&mut SysRng).unwrap();
+    Pair { xprv, xpub }
+}
+
+static CLIENT: LazyLock<Pair> = LazyLock::new(pair);
+static SERVER: LazyLock<Pair> = LazyLock::new(pair);
+
+/// A step costs some point multiplications: a few show what many would.
+const STEPS: usize = 8;
+
+fuzz_target!(|text: &str| {
+    let mut lines = text.splitn(4, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (path, xpub, xprv, envelope) = (line(), line(), line(), line());
+    if path.split('/').count() > STEPS {
+        return;
+    }
+    if is_cheap(envelope)
+        && let Ok(token) = open_token(&EcdhXprv::new(xprv), xpub, path, envelope)
+    {
+        assert!(token.is_plausible());
+    }
+    if let Ok(path) = DerivationPath::parse(path) {
+        let here = shared_secret(&CLIENT.xprv, &SERVER.xpub, &path).unwrap();
+        let there = shared_secret(&SERVER.xprv, &CLIENT.xpub, &path).unwrap();
+        assert_eq!(*here, *there);
+    }
+});
+
+/// What cannot be parsed is cheap; what can is measured by its own numbers.
+fn is_cheap(envelope: &str) -> bool {
+    let envelope: Value = serde_json::from_str(envelope).unwrap_or_default();
+    let at_most = |field: &str, cap| envelope[field].as_u64().is_none_or(|cost| cost <= cap);
+    at_most("iter", 1000) && at_most("m", 1024) && at_most("t", 2)
+}
