@@ -3,6 +3,8 @@
 pub mod api;
 pub mod clock;
 pub mod crypto;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod environment;
 mod error;
 mod locked;

@@ -1,3 +1,5 @@
 //! Black-box tests, one module a topic.
 
+#[cfg(feature = "emulator")]
+mod api;
 mod vectors;

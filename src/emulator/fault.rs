@@ -1,0 +1,110 @@
+//! Faults on demand: what goes wrong, with which requests, how often.
+
+use http::Method;
+use std::time::Duration;
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// This status and body instead of the call; signed as any answer.
+    Status(u16, String),
+    /// 429 with `Retry-After` in seconds, instead of the call.
+    RetryAfter(u32),
+    /// A web page with status 200 instead of the call, unsigned.
+    Html,
+    /// 401 as for an expired bearer, instead of the call.
+    DeadToken,
+    /// The call happens; a token that it issues or extends has already ended.
+    AlreadyExpired,
+    /// The call happens; the answer lacks its last byte and the connection ends.
+    TornBody,
+    /// The call happens; the answer's HMAC is wrong.
+    BadHmac,
+    /// The call happens; the answer's HMAC is missing.
+    NoHmac,
+    /// The call happens; the connection ends before its answer.
+    DropAfterEffect,
+    /// The connection ends before the call happens.
+    DropBefore,
+    /// The call happens, this much later.
+    Delay(Duration),
+}
+
+/// Something to go wrong: once, with the next request, unless said otherwise.
+///
+/// ```
+/// # use bitgo_vault::emulator::{Fault, FaultKind};
+/// let twice = Fault::new(FaultKind::Html).on("GET", "/user/session").times(2);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Fault {
+    kind: FaultKind,
+    method: Option<Box<str>>,
+    path: Box<str>,
+    left: u32,
+}
+
+impl Fault {
+    /// A fault that meets the next request, whatever it is.
+    pub fn new(kind: FaultKind) -> Self {
+        Self { kind, method: None, path: "".into(), left: 1 }
+    }
+
+    /// Meets only requests with this method whose path starts or ends so.
+    pub fn on(mut self, method: &str, path: &str) -> Self {
+        self.method = Some(method.into());
+        self.path = path.into();
+        self
+    }
+
+    /// Meets this many requests.
+    pub fn times(mut self, times: u32) -> Self {
+        self.left = times;
+        self
+    }
+
+    fn meets(&self, method: &Method, path: &str) -> bool {
+        self.method.as_deref().is_none_or(|wanted| method == wanted)
+            && (path.starts_with(&*self.path) || path.ends_with(&*self.path))
+    }
+}
+
+/// The faults that are still to happen, oldest first.
+#[derive(Default)]
+pub(super) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes what goes wrong with this request.
+    pub(super) fn take(&mut self, method: &Method, path: &str) -> Option<FaultKind> {
+        self.0.retain(|fault| fault.left > 0);
+        let fault = self.0.iter_mut().find(|fault| fault.meets(method, path))?;
+        fault.left -= 1;
+        Some(fault.kind.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_meets_what_it_names_as_often_as_it_says() {
+        let mut faults = Faults::default();
+        faults.add(Fault::new(FaultKind::Html).on("GET", "/user/session").times(2));
+        let mut met = |method: Method, path| faults.take(&method, path).is_some();
+        assert!(!met(Method::POST, "/api/v2/user/session"));
+        assert!(!met(Method::GET, "/api/v2/user/accesstoken"));
+        assert!(met(Method::GET, "/api/v2/user/session"));
+        assert!(met(Method::GET, "/api/v1/user/session"));
+        assert!(!met(Method::GET, "/api/v2/user/session"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Which call a request is.
+
+mod access_token;
+mod session;
+mod wallet;
+
+use super::exchange::Received;
+use super::reply::{Refused, Reply};
+use super::state::Visit;
+use crate::api::wire::Object;
+use serde::Serialize;
+
+/// Makes the call, with the aliases under which BitGo answers it (PROTOCOL section 2).
+pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
+    let received = visit.received;
+    let path: Vec<&str> = received.path().split('/').skip(1).collect();
+    let answered = match (received.method.as_str(), path.as_slice()) {
+        ("POST", ["api", "auth", "v1", "session"] | ["api", "v1" | "v2", "user", "login"]) => {
+            session::login(visit)
+        }
+        ("GET", ["api", "v1" | "v2", "user", "session"]) => session::read(visit),
+        ("GET", ["api", "v2", "internal", "user", "scopedsession"]) => session::scoped(visit),
+        ("GET", ["api", "v1" | "v2", "user", "me"]) => session::me(visit),
+        ("POST", ["api", "v1", "user", "extendtoken"]) => session::extend(visit),
+        ("GET", ["api", "v2", "user", "internalaccesstoken"]) => access_token::internal(visit),
+        (
+            method,
+            ["api", "v1" | "v2", "user", "accesstoken", rest @ ..]
+            | ["api", "auth", "v1", "accesstoken", rest @ ..],
+        ) => match (method, rest) {
+            ("POST", []) => access_token::create(visit),
+            ("GET", []) => access_token::list(visit),
+            ("DELETE", [id]) => access_token::delete(visit, id),
+            _ => Err(Refused::not_found()),
+        },
+        ("POST", ["api", "v2", coin, "wallet", id, "tx", "initiate" | "send"])
+        | ("POST", ["api", "v2", coin, "wallet", id, "sendcoins" | "sendmany"]) => {
+            wallet::spend(visit, coin, id)
+        }
+        ("GET", ["api", "v2", coin, "wallet", id]) => wallet::read(visit, coin, id),
+        ("GET", ["api", "v1", "ping"]) => Ok(ping()),
+        ("GET", ["api", "v1", "client", "constants"]) => Ok(constants()),
+        _ => Err(Refused::not_found()),
+    };
+    answered.unwrap_or_else(Reply::from)
+}
+
+fn ping() -> Reply {
+    #[derive(Serialize)]
+    struct Pong {
+        status: &'static str,
+        environment: &'static str,
+    }
+    Reply::json(&Pong { status: "service is ok!", environment: "emulator" })
+}
+
+fn constants() -> Reply {
+    #[derive(Serialize)]
+    struct Constants {
+        constants: Empty,
+        ttl: u32,
+    }
+    Reply::json(&Constants { constants: Empty {}, ttl: 3600 })
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+/// The JSON object a request must hold.
+fn body(received: &Received) -> Result<Object<'_>, Refused> {
+    Object::parse(&received.body).map_err(malformed)
+}
+
+fn malformed(_: crate::api::wire::Malformed) -> Refused {
+    Refused::invalid("a field does not have its shape")
+}
+
+/// Checks the second factor of a body.
+fn check_otp(body: &Object<'_>) -> Result<(), Refused> {
+    match body.text("otp").map_err(malformed)?.as_deref() {
+        None | Some("") => Err(Refused::needs_otp()),
+        Some(super::account::OTP) => Ok(()),
+        Some(_) => Err(Refused::new(401, "InvalidOTP", "incorrect otp")),
+    }
+}

@@ -1,0 +1,109 @@
+//! What the server remembers: tokens, wallets, what went over the wire.
+
+use super::account::{Account, fresh_id, fresh_token};
+use super::auth::{Identity, living};
+use super::exchange::{Exchange, Received};
+use super::fault::Faults;
+use super::reply::Refused;
+use super::token::{Grant, Token};
+use crate::crypto::AuthKey;
+use crate::money::{Amount, Coin};
+use crate::token::{TokenId, TokenKind, WalletId};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How the server behaves.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) session_lifetime: Duration,
+    pub(super) internal_lifetime: Duration,
+    pub(super) has_ecdh_keychain: bool,
+    pub(super) limits_enforced: bool,
+    pub(super) traffic_recorded: bool,
+    pub(super) internal: Grant,
+}
+
+/// Everything that changes.
+pub(super) struct State {
+    pub(super) account: Account,
+    pub(super) settings: Settings,
+    /// In the order they were issued.
+    pub(super) tokens: Vec<Token>,
+    pub(super) internal: Option<TokenId>,
+    pub(super) wallets: BTreeMap<WalletId, Coin>,
+    pub(super) faults: Faults,
+    pub(super) traffic: Vec<Exchange>,
+}
+
+impl State {
+    pub(super) fn new(account: Account, settings: Settings) -> Self {
+        Self {
+            account,
+            settings,
+            tokens: Vec::new(),
+            internal: None,
+            wallets: BTreeMap::new(),
+            faults: Faults::default(),
+            traffic: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_wallet(&mut self, coin: &Coin) -> WalletId {
+        let number = self.wallets.len() as u128 + 1;
+        let id = WalletId::from_bytes(number.to_be_bytes());
+        self.wallets.insert(id, coin.clone());
+        id
+    }
+
+    /// What was accepted of a coin, by all tokens together or by one.
+    pub(super) fn spent(&self, by: Option<TokenId>, coin: &Coin) -> Amount {
+        let tokens = self.tokens.iter().filter(|token| by.is_none_or(|id| token.id == id));
+        let spends = tokens.filter_map(|token| token.spent.get(coin));
+        spends.fold(Amount::ZERO, |sum, spent| sum.checked_add(spent.value).unwrap_or(Amount::MAX))
+    }
+
+    /// Issues a token; its index among [`State::tokens`].
+    pub(super) fn mint(
+        &mut self,
+        kind: TokenKind,
+        grant: Grant,
+        now: DateTime<Utc>,
+        lifetime: Duration,
+    ) -> Result<usize, Refused> {
+        let secret = fresh_token(self.settings.has_ecdh_keychain)?;
+        self.tokens.push(Token {
+            id: fresh_id()?,
+            kind,
+            key: AuthKey::new(&secret),
+            secret,
+            grant,
+            created: now,
+            expires: now + lifetime,
+            spent: BTreeMap::new(),
+        });
+        Ok(self.tokens.len() - 1)
+    }
+}
+
+/// One request on its way through the server.
+pub(super) struct Visit<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) received: &'a Received,
+    pub(super) identity: Option<&'a Identity>,
+    pub(super) now: DateTime<Utc>,
+    /// Whether what this request issues or extends has already ended (a fault).
+    pub(super) already_expired: bool,
+}
+
+impl Visit<'_> {
+    /// The living token behind the request.
+    pub(super) fn bearer(&mut self) -> Result<&mut Token, Refused> {
+        living(self.identity, &mut self.state.tokens, self.now)
+    }
+
+    /// How long what is issued now shall live.
+    pub(super) fn lifetime(&self, wanted: Duration) -> Duration {
+        if self.already_expired { Duration::ZERO } else { wanted }
+    }
+}
