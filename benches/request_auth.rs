@@ -1,7 +1,7 @@
 //! What a signature costs on the hot path, beside the bare HMAC over the same 300 bytes.
 
+use bitgo_vault::AccessToken;
 use bitgo_vault::crypto::{AuthKey, AuthVersion, Subject};
-use bitgo_vault::secret::AccessToken;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -1,27 +1,107 @@
-//! stub
-#![allow(missing_docs)]
-pub mod api;
-pub mod clock;
+//! A vault for BitGo access tokens, linked into the bot that needs them.
+//!
+//! A trading bot needs a token in every process, all day. In an environment variable it is
+//! readable by anyone on the host, dead without warning when it expires, and good for any amount
+//! the server allows. The vault keeps it sealed on disk and in memory, renews it before it ends,
+//! checks scope and spending limit **before** a request leaves, and signs the request itself, so
+//! that the token is never seen.
+//!
+//! ```
+//! use bitgo_vault::{Amount, Coin, Label, Login, Passphrase, Request, Vault, api::CreateToken};
+//! use std::time::Duration;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let bitgo = bitgo_vault::emulator::Emulator::start().await?;
+//! # let (environment, otp) = (bitgo.environment().clone(), || bitgo.otp());
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("vault");
+//! let (tbtc, passphrase) = (Coin::new("tbtc")?, Passphrase::new("correct horse battery staple"));
+//! # let wallet = bitgo.wallet(&tbtc);
+//! let vault = Vault::builder(path, environment).create(passphrase).await?;
+//!
+//! // Once: a session mints a token that may spend 0.05 tBTC from one wallet over its life.
+//! vault.login("desk", Login::new(bitgo.email(), bitgo.password(), otp())).await?;
+//! let token = CreateToken::new(&Label::new("market-maker")?, Duration::from_secs(30 * 86_400))
+//!     .scope(format!("wallet_spend:{wallet}").parse()?)
+//!     .spending_limit(&tbtc, Amount::new(5_000_000));
+//! vault.issue("desk", token, otp()).await?;
+//!
+//! // All day: checked, reserved, signed, sent, verified, settled.
+//! let body = serde_json::json!({"recipients": [{"address": "tb1qexample", "amount": "20000"}]});
+//! let request = Request::post(&format!("/api/v2/tbtc/wallet/{wallet}/tx/initiate")).json(&body)?;
+//! let answer = vault.send("market-maker", &request).await?;
+//! assert_eq!(answer.status(), 200);
+//! vault.close().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! With the bot's own HTTP client, [`Vault::lease`] → [`Lease::sign`] → [`Signed::finish`] do the
+//! same around it. What cannot be signed may be handed out by [`Lease::expose_token`], where a
+//! rule allows it.
+//!
+//! # Code map
+//!
+//! Dependencies point down only; the modules of one floor do not see each other.
+//!
+//! ```text
+//! floor 4  vault      joins the rest: Vault, Lease, Signed
+//! floor 3  error      wraps each floor's error
+//! floor 2  store      sled: sealed tokens, ledger, audit log
+//!          api        reqwest: BitGo's calls, answers verified
+//!          refresh    when to renew; one task
+//! floor 1  crypto     keys, records, BitGo's envelopes, ECDH issuance, request HMACs
+//!          policy     request → action → allowed or denied; counters of a limit
+//! floor 0  words      money, scope, token, secret, environment, clock; locked memory
+//! ```
+//!
+//! # Features
+//!
+//! None by default. `emulator`: a BitGo on this machine for tests and examples. `test-util`:
+//! seams for tests, benches and fuzz targets, outside of semver.
+//!
+//! This is unofficial software, not affiliated with BitGo.
+
+// Floor 0: words.
+mod clock;
+mod environment;
+mod locked;
+mod money;
+mod scope;
+mod secret;
+mod token;
+mod word_error;
+// Floor 1: mechanisms.
 pub mod crypto;
+mod policy;
+// Floor 2: the outside.
+pub mod api;
+mod refresh;
+mod store;
+// Floor 3.
+mod error;
+// Floor 4.
+mod vault;
+// The roof.
 #[cfg(feature = "emulator")]
 pub mod emulator;
-pub mod environment;
-mod error;
-mod locked;
-pub mod money;
-pub mod policy;
-mod refresh;
-pub mod scope;
-pub mod secret;
-mod store;
 #[cfg(any(test, feature = "test-util"))]
 pub mod test_util;
-pub mod token;
-mod vault;
-mod word_error;
-pub use api::ApiError;
+
+pub use clock::{Clock, SystemClock};
+pub use environment::{CustomEnvironment, Environment};
 pub use error::Error;
-pub use policy::{Request, RequestError};
-pub use store::StoreError;
-pub use vault::{Vault, VaultBuilder};
+pub use locked::LockLevel;
+pub use money::{Amount, Coin};
+pub use policy::{
+    Counter, Denied, Draft, LocalRules, Method, Outcome, Request, RequestError, Rule,
+};
+pub use refresh::Phase;
+pub use scope::{Permission, Reach, Scope};
+pub use secret::{AccessToken, EcdhXprv, LoginPassword, Otp, Passphrase};
+pub use store::{AuditAction, StoreError};
+pub use token::{
+    EnterpriseId, Label, LineageId, Renewal, SpendingLimit, TokenId, TokenInfo, TokenKind, WalletId,
+};
+pub use vault::{Answer, Lease, Login, Signed, TokenStatus, Vault, VaultBuilder};
 pub use word_error::WordError;

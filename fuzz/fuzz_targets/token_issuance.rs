@@ -4,7 +4,7 @@
 #![no_main]
 
 use bitgo_vault::crypto::{DerivationPath, generate_keypair, open_token, shared_secret};
-use bitgo_vault::secret::EcdhXprv;
+use bitgo_vault::EcdhXprv;
 use getrandom::SysRng;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

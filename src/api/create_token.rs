@@ -13,7 +13,7 @@ use std::time::Duration;
 /// What is not said is not sent. Amounts are sent as strings, so that none is rounded.
 ///
 /// ```
-/// # use bitgo_vault::{api::CreateToken, money::{Amount, Coin}, token::Label};
+/// # use bitgo_vault::{Amount, Coin, Label, api::CreateToken};
 /// # use std::time::Duration;
 /// # fn main() -> Result<(), bitgo_vault::WordError> {
 /// let token = CreateToken::new(&Label::new("market maker")?, Duration::from_secs(30 * 86_400))

@@ -22,7 +22,8 @@ pub(super) struct Account {
     pub(super) server_xpub: String,
     /// The client's key, sealed under the login password: what a login answers.
     pub(super) encrypted_ecdh_xprv: String,
-    server_xprv: EcdhXprv,
+    pub(super) server_xprv: EcdhXprv,
+    pub(super) client_xprv: EcdhXprv,
     client_xpub: String,
     envelope_version: EnvelopeVersion,
 }
@@ -47,6 +48,7 @@ impl Account {
             server_xpub,
             encrypted_ecdh_xprv,
             server_xprv,
+            client_xprv,
             client_xpub,
             envelope_version,
         })

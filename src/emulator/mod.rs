@@ -17,7 +17,7 @@
 //! ```
 //!
 //! ```
-//! # use bitgo_vault::{api::*, clock::SystemClock, emulator::Emulator};
+//! # use bitgo_vault::{SystemClock, api::*, emulator::Emulator};
 //! # use std::sync::Arc;
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -262,10 +262,15 @@ impl Emulator {
         }
     }
 
-    /// Every token it has issued, in clear: what must be found nowhere.
+    /// Every token it has issued, the account's password and the private keys of both ends, in
+    /// clear: what must be found nowhere.
     pub fn secrets(&self) -> Vec<String> {
         let state = self.shared.state();
-        state.tokens.iter().map(|token| token.secret.expose().to_owned()).collect()
+        let account = &state.account;
+        let tokens = state.tokens.iter().map(|token| token.secret.expose());
+        let keys =
+            [account.password.expose(), account.client_xprv.expose(), account.server_xprv.expose()];
+        tokens.chain(keys).map(str::to_owned).collect()
     }
 
     /// Every byte it has received and answered, oldest first.

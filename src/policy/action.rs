@@ -47,25 +47,24 @@ const RECIPIENT_FIELDS: [&str; 4] = ["address", "amount", "memo", "tokenName"];
 
 /// What a request would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Action {
+pub(crate) struct Action {
     /// The permission it needs; `None` for what every token may do.
-    pub permission: Option<Permission>,
+    pub(crate) permission: Option<Permission>,
     /// The wallet it touches.
-    pub wallet: Option<WalletId>,
+    pub(crate) wallet: Option<WalletId>,
     /// What it would move.
-    pub transfers: Vec<Transfer>,
+    pub(crate) transfers: Vec<Transfer>,
 }
 
 /// One movement of money.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transfer {
+pub(crate) struct Transfer {
     /// The coin.
-    pub coin: Coin,
+    pub(crate) coin: Coin,
     /// How much, in the coin's base unit.
-    pub amount: Amount,
+    pub(crate) amount: Amount,
     /// Where to.
-    pub destination: String,
+    pub(crate) destination: String,
 }
 
 impl Action {

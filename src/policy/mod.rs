@@ -19,7 +19,7 @@ mod outcome;
 mod request;
 mod rules;
 
-pub use action::{Action, Transfer};
+pub(crate) use action::{Action, Transfer};
 pub(crate) use check::{check, check_expiry};
 pub use denied::{Denied, Rule};
 pub use limits::Counter;

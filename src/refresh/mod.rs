@@ -10,6 +10,6 @@
 mod schedule;
 mod task;
 
-pub(crate) use schedule::{Failure, Schedule};
-pub use schedule::{Phase, Windows};
+pub use schedule::Phase;
+pub(crate) use schedule::{Failure, Schedule, Windows};
 pub(crate) use task::{Flight, Refresher, Renew, Renewed, Tracker, channel};

@@ -47,18 +47,18 @@ pub enum Phase {
 
 /// How long before a token's end it is renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Windows {
+pub(crate) struct Windows {
     /// Renewal begins this long before the end.
-    pub advisory: Duration,
+    pub(crate) advisory: Duration,
     /// Renewal is urgent this long before the end.
-    pub mandatory: Duration,
+    pub(crate) mandatory: Duration,
 }
 
 impl Windows {
     /// The windows for tokens of `lifetime`.
     ///
     /// Two hours: advisory 40 minutes (a third is less than 60 minutes), mandatory 60 seconds.
-    pub fn of(lifetime: Duration) -> Self {
+    pub(crate) fn of(lifetime: Duration) -> Self {
         let by_lifetime = if lifetime <= 20 * MINUTE {
             5 * MINUTE
         } else if lifetime < 90 * MINUTE {
@@ -70,7 +70,7 @@ impl Windows {
     }
 
     /// The phase at `now` of a token that ends at `expires_at`. An unknown end is due, not far.
-    pub fn phase(&self, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Phase {
+    pub(crate) fn phase(&self, expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Phase {
         let left = match expires_at.map(|end| (end - now).to_std()) {
             None | Some(Err(_)) => return Phase::Expired,
             Some(Ok(left)) => left,

@@ -1,19 +1,19 @@
 //! The client against the emulator, over HTTP.
 
+use bitgo_vault::Environment;
+use bitgo_vault::SystemClock;
 use bitgo_vault::api::wire::{Issued, IssuedToken};
 use bitgo_vault::api::{
     ApiError, Auth, Client, ClientSettings, CreateToken, DispatchError, Distrust, LoginOptions,
     Page,
 };
-use bitgo_vault::clock::SystemClock;
 use bitgo_vault::crypto::{
     AuthKey, AuthVersion, EnvelopeVersion, ExtensionKey, open_token, open_xprv,
 };
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder, Fault, FaultKind};
-use bitgo_vault::environment::Environment;
-use bitgo_vault::money::{Amount, Coin};
-use bitgo_vault::secret::{AccessToken, EcdhXprv, LoginPassword, Otp};
-use bitgo_vault::token::{Label, TokenId, TokenKind, WalletId};
+use bitgo_vault::{AccessToken, EcdhXprv, LoginPassword, Otp};
+use bitgo_vault::{Amount, Coin};
+use bitgo_vault::{Label, TokenId, TokenKind, WalletId};
 use getrandom::SysRng;
 use http::{HeaderMap, Method};
 use std::sync::Arc;
