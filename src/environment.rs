@@ -1,6 +1,6 @@
 //! Which BitGo a vault speaks to: its root URI and the public key that tokens are issued under.
 
-use crate::WordError;
+use crate::word_error::WordError;
 use std::fmt;
 
 const PROD_ROOT: &str = "https://app.bitgo.com";

@@ -19,13 +19,13 @@ impl Coin {
     /// Reads a coin name.
     ///
     /// # Errors
-    /// [`WordError`](crate::WordError) if the name is empty, longer than 100 bytes, or
+    /// [`WordError`](crate::word_error::WordError) if the name is empty, longer than 100 bytes, or
     /// holds anything but ASCII letters, digits and `: . _ -`.
-    pub fn new(name: &str) -> Result<Self, crate::WordError> {
+    pub fn new(name: &str) -> Result<Self, crate::word_error::WordError> {
         let fits = !name.is_empty()
             && name.len() <= COIN_MAX
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":._-".contains(&b));
-        if fits { Ok(Self(name.into())) } else { Err(crate::WordError::Coin) }
+        if fits { Ok(Self(name.into())) } else { Err(crate::word_error::WordError::Coin) }
     }
 
     /// The name as BitGo writes it.
@@ -89,7 +89,7 @@ impl fmt::Display for Amount {
 }
 
 impl FromStr for Amount {
-    type Err = crate::WordError;
+    type Err = crate::word_error::WordError;
 
     /// Reads plain decimal digits: no sign, no exponent, no fraction, no leading zero.
     fn from_str(digits: &str) -> Result<Self, Self::Err> {
@@ -98,7 +98,7 @@ impl FromStr for Amount {
             && (digits == "0" || !digits.starts_with('0'));
         match digits.parse() {
             Ok(units) if plain => Ok(Self(units)),
-            _ => Err(crate::WordError::Amount),
+            _ => Err(crate::word_error::WordError::Amount),
         }
     }
 }

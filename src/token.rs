@@ -1,8 +1,8 @@
 //! A token as it is known by: its id, its label, what BitGo says of it. Never the token itself.
 
-use crate::WordError;
 use crate::money::{Amount, Coin};
 use crate::scope::Scope;
+use crate::word_error::WordError;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -45,7 +45,6 @@ mod token;
 pub use exchange::Exchange;
 pub use fault::{Fault, FaultKind};
 
-use crate::WordError;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{CryptoError, EnvelopeVersion};
 use crate::environment::Environment;
@@ -53,6 +52,7 @@ use crate::money::{Amount, Coin};
 use crate::scope::Scope;
 use crate::secret::{LoginPassword, Otp};
 use crate::token::{TokenId, WalletId};
+use crate::word_error::WordError;
 use account::Account;
 use server::{Server, Shared};
 use state::{Settings, State};

@@ -19,6 +19,9 @@ mod lock;
 mod record;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 pub use audit::AuditAction;
 pub use error::StoreError;
 pub(crate) use ledger::LedgerError;
@@ -140,7 +143,7 @@ impl Store {
         let data_key = DataKey::generate(rng)?;
         let mut header = Header::new(vault_id, kdf, salt);
         header.seal(&key_encryption_key, &data_key, header::SEAL_BLOCK, rng)?;
-        let store = Self::start(dir, header, key_encryption_key, data_key, lock)?;
+        let store = Self::start(dir, header, 0, key_encryption_key, data_key, lock)?;
         store.bind(environment)?;
         sync_directory(&database(dir, 0))?;
         header.write(dir)?;
@@ -166,7 +169,8 @@ impl Store {
         if !database(dir, header.epoch).exists() {
             return Err(StoreError::Damaged { tree: "all", what: "the database is missing" });
         }
-        let mut store = Self::start(dir, header, key_encryption_key, data_key, lock)?;
+        // All seals that were granted count as used: how many were is not known.
+        let mut store = Self::start(dir, header, header.seals, key_encryption_key, data_key, lock)?;
         store.check_binding(environment)?;
         store.load_ledger()?;
         store.load_audit_head()?;
@@ -176,6 +180,7 @@ impl Store {
     fn start(
         dir: &Path,
         header: Header,
+        used: u64,
         key_encryption_key: KeyEncryptionKey,
         data_key: DataKey,
         lock: LockFile,
@@ -191,7 +196,6 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()
             .map_err(StoreError::sled)?;
         let committer = Committer::start(db, trees.clone(), &path.join("db"))?;
-        let used = header.seals;
         Ok(Self {
             vault_id,
             epoch,

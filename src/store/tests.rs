@@ -1,0 +1,336 @@
+//! The store on a real disk: what was acknowledged is there, what was not is not half there.
+
+use super::*;
+use crate::money::{Amount, Coin};
+use crate::policy::{Charge, Ledger, LocalRules, Outcome, Rule};
+use crate::secret::AccessToken;
+use crate::token::{Label, LineageId, Renewal, SpendingLimit, TokenId, TokenInfo, TokenKind};
+use chrono::DateTime;
+use std::os::unix::fs::PermissionsExt;
+
+const TOKEN: &str = "v2x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+fn kdf() -> KdfParams {
+    KdfParams::new(8, 1, 1).unwrap()
+}
+
+fn passphrase() -> Passphrase {
+    Passphrase::new("correct horse")
+}
+
+fn create(dir: &Path) -> Store {
+    Store::create(dir, &passphrase(), kdf(), &Environment::Test).unwrap()
+}
+
+fn open(dir: &Path) -> Result<Store, StoreError> {
+    Store::open(dir, &passphrase(), &Environment::Test)
+}
+
+fn tbtc() -> Coin {
+    Coin::new("tbtc").unwrap()
+}
+
+fn charge(amount: u128) -> [Charge; 1] {
+    [Charge { coin: tbtc(), amount: Amount::new(amount) }]
+}
+
+/// A token that may spend 100 tbtc.
+fn add(store: &Store, label: &str) -> LineageId {
+    let limit = SpendingLimit { limit: Some(Amount::new(100)), spent: Amount::ZERO };
+    let record = TokenRecord {
+        lineage: store.new_lineage().unwrap(),
+        label: Label::new(label).unwrap(),
+        account: Some("user".into()),
+        renewal: Renewal::InternalToken,
+        rules: LocalRules::default(),
+        info: TokenInfo {
+            id: TokenId::from_bytes([5; 16]),
+            kind: TokenKind::LongLived,
+            scopes: vec!["wallet_spend_all".parse().unwrap()],
+            enterprise: None,
+            permitted_wallets: Some(Vec::new()),
+            created_at: Some(DateTime::UNIX_EPOCH),
+            expires_at: None,
+            is_extensible: false,
+            ip_restrict: vec!["10.0.0.0/24".into()],
+            spending_limits: [(tbtc(), limit)].into(),
+            issued_in_clear: false,
+        },
+    };
+    let secret = TokenSecret { token: AccessToken::new(TOKEN), extension_key: None };
+    store.add_token(&record, &secret, None).unwrap();
+    record.lineage
+}
+
+fn used(store: &Store, lineage: LineageId) -> u128 {
+    store.counters(lineage).unwrap()[&tbtc()].used().unwrap().base_units()
+}
+
+/// What the disk holds now, as a process killed here would leave it.
+fn killed_copy(dir: &Path) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                fs::create_dir(&to).unwrap();
+                copy(&entry.path(), &to);
+            } else {
+                fs::copy(entry.path(), &to).unwrap();
+            }
+        }
+    }
+    let copied = tempfile::tempdir().unwrap();
+    copy(dir, copied.path());
+    copied
+}
+
+#[test]
+fn tokens_come_back_as_they_were_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let before = format!("{:?}", store.tokens().unwrap()[0].0);
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    let tokens = store.tokens().unwrap();
+    assert_eq!(format!("{:?}", tokens[0].0), before);
+    let secret = store.open_secret(lineage, &tokens[0].1).unwrap();
+    assert_eq!(secret.token.expose(), TOKEN);
+}
+
+#[test]
+fn wrong_passphrase_is_told_apart_from_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(dir.path()));
+    let wrong = Store::open(dir.path(), &Passphrase::new("wrong"), &Environment::Test);
+    assert!(matches!(wrong, Err(StoreError::WrongPassphrase)));
+    let header = dir.path().join(header::FILE);
+    let whole = fs::read(&header).unwrap();
+    for (bytes, what) in [
+        ([&whole[..20], &[whole[20] ^ 1], &whole[21..]].concat(), "its checksum"),
+        (whole[..100].to_vec(), "its length"),
+        (Vec::new(), "it is no vault header"),
+    ] {
+        fs::write(&header, bytes).unwrap();
+        match open(dir.path()) {
+            Err(StoreError::DamagedHeader { what: told }) => assert_eq!(told, what),
+            other => panic!("{:?}", other.err()),
+        }
+    }
+    fs::remove_file(&header).unwrap();
+    assert!(matches!(open(dir.path()), Err(StoreError::DamagedHeader { .. })));
+    let again = Store::create(dir.path(), &passphrase(), kdf(), &Environment::Test);
+    assert!(matches!(again, Err(StoreError::DamagedHeader { .. })), "nothing is overwritten");
+    fs::write(&header, whole).unwrap();
+    assert!(open(dir.path()).is_ok(), "nothing was lost by trying");
+}
+
+#[test]
+fn one_process_holds_a_vault() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    match open(dir.path()) {
+        Err(StoreError::InUse { pid, .. }) => assert_eq!(pid, std::process::id()),
+        other => panic!("{:?}", other.err()),
+    }
+    drop(store);
+    assert!(open(dir.path()).is_ok());
+}
+
+#[test]
+fn a_vault_is_bound_to_its_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(dir.path()));
+    let other = Store::open(dir.path(), &passphrase(), &Environment::Prod);
+    assert!(matches!(other, Err(StoreError::OtherEnvironment { .. })));
+    let root = Environment::Test.root_uri();
+    let other_key = Environment::custom(root, "xpub661other").unwrap();
+    let other = Store::open(dir.path(), &passphrase(), &other_key);
+    assert!(matches!(other, Err(StoreError::OtherEnvironment { .. })), "the server key counts");
+}
+
+#[test]
+fn directories_that_others_can_write_to_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(dir.path()));
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(matches!(open(dir.path()), Err(StoreError::UnsafeDirectory { .. })));
+    let link = tempfile::tempdir().unwrap();
+    let link = link.path().join("link");
+    std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+    assert!(matches!(open(&link), Err(StoreError::UnsafeDirectory { .. })));
+    assert!(matches!(open(&dir.path().join("none")), Err(StoreError::NotFound { .. })));
+}
+
+#[test]
+fn a_creation_cut_short_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(dir.path()));
+    fs::remove_file(dir.path().join(header::FILE)).unwrap();
+    fs::write(dir.path().join("CREATING"), b"").unwrap();
+    drop(create(dir.path()));
+    assert!(open(dir.path()).is_ok());
+    let again = Store::create(dir.path(), &passphrase(), kdf(), &Environment::Test);
+    assert!(matches!(again, Err(StoreError::AlreadyExists { .. })));
+}
+
+#[test]
+fn a_reservation_outlives_a_kill_as_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    store.reserve(&lineage, &charge(30)).unwrap();
+    store.reserve(&lineage, &charge(40)).unwrap();
+    let killed = killed_copy(dir.path());
+    let reopened = open(killed.path()).unwrap();
+    assert_eq!(used(&reopened, lineage), 70);
+    assert!(matches!(
+        reopened.reserve(&lineage, &charge(31)),
+        Err(LedgerError::Denied(denied)) if denied.rule == Rule::Limit
+    ));
+    reopened.reserve(&lineage, &charge(30)).unwrap();
+}
+
+#[test]
+fn settlements_are_kept_by_a_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    for (amount, outcome) in [
+        (1, Outcome::Accepted),
+        (2, Outcome::Pending),
+        (4, Outcome::Uncertain),
+        (8, Outcome::Rejected),
+    ] {
+        store.reserve(&lineage, &charge(amount)).unwrap();
+        store.settle(&lineage, &charge(amount), outcome);
+    }
+    let counters = store.counters(lineage);
+    assert_eq!(used(&store, lineage), 7);
+    drop(store);
+    assert_eq!(open(dir.path()).unwrap().counters(lineage), counters);
+}
+
+#[test]
+fn a_lost_ledger_spends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let name = *lineage.as_bytes();
+    store.commit(vec![Write { tree: Tree::Ledger, name, value: None }]).unwrap();
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    match store.reserve(&lineage, &charge(1)) {
+        Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule, Rule::Unreconciled),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn spends_without_a_limit_are_denied() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let other = [Charge { coin: Coin::new("teth").unwrap(), amount: Amount::new(1) }];
+    match store.reserve(&lineage, &other) {
+        Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule, Rule::NoLimit),
+        other => panic!("{other:?}"),
+    }
+    let both = [charge(1)[0].clone(), other[0].clone()];
+    assert!(store.reserve(&lineage, &both).is_err());
+    assert_eq!(used(&store, lineage), 0, "all charges or none");
+}
+
+#[test]
+fn threads_share_a_limit_to_the_last_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let made: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..20).filter(|_| store.reserve(&lineage, &charge(1)).is_ok()).count()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(made, 100);
+    assert_eq!(used(&store, lineage), 100);
+}
+
+#[test]
+fn a_removed_token_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let (record, sealed) = store.tokens().unwrap().remove(0);
+    let secret = store.open_secret(lineage, &sealed).unwrap();
+    store.remove_token(lineage).unwrap();
+    let renewed = store.replace_token(&record, &secret);
+    assert!(matches!(renewed, Err(StoreError::Removed)));
+    store.settle(&lineage, &charge(1), Outcome::Accepted);
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    assert!(store.tokens().unwrap().is_empty());
+    assert!(store.counters(lineage).is_none());
+}
+
+#[test]
+fn records_moved_or_swapped_are_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let (one, two) = (*add(&store, "one").as_bytes(), *add(&store, "two").as_bytes());
+    let sealed = store.get(Tree::Tokens, &one).unwrap().unwrap().to_vec();
+    store.commit(vec![Write { tree: Tree::Tokens, name: two, value: Some(sealed) }]).unwrap();
+    assert!(matches!(store.tokens(), Err(StoreError::Damaged { tree: "tokens", .. })));
+}
+
+#[test]
+fn the_audit_chain_shows_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let (id, now) = (TokenId::from_bytes([5; 16]), DateTime::UNIX_EPOCH);
+    for action in [AuditAction::ExposureAllowed, AuditAction::Exposed, AuditAction::Exposed] {
+        store.append_audit(action, id, None, now).unwrap();
+    }
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    let told: Vec<_> = store.audit().unwrap().into_iter().map(|entry| entry.1).collect();
+    assert_eq!(told, [AuditAction::ExposureAllowed, AuditAction::Exposed, AuditAction::Exposed]);
+    let second = store.names.name("audit", &1u64.to_be_bytes());
+    store.commit(vec![Write { tree: Tree::Audit, name: second, value: None }]).unwrap();
+    assert!(matches!(store.audit(), Err(StoreError::Damaged { tree: "audit", .. })));
+}
+
+#[test]
+fn seals_are_granted_in_durable_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    lock(&store.header).used = header::SEAL_BLOCK;
+    add(&store, "desk");
+    assert_eq!(Header::read(dir.path()).unwrap().seals, 2 * header::SEAL_BLOCK);
+    lock(&store.header).used = header::SEALS_MAX;
+    let refused = store.reserve(&store.tokens().unwrap()[0].0.lineage, &charge(1));
+    assert!(matches!(refused, Err(LedgerError::Store(StoreError::SealsExhausted))));
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    assert_eq!(lock(&store.header).used, 2 * header::SEAL_BLOCK, "what was granted counts as used");
+}
+
+#[test]
+fn nothing_on_disk_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    add(&store, "market maker");
+    drop(store);
+    let log = fs::read(dir.path().join("db.0/db")).unwrap();
+    let contains = |text: &[u8]| log.windows(text.len()).any(|window| window == text);
+    assert!(contains(b"tokens"), "the search finds the tree's name");
+    for text in [TOKEN, "market maker", "tbtc", "wallet_spend", "10.0.0.0", "bitgo-test", "user"] {
+        assert!(!contains(text.as_bytes()), "{text} stands on disk");
+    }
+    assert!(!contains(&[5; 16]), "the token's id stands on disk");
+}
