@@ -24,6 +24,9 @@ use zeroize::Zeroizing;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call may take from its first byte to its last.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an idle connection is kept. Shorter than servers keep theirs: a request that meets a
+/// connection just closed has an unknown outcome, and an unknown outcome counts as spent.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body accepted, in bytes: a full page of 200 records takes about 400 KiB.
 const BODY_MAX: usize = 4 * 1024 * 1024;
 /// Where BitGo's own SDK logs in.
@@ -31,7 +34,10 @@ const LOGIN_PATH: &str = "/api/auth/v1/session";
 /// Where the internal token is fetched; BitGo has announced that it will move.
 const INTERNAL_TOKEN_PATH: &str = "/api/v2/user/internalaccesstoken";
 
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const AUTH_VERSION: HeaderName = HeaderName::from_static("bitgo-auth-version");
+const AUTH_TIMESTAMP: HeaderName = HeaderName::from_static("auth-timestamp");
+const HMAC: HeaderName = HeaderName::from_static("hmac");
 
 /// How a [`Client`] behaves, with BitGo's defaults.
 #[derive(Clone, Debug)]
@@ -182,6 +188,7 @@ impl Client {
             .no_proxy()
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .user_agent(concat!("bitgo-vault/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ApiError::Setup(error.without_url().into()))?;
@@ -190,7 +197,7 @@ impl Client {
 
     /// Sends exactly these bytes, once, and brings back what came, unchecked.
     ///
-    /// Adds a `Request-ID` unless the headers hold one of ours.
+    /// Gives it a fresh `Request-ID`, by which answer and error know it.
     ///
     /// # Errors
     /// [`DispatchError`], which tells whether anything left.
@@ -254,10 +261,14 @@ impl Client {
         match auth {
             Some(Auth::Hmac(key, version)) => {
                 let timestamp_ms = self.now().timestamp_millis();
-                sign(&mut headers, key, version, timestamp_ms, &method, target, &body)?;
+                headers.extend(signed_headers(key, version, timestamp_ms, &method, target, &body));
             }
             Some(Auth::Bearer(token)) => {
-                headers.insert(AUTHORIZATION, bearer(token.expose())?);
+                let bearer = bearer(token.expose());
+                headers.insert(
+                    AUTHORIZATION,
+                    bearer.ok_or(ApiError::Unsendable("the token is no header"))?,
+                );
             }
             None => {}
         }
@@ -297,35 +308,30 @@ impl Client {
     }
 }
 
-/// Adds the headers by which a token signs a request (PROTOCOL section 3).
-fn sign(
-    headers: &mut HeaderMap,
+/// The headers by which a token signs a request (PROTOCOL section 3). `target` is what is sent.
+pub fn signed_headers(
     key: &AuthKey,
     version: AuthVersion,
     timestamp_ms: i64,
     method: &Method,
     target: &str,
     body: &[u8],
-) -> Result<(), ApiError> {
+) -> HeaderMap {
     let subject = Subject { version, timestamp_ms, method: method.as_str(), target };
     let hmac = HeaderValue::from_str(&key.sign_request(&subject, body));
-    let hmac = hmac.map_err(|_| ApiError::Unsendable("its hmac is no header"))?;
-    headers.insert(
-        HeaderName::from_static("bitgo-auth-version"),
-        HeaderValue::from_static(version.as_str()),
-    );
-    headers.insert(HeaderName::from_static("auth-timestamp"), timestamp_ms.into());
-    headers.insert(HeaderName::from_static("hmac"), hmac);
-    headers.insert(AUTHORIZATION, bearer(key.bearer())?);
-    Ok(())
+    HeaderMap::from_iter([
+        (AUTH_VERSION, HeaderValue::from_static(version.as_str())),
+        (AUTH_TIMESTAMP, timestamp_ms.into()),
+        (HMAC, hmac.expect("hex digits make a header")),
+        (AUTHORIZATION, bearer(key.bearer()).expect("hex digits make a header")),
+    ])
 }
 
-fn bearer(secret: &str) -> Result<HeaderValue, ApiError> {
+fn bearer(secret: &str) -> Option<HeaderValue> {
     let text = Zeroizing::new(format!("Bearer {secret}"));
-    let mut value =
-        HeaderValue::from_str(&text).map_err(|_| ApiError::Unsendable("the token is no header"))?;
+    let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
-    Ok(value)
+    Some(value)
 }
 
 /// Appends to a buffer of secrets: grown by hand, so that the old one is wiped.

@@ -22,6 +22,6 @@ pub mod wire;
 
 pub use answer::{Answer, RawAnswer, Signed};
 pub use calls::{LoginOptions, Page};
-pub use client::{Auth, Client, ClientSettings, DispatchError};
+pub use client::{Auth, Client, ClientSettings, DispatchError, signed_headers};
 pub use create_token::CreateToken;
 pub use error::{ApiError, Distrust, Refusal, RequestId};

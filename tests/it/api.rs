@@ -1,4 +1,5 @@
 //! The client against the emulator, over HTTP.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use bitgo_vault::api::wire::{Issued, IssuedToken};
 use bitgo_vault::api::{
@@ -326,10 +327,8 @@ async fn spending_ends_at_the_limit_to_the_unit() {
     }
     let view = format!("/api/v2/tbtc/wallet/{wallet}");
     let auth = Some(Auth::Hmac(&key, AuthVersion::V3));
-    let Err(error) = client.execute(Method::GET, &view, Vec::new(), auth).await else {
-        panic!("to spend is not to view");
-    };
-    assert_eq!(class(&error), "forbidden");
+    let error = client.execute(Method::GET, &view, Vec::new(), auth).await.unwrap_err();
+    assert_eq!(class(&error), "forbidden", "to spend is not to view");
 
     let counted = client.session(Auth::Hmac(&key, AuthVersion::V3)).await.unwrap();
     let counted = counted.unlock.spending_limits[&coin()];
