@@ -1,6 +1,7 @@
 //! An answer, as it came and as it is believed.
 
-use super::error::{ApiError, Distrust, Refused, RequestId};
+use super::error::{ApiError, Distrust, RequestId};
+use super::refusal::Refused;
 use super::wire::Malformed;
 use crate::crypto::{AuthKey, AuthVersion, Subject, check_window};
 use chrono::{DateTime, Utc};

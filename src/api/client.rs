@@ -6,6 +6,7 @@
 
 use super::answer::{Answer, RawAnswer, Signed, Vouched};
 use super::error::{ApiError, RequestId};
+use super::settings::ClientSettings;
 use crate::clock::Clock;
 use crate::crypto::{AuthKey, AuthVersion, Subject};
 use crate::environment::Environment;
@@ -20,70 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long a connection may take to stand.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a call may take from its first byte to its last.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an idle connection is kept. Shorter than servers keep theirs: a request that meets a
 /// connection just closed has an unknown outcome, and an unknown outcome counts as spent.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body accepted, in bytes: a full page of 200 records takes about 400 KiB.
 const BODY_MAX: usize = 4 * 1024 * 1024;
-/// Where BitGo's own SDK logs in.
-const LOGIN_PATH: &str = "/api/auth/v1/session";
-/// Where the internal token is fetched; BitGo has announced that it will move.
-const INTERNAL_TOKEN_PATH: &str = "/api/v2/user/internalaccesstoken";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const AUTH_VERSION: HeaderName = HeaderName::from_static("bitgo-auth-version");
 const AUTH_TIMESTAMP: HeaderName = HeaderName::from_static("auth-timestamp");
 const HMAC: HeaderName = HeaderName::from_static("hmac");
-
-/// How a [`Client`] behaves, with BitGo's defaults.
-#[derive(Clone, Debug)]
-pub struct ClientSettings {
-    connect_timeout: Duration,
-    timeout: Duration,
-    pub(super) login_path: Box<str>,
-    pub(super) internal_token_path: Box<str>,
-}
-
-impl Default for ClientSettings {
-    fn default() -> Self {
-        Self {
-            connect_timeout: CONNECT_TIMEOUT,
-            timeout: TOTAL_TIMEOUT,
-            login_path: LOGIN_PATH.into(),
-            internal_token_path: INTERNAL_TOKEN_PATH.into(),
-        }
-    }
-}
-
-impl ClientSettings {
-    /// How long a connection may take to stand: 5 s unless said otherwise.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// How long a call may take as a whole: 30 s unless said otherwise.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Where to log in: `/api/auth/v1/session` unless said otherwise, such as `/api/v2/user/login`.
-    pub fn login_path(mut self, path: &str) -> Self {
-        self.login_path = path.into();
-        self
-    }
-
-    /// Where to fetch the internal token: `/api/v2/user/internalaccesstoken` unless said otherwise.
-    pub fn internal_token_path(mut self, path: &str) -> Self {
-        self.internal_token_path = path.into();
-        self
-    }
-}
 
 /// How a request proves who sends it.
 #[derive(Clone, Copy, Debug)]

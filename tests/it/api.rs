@@ -4,7 +4,7 @@
 use bitgo_vault::api::wire::{Issued, IssuedToken};
 use bitgo_vault::api::{
     ApiError, Auth, Client, ClientSettings, CreateToken, DispatchError, Distrust, LoginOptions,
-    Page,
+    Page, signed_headers,
 };
 use bitgo_vault::clock::SystemClock;
 use bitgo_vault::crypto::{
@@ -481,6 +481,34 @@ async fn what_never_left_is_told_from_what_may_have() {
     assert!(matches!(dispatch("/").await, Err(DispatchError::OutcomeUnknown { .. })));
     bitgo.shutdown().await;
     assert!(matches!(dispatch("/").await, Err(DispatchError::NotSent { .. })));
+}
+
+#[tokio::test]
+async fn a_signature_fits_one_request_only() {
+    let desk = Desk::new().await;
+    let at = desk.client.now().timestamp_millis();
+    let method = Method::GET;
+    let send = async |signed_for: &str, headers: Option<HeaderMap>| {
+        let own = || signed_headers(&desk.key, AuthVersion::V3, at, &method, signed_for, b"");
+        let headers = headers.unwrap_or_else(own);
+        let sent =
+            desk.client.dispatch(method.clone(), SESSION, headers, Vec::new()).await.unwrap();
+        (sent.status, sent.headers.contains_key("hmac"))
+    };
+    assert_eq!(send(SESSION, None).await, (200, true));
+    assert_eq!(send(ACCESS_TOKEN, None).await, (401, false));
+    let stranger = AuthKey::new(&AccessToken::new(format!("v2x{}", "0".repeat(64))));
+    let forged = signed_headers(&stranger, AuthVersion::V3, at, &method, SESSION, b"");
+    assert_eq!(send(SESSION, Some(forged)).await, (401, false));
+    assert_eq!(send(SESSION, Some(HeaderMap::new())).await, (401, false));
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read() {
+    let desk = Desk::new().await;
+    let body = " ".repeat(4 * 1024 * 1024 + 1);
+    desk.bitgo.inject(Fault::new(FaultKind::Status(200, body)));
+    assert_eq!(class(&desk.client.session(desk.auth()).await.unwrap_err()), "lost");
 }
 
 #[tokio::test]
