@@ -1,7 +1,7 @@
 //! Why a call brought no answer that can be used: sorted as PROTOCOL section 7 sorts it.
 //!
 //! Each error carries status, BitGo's name for it and the id of the request; never a body,
-//! a token or an address of ours. Whether the refusal itself was authenticated stands in
+//! a token or a URL. Whether the refusal itself was authenticated stands in
 //! [`Refusal::is_verified`]: an unsigned 401 is a claim anyone on the way could make.
 
 use super::refusal::Refusal;
