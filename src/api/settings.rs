@@ -11,7 +11,7 @@ const LOGIN_PATH: &str = "/api/auth/v1/session";
 /// Where the internal token is fetched; BitGo has announced that it will move.
 const INTERNAL_TOKEN_PATH: &str = "/api/v2/user/internalaccesstoken";
 
-/// How a [`Client`] behaves, with BitGo's defaults.
+/// How a [`Client`](super::Client) behaves, with BitGo's defaults.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
     pub(super) connect_timeout: Duration,
