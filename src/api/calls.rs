@@ -225,8 +225,8 @@ impl Client {
     }
 }
 
-/// The bytes of a body. They may hold an OTP, so they are written into one buffer that does not
-/// grow; what the HTTP stack does with it is beyond us.
+/// The bytes of a body. They may hold an OTP, so the buffer starts large enough not to leave
+/// copies behind as it grows; what the HTTP stack does with it is beyond us.
 fn json(body: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::with_capacity(4096);
     serde_json::to_writer(&mut bytes, body)

@@ -6,6 +6,7 @@
 
 use super::answer::{Answer, RawAnswer, Signed, Vouched};
 use super::error::{ApiError, RequestId};
+use super::settings::ClientSettings;
 use crate::clock::Clock;
 use crate::crypto::{AuthKey, AuthVersion, Subject};
 use crate::environment::Environment;
@@ -20,64 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long a connection may take to stand.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a call may take from its first byte to its last.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an idle connection is kept. Shorter than servers keep theirs: a request that meets a
+/// connection just closed has an unknown outcome, and an unknown outcome counts as spent.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body accepted, in bytes: a full page of 200 records takes about 400 KiB.
 const BODY_MAX: usize = 4 * 1024 * 1024;
-/// Where BitGo's own SDK logs in.
-const LOGIN_PATH: &str = "/api/auth/v1/session";
-/// Where the internal token is fetched; BitGo has announced that it will move.
-const INTERNAL_TOKEN_PATH: &str = "/api/v2/user/internalaccesstoken";
 
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-
-/// How a [`Client`] behaves, with BitGo's defaults.
-#[derive(Clone, Debug)]
-pub struct ClientSettings {
-    connect_timeout: Duration,
-    timeout: Duration,
-    pub(super) login_path: Box<str>,
-    pub(super) internal_token_path: Box<str>,
-}
-
-impl Default for ClientSettings {
-    fn default() -> Self {
-        Self {
-            connect_timeout: CONNECT_TIMEOUT,
-            timeout: TOTAL_TIMEOUT,
-            login_path: LOGIN_PATH.into(),
-            internal_token_path: INTERNAL_TOKEN_PATH.into(),
-        }
-    }
-}
-
-impl ClientSettings {
-    /// How long a connection may take to stand: 5 s unless said otherwise.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// How long a call may take as a whole: 30 s unless said otherwise.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Where to log in: `/api/auth/v1/session` unless said otherwise, such as `/api/v2/user/login`.
-    pub fn login_path(mut self, path: &str) -> Self {
-        self.login_path = path.into();
-        self
-    }
-
-    /// Where to fetch the internal token: `/api/v2/user/internalaccesstoken` unless said otherwise.
-    pub fn internal_token_path(mut self, path: &str) -> Self {
-        self.internal_token_path = path.into();
-        self
-    }
-}
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const AUTH_VERSION: HeaderName = HeaderName::from_static("bitgo-auth-version");
+const AUTH_TIMESTAMP: HeaderName = HeaderName::from_static("auth-timestamp");
+const HMAC: HeaderName = HeaderName::from_static("hmac");
 
 /// How a request proves who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +135,7 @@ impl Client {
             .no_proxy()
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .user_agent(concat!("bitgo-vault/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ApiError::Setup(error.without_url().into()))?;
@@ -190,7 +144,7 @@ impl Client {
 
     /// Sends exactly these bytes, once, and brings back what came, unchecked.
     ///
-    /// Adds a `Request-ID` unless the headers hold one of ours.
+    /// Gives it a fresh `Request-ID`, by which answer and error know it.
     ///
     /// # Errors
     /// [`DispatchError`], which tells whether anything left.
@@ -254,10 +208,14 @@ impl Client {
         match auth {
             Some(Auth::Hmac(key, version)) => {
                 let timestamp_ms = self.now().timestamp_millis();
-                sign(&mut headers, key, version, timestamp_ms, &method, target, &body)?;
+                headers.extend(signed_headers(key, version, timestamp_ms, &method, target, &body));
             }
             Some(Auth::Bearer(token)) => {
-                headers.insert(AUTHORIZATION, bearer(token.expose())?);
+                let bearer = bearer(token.expose());
+                headers.insert(
+                    AUTHORIZATION,
+                    bearer.ok_or(ApiError::Unsendable("the token is no header"))?,
+                );
             }
             None => {}
         }
@@ -297,35 +255,30 @@ impl Client {
     }
 }
 
-/// Adds the headers by which a token signs a request (PROTOCOL section 3).
-pub(crate) fn sign(
-    headers: &mut HeaderMap,
+/// The headers by which a token signs a request (PROTOCOL section 3). `target` is what is sent.
+pub fn signed_headers(
     key: &AuthKey,
     version: AuthVersion,
     timestamp_ms: i64,
     method: &Method,
     target: &str,
     body: &[u8],
-) -> Result<(), ApiError> {
+) -> HeaderMap {
     let subject = Subject { version, timestamp_ms, method: method.as_str(), target };
     let hmac = HeaderValue::from_str(&key.sign_request(&subject, body));
-    let hmac = hmac.map_err(|_| ApiError::Unsendable("its hmac is no header"))?;
-    headers.insert(
-        HeaderName::from_static("bitgo-auth-version"),
-        HeaderValue::from_static(version.as_str()),
-    );
-    headers.insert(HeaderName::from_static("auth-timestamp"), timestamp_ms.into());
-    headers.insert(HeaderName::from_static("hmac"), hmac);
-    headers.insert(AUTHORIZATION, bearer(key.bearer())?);
-    Ok(())
+    HeaderMap::from_iter([
+        (AUTH_VERSION, HeaderValue::from_static(version.as_str())),
+        (AUTH_TIMESTAMP, timestamp_ms.into()),
+        (HMAC, hmac.expect("hex digits make a header")),
+        (AUTHORIZATION, bearer(key.bearer()).expect("hex digits make a header")),
+    ])
 }
 
-fn bearer(secret: &str) -> Result<HeaderValue, ApiError> {
+fn bearer(secret: &str) -> Option<HeaderValue> {
     let text = Zeroizing::new(format!("Bearer {secret}"));
-    let mut value =
-        HeaderValue::from_str(&text).map_err(|_| ApiError::Unsendable("the token is no header"))?;
+    let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
-    Ok(value)
+    Some(value)
 }
 
 /// Appends to a buffer of secrets: grown by hand, so that the old one is wiped.

@@ -4,7 +4,7 @@
 //! calls          one method per call of PROTOCOL section 2
 //! client         sign → dispatch → judge; reqwest stands here and nowhere else
 //! answer         whether an answer may be believed: HMAC, window, status
-//! error          refusals, sorted by what to do about them
+//! error, refusal why a call failed, sorted by what to do about it
 //! create_token   what a new token shall be allowed
 //! wire           the JSON of it all, read exactly
 //! ```
@@ -18,11 +18,14 @@ mod calls;
 mod client;
 mod create_token;
 mod error;
+mod refusal;
+mod settings;
 pub mod wire;
 
 pub use answer::{Answer, RawAnswer, Signed};
 pub use calls::{LoginOptions, Page};
-pub(crate) use client::sign;
-pub use client::{Auth, Client, ClientSettings, DispatchError};
+pub use client::{Auth, Client, DispatchError, signed_headers};
 pub use create_token::CreateToken;
-pub use error::{ApiError, Distrust, Refusal, RequestId};
+pub use error::{ApiError, Distrust, RequestId};
+pub use refusal::Refusal;
+pub use settings::ClientSettings;

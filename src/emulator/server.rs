@@ -13,6 +13,7 @@ use axum::body::to_bytes;
 use axum::extract::{self, ConnectInfo, Request};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
+use http::HeaderName;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 /// The longest request taken, in bytes.
 const BODY_MAX: usize = 4 * 1024 * 1024;
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// What the server's task and its owner share.
 pub(super) struct Shared {
@@ -99,7 +101,10 @@ async fn serve(
     }
     let now = shared.now();
     let mut state = shared.state();
-    let reply = answer(&mut state, &received, fault.as_ref(), now);
+    let mut reply = answer(&mut state, &received, fault.as_ref(), now);
+    if let Some(id) = received.headers.get(REQUEST_ID) {
+        reply.headers.insert(REQUEST_ID, id.clone());
+    }
     let sent = match fault {
         Some(FaultKind::DropBefore | FaultKind::DropAfterEffect) => {
             line.cut();

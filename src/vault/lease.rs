@@ -132,13 +132,12 @@ impl<'r> Lease<'r> {
         let method = http_method(self.request.method());
         let (target, body) = (self.request.target(), self.request.body());
         let now_ms = self.core.clock.now().timestamp_millis();
-        let mut headers = HeaderMap::with_capacity(6);
+        let version = self.core.auth_version;
+        let mut headers = api::signed_headers(&key, version, now_ms, &method, target, body);
         if !body.is_empty() {
             let json = HeaderValue::from_static("application/json");
             headers.insert(http::header::CONTENT_TYPE, json);
         }
-        let version = self.core.auth_version;
-        api::sign(&mut headers, &key, version, now_ms, &method, target, body)?;
         self.reservation.unsettled = Outcome::Uncertain;
         Ok(Signed {
             core: self.core,

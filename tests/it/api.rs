@@ -1,11 +1,12 @@
 //! The client against the emulator, over HTTP.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use bitgo_vault::Environment;
 use bitgo_vault::SystemClock;
 use bitgo_vault::api::wire::{Issued, IssuedToken};
 use bitgo_vault::api::{
     ApiError, Auth, Client, ClientSettings, CreateToken, DispatchError, Distrust, LoginOptions,
-    Page,
+    Page, signed_headers,
 };
 use bitgo_vault::crypto::{
     AuthKey, AuthVersion, EnvelopeVersion, ExtensionKey, open_token, open_xprv,
@@ -326,10 +327,8 @@ async fn spending_ends_at_the_limit_to_the_unit() {
     }
     let view = format!("/api/v2/tbtc/wallet/{wallet}");
     let auth = Some(Auth::Hmac(&key, AuthVersion::V3));
-    let Err(error) = client.execute(Method::GET, &view, Vec::new(), auth).await else {
-        panic!("to spend is not to view");
-    };
-    assert_eq!(class(&error), "forbidden");
+    let error = client.execute(Method::GET, &view, Vec::new(), auth).await.unwrap_err();
+    assert_eq!(class(&error), "forbidden", "to spend is not to view");
 
     let counted = client.session(Auth::Hmac(&key, AuthVersion::V3)).await.unwrap();
     let counted = counted.unlock.spending_limits[&coin()];
@@ -482,6 +481,34 @@ async fn what_never_left_is_told_from_what_may_have() {
     assert!(matches!(dispatch("/").await, Err(DispatchError::OutcomeUnknown { .. })));
     bitgo.shutdown().await;
     assert!(matches!(dispatch("/").await, Err(DispatchError::NotSent { .. })));
+}
+
+#[tokio::test]
+async fn a_signature_fits_one_request_only() {
+    let desk = Desk::new().await;
+    let at = desk.client.now().timestamp_millis();
+    let method = Method::GET;
+    let send = async |signed_for: &str, headers: Option<HeaderMap>| {
+        let own = || signed_headers(&desk.key, AuthVersion::V3, at, &method, signed_for, b"");
+        let headers = headers.unwrap_or_else(own);
+        let sent =
+            desk.client.dispatch(method.clone(), SESSION, headers, Vec::new()).await.unwrap();
+        (sent.status, sent.headers.contains_key("hmac"))
+    };
+    assert_eq!(send(SESSION, None).await, (200, true));
+    assert_eq!(send(ACCESS_TOKEN, None).await, (401, false));
+    let stranger = AuthKey::new(&AccessToken::new(format!("v2x{}", "0".repeat(64))));
+    let forged = signed_headers(&stranger, AuthVersion::V3, at, &method, SESSION, b"");
+    assert_eq!(send(SESSION, Some(forged)).await, (401, false));
+    assert_eq!(send(SESSION, Some(HeaderMap::new())).await, (401, false));
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read() {
+    let desk = Desk::new().await;
+    let body = " ".repeat(4 * 1024 * 1024 + 1);
+    desk.bitgo.inject(Fault::new(FaultKind::Status(200, body)));
+    assert_eq!(class(&desk.client.session(desk.auth()).await.unwrap_err()), "lost");
 }
 
 #[tokio::test]
