@@ -208,7 +208,7 @@ async fn send(
 /// Counts a refusal by `rule`; anything else is the story's end.
 fn denied(result: Result<(), Error>, rule: Rule) -> Result<u64, Box<dyn StdError>> {
     match result {
-        Err(Error::Denied(denied)) if denied.rule == rule => {
+        Err(Error::Denied(denied)) if denied.rule() == rule => {
             println!("  {denied}");
             Ok(1)
         }

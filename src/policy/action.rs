@@ -257,7 +257,7 @@ mod tests {
             Request::delete(&format!("/api/v2/tbtc/wallet/{WALLET}")).json(&()),
         ] {
             let denied = Action::of(&request.unwrap()).unwrap_err();
-            assert_eq!(denied.rule, Rule::UnknownCall, "{denied}");
+            assert_eq!(denied.rule(), Rule::UnknownCall, "{denied}");
         }
     }
 }

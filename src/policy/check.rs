@@ -99,7 +99,7 @@ mod tests {
         let action =
             Action { permission: Some(permission), wallet: Some(WALLET), transfers: Vec::new() };
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
-        check(&action, token, now).err().map(|denied| denied.rule)
+        check(&action, token, now).err().map(|denied| denied.rule())
     }
 
     #[test]

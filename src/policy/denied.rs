@@ -53,27 +53,23 @@ impl fmt::Display for Rule {
 
 /// A request that was refused before anything left the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Denied {
-    /// The rule that refused.
-    pub rule: Rule,
-    /// Why, and what would help.
-    pub reason: String,
-    /// The coin in question, where there is one.
-    pub coin: Option<Coin>,
-    /// What was asked for, in base units.
-    pub asked: Option<Amount>,
-    /// The limit, in base units.
-    pub limit: Option<Amount>,
-    /// What is left of it, in base units.
-    pub left: Option<Amount>,
-    /// When the rule frees budget by itself; `None` where it never does.
-    pub resets_at: Option<DateTime<Utc>>,
+pub struct Denied(Box<Refusal>);
+
+/// Boxed, so that every `Result` that may be a refusal stays small.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    rule: Rule,
+    reason: String,
+    coin: Option<Coin>,
+    asked: Option<Amount>,
+    limit: Option<Amount>,
+    left: Option<Amount>,
+    resets_at: Option<DateTime<Utc>>,
 }
 
 impl Denied {
     pub(crate) fn new(rule: Rule, reason: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Refusal {
             rule,
             reason: reason.into(),
             coin: None,
@@ -81,7 +77,7 @@ impl Denied {
             limit: None,
             left: None,
             resets_at: None,
-        }
+        }))
     }
 
     /// A call whose body does not say plainly what it moves.
@@ -91,22 +87,56 @@ impl Denied {
 
     /// A spend of `asked` where only `left` remains of `limit`.
     pub(crate) fn over_limit(coin: &Coin, asked: Amount, limit: Amount, left: Amount) -> Self {
-        Self {
-            coin: Some(coin.clone()),
-            asked: Some(asked),
-            limit: Some(limit),
-            left: Some(left),
-            ..Self::new(
-                Rule::Limit,
-                format!("{asked} {coin} asked, {left} left of the token's limit of {limit}"),
-            )
-        }
+        let mut denied = Self::new(
+            Rule::Limit,
+            format!("{asked} {coin} asked, {left} left of the token's limit of {limit}"),
+        );
+        denied.0.coin = Some(coin.clone());
+        denied.0.asked = Some(asked);
+        denied.0.limit = Some(limit);
+        denied.0.left = Some(left);
+        denied
+    }
+
+    /// The rule that refused.
+    pub fn rule(&self) -> Rule {
+        self.0.rule
+    }
+
+    /// Why, and what would help.
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// The coin in question, where there is one.
+    pub fn coin(&self) -> Option<&Coin> {
+        self.0.coin.as_ref()
+    }
+
+    /// What was asked for, in base units.
+    pub fn asked(&self) -> Option<Amount> {
+        self.0.asked
+    }
+
+    /// The limit, in base units.
+    pub fn limit(&self) -> Option<Amount> {
+        self.0.limit
+    }
+
+    /// What is left of it, in base units.
+    pub fn left(&self) -> Option<Amount> {
+        self.0.left
+    }
+
+    /// When the rule frees budget by itself; `None` where it never does.
+    pub fn resets_at(&self) -> Option<DateTime<Utc>> {
+        self.0.resets_at
     }
 }
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "denied by {}: {}", self.rule, self.reason)
+        write!(f, "denied by {}: {}", self.rule(), self.reason())
     }
 }
 

@@ -141,7 +141,7 @@ mod tests {
             denied.to_string(),
             "denied by limit: 2 tbtc asked, 1 left of the token's limit of 10"
         );
-        assert_eq!((denied.asked, denied.left), (Some(Amount::new(2)), Some(Amount::new(1))));
+        assert_eq!((denied.asked(), denied.left()), (Some(Amount::new(2)), Some(Amount::new(1))));
         let counter = counter.reserve(&coin(), Amount::new(1)).unwrap();
         assert_eq!(counter.left(), Some(Amount::ZERO));
     }

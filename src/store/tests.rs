@@ -187,7 +187,7 @@ fn a_reservation_outlives_a_kill_as_spent() {
     assert_eq!(used(&reopened, lineage), 70);
     assert!(matches!(
         reopened.reserve(&lineage, &charge(31)),
-        Err(LedgerError::Denied(denied)) if denied.rule == Rule::Limit
+        Err(LedgerError::Denied(denied)) if denied.rule() == Rule::Limit
     ));
     reopened.reserve(&lineage, &charge(30)).unwrap();
 }
@@ -222,7 +222,7 @@ fn a_lost_ledger_spends_nothing() {
     drop(store);
     let store = open(dir.path()).unwrap();
     match store.reserve(&lineage, &charge(1)) {
-        Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule, Rule::Unreconciled),
+        Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule(), Rule::Unreconciled),
         other => panic!("{other:?}"),
     }
 }
@@ -234,7 +234,7 @@ fn spends_without_a_limit_are_denied() {
     let lineage = add(&store, "desk");
     let other = [Charge { coin: Coin::new("teth").unwrap(), amount: Amount::new(1) }];
     match store.reserve(&lineage, &other) {
-        Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule, Rule::NoLimit),
+        Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule(), Rule::NoLimit),
         other => panic!("{other:?}"),
     }
     let both = [charge(1)[0].clone(), other[0].clone()];

@@ -48,7 +48,7 @@ pub(super) fn take<'r>(
     label: &Label,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    let (entry, held, charges) = permit(core, label, request)?;
+    let Permit { entry, held, charges } = permit(core, label, request)?;
     let reservation = Reservation::make(core, held.record.lineage, charges)?;
     Ok(Lease::new(core, entry, held, request, reservation))
 }
@@ -61,7 +61,7 @@ pub(super) async fn take_wait<'r>(
 ) -> Result<Lease<'r>, Error> {
     let entry = core.entry(label)?;
     await_renewal(core, &entry).await;
-    let (entry, held, charges) = permit(core, label, request)?;
+    let Permit { entry, held, charges } = permit(core, label, request)?;
     let lineage = held.record.lineage;
     let reservation = match charges.is_empty() {
         true => Reservation::make(core, lineage, charges)?,
@@ -71,19 +71,22 @@ pub(super) async fn take_wait<'r>(
     Ok(Lease::new(core, entry, held, request, reservation))
 }
 
+/// A request that only its budget may still forbid.
+struct Permit {
+    entry: Arc<Entry>,
+    held: Arc<Held>,
+    charges: Vec<Charge>,
+}
+
 /// Reads the request and checks it against everything but the budget.
-fn permit(
-    core: &Core,
-    label: &Label,
-    request: &Request,
-) -> Result<(Arc<Entry>, Arc<Held>, Vec<Charge>), Error> {
+fn permit(core: &Core, label: &Label, request: &Request) -> Result<Permit, Error> {
     core.check_open()?;
     let entry = core.entry(label)?;
     let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
     let action = Action::of(request)?;
     policy::check(&action, &held.record.info, core.clock.now())?;
     let charges = policy::charges(&action.transfers)?;
-    Ok((entry, held, charges))
+    Ok(Permit { entry, held, charges })
 }
 
 /// Waits while a renewal is due: a valid token's reader for a moment, an expired one's until
