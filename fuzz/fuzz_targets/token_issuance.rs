@@ -24,7 +24,7 @@ static CLIENT: LazyLock<Pair> = LazyLock::new(pair);
 static SERVER: LazyLock<Pair> = LazyLock::new(pair);
 
 /// A step costs some point multiplications: a few show what many would.
-const STEPS: usize = 8;
+const STEPS: usize = 4;
 
 fuzz_target!(|text: &str| {
     let mut lines = text.splitn(4, '\n');

@@ -280,8 +280,12 @@ pub fn canonical_target(url_or_target: &str) -> Cow<'_, str> {
 }
 
 fn without_origin(url: &str) -> &str {
+    // The usual case, and the search below would cost it a tenth of the signature.
+    if url.starts_with('/') {
+        return url;
+    }
     match url.split_once("://") {
-        // A scheme has none of these; where one stands, `://` is part of path or query.
+        // A scheme has none of these; where one stands, `://` is part of the query.
         Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => {
             rest.find(['/', '?', '#']).map_or("", |end| &rest[end..])
         }
