@@ -65,6 +65,7 @@
 // Floor 0: words.
 mod clock;
 mod environment;
+mod id;
 mod locked;
 mod money;
 mod scope;
@@ -91,6 +92,7 @@ pub mod test_util;
 pub use clock::{Clock, SystemClock};
 pub use environment::{CustomEnvironment, Environment};
 pub use error::Error;
+pub use id::{EnterpriseId, LineageId, TokenId, WalletId};
 pub use locked::LockLevel;
 pub use money::{Amount, Coin};
 pub use policy::{
@@ -100,8 +102,6 @@ pub use refresh::Phase;
 pub use scope::{Permission, Reach, Scope};
 pub use secret::{AccessToken, EcdhXprv, LoginPassword, Otp, Passphrase};
 pub use store::{AuditAction, StoreError};
-pub use token::{
-    EnterpriseId, Label, LineageId, Renewal, SpendingLimit, TokenId, TokenInfo, TokenKind, WalletId,
-};
+pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{Answer, Lease, Login, Signed, TokenStatus, Vault, VaultBuilder};
 pub use word_error::WordError;

@@ -4,7 +4,7 @@
 //! wallet, `wallet_spend_enterprise` the token's enterprise, `wallet_spend_all` every
 //! wallet. One permission never implies another (PROTOCOL section 6).
 
-use crate::token::WalletId;
+use crate::id::WalletId;
 use crate::word_error::WordError;
 use std::fmt;
 use std::str::FromStr;

@@ -1,10 +1,11 @@
 //! What a new long-lived token shall be allowed: the body of the call that mints it.
 
 use super::wire::AdminScope;
+use crate::id::{EnterpriseId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::scope::Scope;
 use crate::secret::Otp;
-use crate::token::{EnterpriseId, Label, WalletId};
+use crate::token::Label;
 use serde::Serialize;
 use std::time::Duration;
 

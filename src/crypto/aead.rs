@@ -9,7 +9,6 @@
 //! associated data but the tree have a fixed length, and the tree's is written before it.
 
 use super::CryptoError;
-use super::keys::VaultId;
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use rand_core::TryCryptoRng;
@@ -23,6 +22,20 @@ pub const RECORD_OVERHEAD: usize = 1 + 12 + 16;
 
 const VERSION: u8 = 1;
 const TREE_NAME_MAX: usize = 16;
+
+/// The random id of one store, bound into every key and record of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VaultId(pub(crate) [u8; 16]);
+
+impl VaultId {
+    /// A fresh id.
+    ///
+    /// # Errors
+    /// [`CryptoError::Entropy`] if the system gives no randomness.
+    pub fn random(rng: &mut impl TryCryptoRng) -> Result<Self, CryptoError> {
+        Ok(Self(super::random(rng)?))
+    }
+}
 
 /// Where a record stands: its vault, epoch, tree and name.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@
 //! Every key lives in locked memory; what passes through the stack is wiped.
 
 use super::CryptoError;
-use super::aead::{RecordCipher, open_detached, seal_detached};
+use super::aead::{RecordCipher, VaultId, open_detached, seal_detached};
 use crate::locked::{LockLevel, Locked};
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
@@ -131,20 +131,6 @@ impl NameKey {
         let mut name = [0; 16];
         name.copy_from_slice(&full[..16]);
         name
-    }
-}
-
-/// The random id of one store, bound into every key and record of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VaultId(pub(crate) [u8; 16]);
-
-impl VaultId {
-    /// A fresh id.
-    ///
-    /// # Errors
-    /// [`CryptoError::Entropy`] if the system gives no randomness.
-    pub fn random(rng: &mut impl TryCryptoRng) -> Result<Self, CryptoError> {
-        Ok(Self(super::random(rng)?))
     }
 }
 

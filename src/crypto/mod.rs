@@ -19,7 +19,7 @@ mod kdf;
 mod keys;
 mod request_auth;
 
-pub use aead::{Place, RECORD_MAX, RECORD_OVERHEAD, RecordCipher};
+pub use aead::{Place, RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
 pub use ecdh::{
     DerivationPath, generate_keypair, open_token, open_xprv, seal_token, shared_secret,
 };
@@ -29,7 +29,7 @@ pub use envelope::{
 pub use error::{CryptoError, ErrorClass};
 pub use extension::{ExtensionKey, verify_extension};
 pub use kdf::{KdfParams, Salt, key_encryption_key};
-pub use keys::{DataKey, KeyEncryptionKey, NameKey, VaultId, WRAPPED_LEN};
+pub use keys::{DataKey, KeyEncryptionKey, NameKey, WRAPPED_LEN};
 pub use request_auth::{
     AuthKey, AuthVersion, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, canonical_method,
     canonical_target, check_window, password_hmac,

@@ -4,8 +4,8 @@ use crate::crypto::{
     CryptoError, DerivationPath, EnvelopeVersion, V1Params, generate_keypair, password_hmac,
     seal_token, seal_v1,
 };
+use crate::id::{EnterpriseId, TokenId};
 use crate::secret::{AccessToken, EcdhXprv, LoginPassword};
-use crate::token::{EnterpriseId, TokenId};
 use base16ct::lower;
 use getrandom::SysRng;
 

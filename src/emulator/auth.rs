@@ -4,7 +4,7 @@ use super::exchange::Received;
 use super::reply::Refused;
 use super::token::Token;
 use crate::crypto::{AuthVersion, Subject, check_window};
-use crate::token::TokenId;
+use crate::id::TokenId;
 use chrono::{DateTime, Utc};
 
 /// The token that signed a request, or stood in it.

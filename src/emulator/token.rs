@@ -1,10 +1,11 @@
 //! A token as the server keeps it, and its record as the server shows it.
 
 use crate::crypto::AuthKey;
+use crate::id::{EnterpriseId, TokenId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::scope::{Permission, Reach, Scope};
 use crate::secret::AccessToken;
-use crate::token::{EnterpriseId, TokenId, TokenKind, WalletId};
+use crate::token::TokenKind;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;

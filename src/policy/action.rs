@@ -5,9 +5,9 @@
 
 use super::json::{Fields, amount};
 use super::{Denied, Method, Request, Rule};
+use crate::id::WalletId;
 use crate::money::{Amount, Coin};
 use crate::scope::Permission;
-use crate::token::WalletId;
 
 /// The most recipients of one request.
 const RECIPIENTS_MAX: usize = 1000;

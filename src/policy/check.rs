@@ -1,8 +1,9 @@
 //! Whether a token may do an action, apart from how much is left of its limit.
 
 use super::{Action, Denied, Rule};
+use crate::id::WalletId;
 use crate::scope::{Permission, Reach, Scope};
-use crate::token::{TokenInfo, WalletId};
+use crate::token::TokenInfo;
 use chrono::{DateTime, Utc};
 
 /// Checks expiry, scope and wallets; the limit is the ledger's to check, where it is also charged.
@@ -73,7 +74,8 @@ fn check_scope(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{TokenId, TokenKind};
+    use crate::id::TokenId;
+    use crate::token::TokenKind;
     use chrono::TimeDelta;
 
     const WALLET: WalletId = WalletId::from_bytes([1; 16]);

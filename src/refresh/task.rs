@@ -6,7 +6,7 @@
 
 use super::{Failure, Schedule};
 use crate::clock::Clock;
-use crate::token::LineageId;
+use crate::id::LineageId;
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
 use rand_core::TryRng;

@@ -4,7 +4,7 @@
 
 use super::record::{AuditHeadRow, AuditRow};
 use super::{Name, Store, StoreError, TokenRecord, Tree, lock};
-use crate::token::TokenId;
+use crate::id::TokenId;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 

@@ -7,9 +7,10 @@
 
 use super::record::{CounterRow, LedgerRow};
 use super::{Store, StoreError, Tree, Write, lock};
+use crate::id::LineageId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
-use crate::token::{LineageId, SpendingLimit};
+use crate::token::SpendingLimit;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 

@@ -137,7 +137,7 @@ impl TryFrom<InfoRow> for TokenInfo {
             millis.map(|ms| DateTime::from_timestamp_millis(ms).ok_or(Unreadable)).transpose()
         };
         Ok(Self {
-            id: crate::token::TokenId::from_bytes(row.id),
+            id: crate::id::TokenId::from_bytes(row.id),
             kind: match row.kind {
                 0 => TokenKind::Session,
                 1 => TokenKind::LongLived,
@@ -145,10 +145,10 @@ impl TryFrom<InfoRow> for TokenInfo {
                 _ => return Err(Unreadable),
             },
             scopes: row.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>()?,
-            enterprise: row.enterprise.map(crate::token::EnterpriseId::from_bytes),
+            enterprise: row.enterprise.map(crate::id::EnterpriseId::from_bytes),
             permitted_wallets: row
                 .permitted_wallets
-                .map(|ids| ids.into_iter().map(crate::token::WalletId::from_bytes).collect()),
+                .map(|ids| ids.into_iter().map(crate::id::WalletId::from_bytes).collect()),
             created_at: time(row.created_at)?,
             expires_at: time(row.expires_at)?,
             is_extensible: row.is_extensible,

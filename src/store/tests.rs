@@ -1,10 +1,11 @@
 //! The store on a real disk: what was acknowledged is there, what was not is not half there.
 
 use super::*;
+use crate::id::{LineageId, TokenId};
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, Ledger, LocalRules, Outcome, Rule};
 use crate::secret::AccessToken;
-use crate::token::{Label, LineageId, Renewal, SpendingLimit, TokenId, TokenInfo, TokenKind};
+use crate::token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 use chrono::DateTime;
 use std::os::unix::fs::PermissionsExt;
 

@@ -2,9 +2,10 @@
 
 use super::record::{AccountRow, InfoRow, RenewalRow, SecretRow, TokenRow};
 use super::{Store, StoreError, Tree, Write};
+use crate::id::LineageId;
 use crate::policy::LocalRules;
 use crate::secret::{AccessToken, EcdhXprv};
-use crate::token::{Label, LineageId, Renewal, TokenInfo};
+use crate::token::{Label, Renewal, TokenInfo};
 use getrandom::SysRng;
 use rand_core::TryRng;
 use std::sync::Arc;

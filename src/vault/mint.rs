@@ -10,10 +10,11 @@ use crate::api::wire::{Issued, TokenRecord as WireRecord};
 use crate::api::{Auth, CreateToken, LoginOptions};
 use crate::crypto::{self, AuthKey, ExtensionKey};
 use crate::error::Error;
+use crate::id::TokenId;
 use crate::policy::{self, LocalRules};
 use crate::secret::{AccessToken, EcdhXprv, LoginPassword, Otp};
 use crate::store::{Account, TokenRecord, TokenSecret};
-use crate::token::{Label, Renewal, TokenId, TokenInfo, TokenKind};
+use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use getrandom::SysRng;
 use std::sync::Arc;
 

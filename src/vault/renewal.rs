@@ -9,9 +9,10 @@ use super::mint;
 use crate::api::{ApiError, Auth};
 use crate::crypto::{AuthKey, ExtensionKey};
 use crate::error::Error;
+use crate::id::LineageId;
 use crate::refresh::{Failure, Flight, Phase, Renew, Renewed};
 use crate::store::{SealedSecret, TokenRecord, TokenSecret};
-use crate::token::{LineageId, Renewal, TokenInfo, TokenKind};
+use crate::token::{Renewal, TokenInfo, TokenKind};
 use std::sync::Arc;
 use std::time::Duration;
 

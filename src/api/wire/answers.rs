@@ -2,9 +2,9 @@
 
 use super::object::{Malformed, Object, required};
 use super::record::{TokenRecord, scopes};
+use crate::id::TokenId;
 use crate::scope::Scope;
 use crate::secret::AccessToken;
-use crate::token::TokenId;
 use chrono::{DateTime, Utc};
 use std::fmt;
 

@@ -1,9 +1,10 @@
 //! The token record: what BitGo says of one token, and how the vault understands it.
 
 use super::object::{Malformed, Object, required};
+use crate::id::{EnterpriseId, TokenId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::scope::Scope;
-use crate::token::{EnterpriseId, SpendingLimit, TokenId, TokenInfo, TokenKind, WalletId};
+use crate::token::{SpendingLimit, TokenInfo, TokenKind};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

@@ -6,9 +6,9 @@ use crate::emulator::account::random_hex;
 use crate::emulator::reply::{Refused, Reply};
 use crate::emulator::state::{State, Visit};
 use crate::emulator::token::Refusal;
+use crate::id::WalletId;
 use crate::money::{Amount, Coin};
 use crate::scope::Permission;
-use crate::token::WalletId;
 use serde::Serialize;
 
 fn find(state: &State, coin: &str, id: &str) -> Result<WalletId, Refused> {
