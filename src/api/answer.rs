@@ -1,7 +1,8 @@
 //! An answer, as it came and as it is believed.
 
-use super::error::{ApiError, Distrust, RequestId};
-use super::refusal::Refused;
+use super::error::{ApiError, Distrust};
+use super::request_id::RequestId;
+use super::sorting::Refused;
 use super::wire::Malformed;
 use crate::crypto::{AuthKey, AuthVersion, Subject, check_window};
 use chrono::{DateTime, Utc};

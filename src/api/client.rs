@@ -5,7 +5,8 @@
 //! a signature before it and the judgement of the answer after it.
 
 use super::answer::{Answer, RawAnswer, Signed, Vouched};
-use super::error::{ApiError, RequestId};
+use super::error::ApiError;
+use super::request_id::RequestId;
 use super::settings::ClientSettings;
 use crate::clock::Clock;
 use crate::crypto::{AuthKey, AuthVersion, Subject};

@@ -5,42 +5,12 @@
 //! [`Refusal::is_verified`]: an unsigned 401 is a claim anyone on the way could make.
 
 use super::refusal::Refusal;
+use super::request_id::RequestId;
 use super::wire::Malformed;
 use chrono::{DateTime, Utc};
 use std::error::Error;
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// The random id under which one request is known here and at BitGo (`Request-ID`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId([u8; 16]);
-
-impl RequestId {
-    #[cfg(test)]
-    pub(super) const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// A new id; `None` if the system gives no randomness.
-    pub(super) fn random() -> Option<Self> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).ok()?;
-        Some(Self(bytes))
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RequestId({self})")
-    }
-}
 
 /// What keeps an answer from being trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -172,7 +142,7 @@ impl ApiError {
                 Self::EndpointGone(refusal)
             }
             Self::Untrusted { what: Distrust::Html, status, request_id } => {
-                Self::EndpointGone(Refusal::nameless(status, request_id))
+                Self::EndpointGone(Refusal::new(status, None, request_id, false))
             }
             other => other,
         }

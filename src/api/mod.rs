@@ -4,7 +4,7 @@
 //! calls          one method per call of PROTOCOL section 2
 //! client         sign → dispatch → judge; reqwest stands here and nowhere else
 //! answer         whether an answer may be believed: HMAC, window, status
-//! error, refusal why a call failed, sorted by what to do about it
+//! error, sorting why a call failed, sorted by what to do about it
 //! create_token   what a new token shall be allowed
 //! wire           the JSON of it all, read exactly
 //! ```
@@ -19,13 +19,16 @@ mod client;
 mod create_token;
 mod error;
 mod refusal;
+mod request_id;
 mod settings;
+mod sorting;
 pub mod wire;
 
 pub use answer::{Answer, RawAnswer, Signed};
 pub use calls::{LoginOptions, Page};
 pub use client::{Auth, Client, DispatchError, signed_headers};
 pub use create_token::CreateToken;
-pub use error::{ApiError, Distrust, RequestId};
+pub use error::{ApiError, Distrust};
 pub use refusal::Refusal;
+pub use request_id::RequestId;
 pub use settings::ClientSettings;

@@ -1,7 +1,7 @@
 //! Who asks: the token a request proves to be of, alive or not.
 
-use super::exchange::Received;
-use super::reply::Refused;
+use super::received::Received;
+use super::refused::Refused;
 use super::token::Token;
 use crate::crypto::{AuthVersion, Subject, check_window};
 use crate::id::TokenId;

@@ -11,7 +11,7 @@
 //! state      tokens, wallets, faults, traffic
 //! auth       which token a request proves to be of
 //! routes     what each call does
-//! reply      an answer, signed
+//! received   a request; reply, refused: its answer, signed
 //! fault      what goes wrong; line: cutting the connection
 //! exchange   what went over the wire
 //! ```
@@ -36,6 +36,8 @@ mod auth;
 mod exchange;
 mod fault;
 mod line;
+mod received;
+mod refused;
 mod reply;
 mod routes;
 mod server;

@@ -1,7 +1,8 @@
 //! An answer in the making.
 
 use super::auth::Identity;
-use crate::crypto::{AuthKey, CryptoError, Subject};
+use super::refused::Refused;
+use crate::crypto::{AuthKey, Subject};
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -82,67 +83,6 @@ impl Reply {
     }
 }
 
-/// A refusal in BitGo's shape: `{error, name, context, requestId, needsOTP?, needsUnlock?}`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Refused {
-    #[serde(skip)]
-    status: u16,
-    #[serde(skip)]
-    auth_required: bool,
-    error: &'static str,
-    name: &'static str,
-    context: Context,
-    request_id: &'static str,
-    #[serde(rename = "needsOTP", skip_serializing_if = "Option::is_none")]
-    needs_otp: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    needs_unlock: Option<bool>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Context {}
-
-impl Refused {
-    pub(super) const fn new(status: u16, name: &'static str, error: &'static str) -> Self {
-        Self {
-            status,
-            auth_required: false,
-            error,
-            name,
-            context: Context {},
-            request_id: "emulated",
-            needs_otp: None,
-            needs_unlock: None,
-        }
-    }
-
-    /// The bearer is unknown, expired or revoked.
-    pub(super) fn dead() -> Self {
-        Self { auth_required: true, ..Self::new(401, "Unauthorized", "session expired") }
-    }
-
-    pub(super) fn needs_otp() -> Self {
-        Self { needs_otp: Some(true), ..Self::new(401, "NeedsOTP", "needs OTP") }
-    }
-
-    pub(super) fn needs_unlock() -> Self {
-        Self { needs_unlock: Some(true), ..Self::new(401, "NeedsUnlock", "needs unlock") }
-    }
-
-    pub(super) fn scope() -> Self {
-        Self::new(403, "Forbidden", "token lacks required scope")
-    }
-
-    pub(super) const fn invalid(error: &'static str) -> Self {
-        Self::new(400, "Invalid", error)
-    }
-
-    pub(super) fn not_found() -> Self {
-        Self::new(404, "NotFound", "not found")
-    }
-}
-
 impl From<Refused> for Reply {
     fn from(refused: Refused) -> Self {
         let mut reply = Self::json(&refused);
@@ -151,11 +91,5 @@ impl From<Refused> for Reply {
             reply.headers.insert(X_AUTH_REQUIRED, HeaderValue::from_static("true"));
         }
         reply
-    }
-}
-
-impl From<CryptoError> for Refused {
-    fn from(_: CryptoError) -> Self {
-        Self::new(500, "InternalError", "a token could not be made")
     }
 }

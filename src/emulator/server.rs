@@ -1,10 +1,12 @@
 //! The HTTP server: receives, lets faults happen, answers, signs, remembers.
 
 use super::auth::Identity;
-use super::exchange::{Exchange, Received};
+use super::exchange::Exchange;
 use super::fault::FaultKind;
 use super::line::{Line, Lines};
-use super::reply::{Refused, Reply};
+use super::received::Received;
+use super::refused::Refused;
+use super::reply::Reply;
 use super::routes;
 use super::state::{State, Visit};
 use crate::clock::Clock;

@@ -2,9 +2,10 @@
 
 use super::account::{Account, fresh_id, fresh_token};
 use super::auth::{Identity, living};
-use super::exchange::{Exchange, Received};
+use super::exchange::Exchange;
 use super::fault::Faults;
-use super::reply::Refused;
+use super::received::Received;
+use super::refused::Refused;
 use super::token::{Grant, Token};
 use crate::crypto::AuthKey;
 use crate::id::{TokenId, WalletId};

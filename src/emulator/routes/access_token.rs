@@ -2,7 +2,8 @@
 
 use super::{body, check_otp, malformed};
 use crate::api::wire::Object;
-use crate::emulator::reply::{Refused, Reply};
+use crate::emulator::refused::Refused;
+use crate::emulator::reply::Reply;
 use crate::emulator::state::{State, Visit};
 use crate::emulator::token::{Grant, Record, Token};
 use crate::money::Coin;

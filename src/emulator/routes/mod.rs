@@ -4,8 +4,9 @@ mod access_token;
 mod session;
 mod wallet;
 
-use super::exchange::Received;
-use super::reply::{Refused, Reply};
+use super::received::Received;
+use super::refused::Refused;
+use super::reply::Reply;
 use super::state::Visit;
 use crate::api::wire::Object;
 use serde::Serialize;

@@ -3,7 +3,8 @@
 use super::{Empty, body, check_otp, malformed};
 use crate::crypto::verify_extension;
 use crate::emulator::account::EMAIL;
-use crate::emulator::reply::{Refused, Reply};
+use crate::emulator::refused::Refused;
+use crate::emulator::reply::Reply;
 use crate::emulator::state::Visit;
 use crate::emulator::token::{Grant, Record};
 use crate::scope::Scope;

@@ -3,7 +3,8 @@
 use super::{body, malformed};
 use crate::api::wire::Object;
 use crate::emulator::account::random_hex;
-use crate::emulator::reply::{Refused, Reply};
+use crate::emulator::refused::Refused;
+use crate::emulator::reply::Reply;
 use crate::emulator::state::{State, Visit};
 use crate::emulator::token::Refusal;
 use crate::id::WalletId;
