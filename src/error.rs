@@ -84,8 +84,8 @@ pub enum Error {
     /// The vault is closed.
     #[error("the vault is closed")]
     Closed,
-    /// No tokio runtime.
-    #[error("no tokio runtime: open the vault inside one")]
+    /// No tokio runtime, or one without its timer or reactor.
+    #[error("no tokio runtime with time and io enabled: open the vault inside one")]
     NoRuntime,
     /// The runtime ended before the work did.
     #[error("the runtime ended before the work did")]
@@ -155,7 +155,10 @@ mod tests {
                 "the answer is not trusted: its hmac is wrong; what it answered counts as spent",
             ),
             (Error::Closed, "the vault is closed"),
-            (Error::NoRuntime, "no tokio runtime: open the vault inside one"),
+            (
+                Error::NoRuntime,
+                "no tokio runtime with time and io enabled: open the vault inside one",
+            ),
             (Error::Interrupted, "the runtime ended before the work did"),
         ] {
             assert_eq!(error.to_string(), line);

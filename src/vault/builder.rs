@@ -108,6 +108,7 @@ impl VaultBuilder {
         open: impl FnOnce(&Self) -> Result<Store, StoreError> + Send + 'static,
     ) -> Result<Vault, Error> {
         let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        runtime.spawn(use_drivers()).await.map_err(|_| Error::NoRuntime)?;
         let client = Client::new(&self.environment, Arc::clone(&self.clock), self.client.clone())?;
         let opened = runtime.spawn_blocking(move || {
             let store = open(&self)?;
@@ -133,4 +134,11 @@ impl VaultBuilder {
         let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);
         Ok(Vault { core, refresher: Arc::new(refresher) })
     }
+}
+
+/// Uses the runtime's timer and reactor once, in a task that panics where one is switched off:
+/// better there and now than in the renewal that needs them.
+async fn use_drivers() {
+    tokio::time::sleep(Duration::ZERO).await;
+    drop(tokio::net::UnixDatagram::unbound());
 }

@@ -68,7 +68,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::LabelTaken`]; [`Error::Api`] with what BitGo said, such as
-    /// [`OtpRequired`](crate::ApiError::OtpRequired); [`Error::Crypto`] for a wrong server key.
+    /// [`OtpRequired`](crate::api::ApiError::OtpRequired); [`Error::Crypto`] for a wrong server key.
     /// Nothing is kept then.
     pub async fn login(&self, label: &str, login: Login) -> Result<TokenStatus, Error> {
         let label = Label::new(label)?;
