@@ -2,4 +2,5 @@
 
 #[cfg(feature = "emulator")]
 mod api;
+mod floors;
 mod vectors;
