@@ -2,5 +2,13 @@
 
 #[cfg(feature = "emulator")]
 mod api;
+#[cfg(feature = "emulator")]
+mod desk;
 mod floors;
+#[cfg(feature = "emulator")]
+mod lease;
+#[cfg(feature = "emulator")]
+mod outcomes;
+#[cfg(feature = "emulator")]
+mod vault;
 mod vectors;
