@@ -4,6 +4,8 @@
 mod api;
 #[cfg(feature = "emulator")]
 mod desk;
+#[cfg(feature = "emulator")]
+mod exposure;
 mod floors;
 #[cfg(feature = "emulator")]
 mod lease;
