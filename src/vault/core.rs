@@ -13,7 +13,7 @@ use crate::token::{Label, Renewal};
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -30,8 +30,9 @@ pub(super) struct Core {
     entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
     /// Labels that a mint under way will use.
     claimed: Mutex<HashSet<Label>>,
-    /// Guards the change of a token's rules, which reads, commits and replaces.
-    rules: Mutex<()>,
+    /// Guards what reads a token, commits and replaces it: renewal, change of rules, removal. Two
+    /// at once would undo each other, or write a token back that was just removed.
+    changes: Mutex<()>,
     closed: AtomicBool,
 }
 
@@ -58,7 +59,7 @@ impl Core {
             runtime,
             entries: RwLock::default(),
             claimed: Mutex::default(),
-            rules: Mutex::default(),
+            changes: Mutex::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -151,7 +152,13 @@ impl Core {
         entries.values().filter_map(|entry| self.status(entry)).collect()
     }
 
+    /// One change of a token at a time; held over its commit, so never in async code.
+    pub(super) fn begin_change(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn remove(&self, label: &Label) -> Result<(), Error> {
+        let _one_at_a_time = self.begin_change();
         let entry = self.entry(label)?;
         let held = entry.take().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
         self.tracker.forget(held.record.lineage);
@@ -162,7 +169,7 @@ impl Core {
     }
 
     pub(super) fn set_raw_exposure(&self, label: &Label, allowed: bool) -> Result<(), Error> {
-        let _one_at_a_time = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.begin_change();
         let entry = self.entry(label)?;
         let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
         let mut record = held.record.clone();

@@ -93,6 +93,7 @@ async fn renew(core: &Arc<Core>, lineage: LineageId) -> Result<Arc<Held>, Renewa
     };
     let info = mint::arrived(core, successor.info)?;
     let swapped = core.blocking(move |core| {
+        let _one_at_a_time = core.begin_change();
         // The rules may have changed while we were away: they stay as they are now.
         let rules = entry.held().ok_or(Error::Closed)?.record.rules.clone();
         let record = TokenRecord { info, rules, ..held.record.clone() };

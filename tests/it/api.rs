@@ -1,6 +1,7 @@
 //! The client against the emulator, over HTTP.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
+use crate::desk::{bot, class, coin};
 use bitgo_vault::Environment;
 use bitgo_vault::SystemClock;
 use bitgo_vault::api::wire::{Issued, IssuedToken};
@@ -13,8 +14,7 @@ use bitgo_vault::crypto::{
 };
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder, Fault, FaultKind};
 use bitgo_vault::{AccessToken, EcdhXprv, LoginPassword, Otp};
-use bitgo_vault::{Amount, Coin};
-use bitgo_vault::{Label, TokenId, TokenKind, WalletId};
+use bitgo_vault::{Amount, TokenId, TokenKind, WalletId};
 use getrandom::SysRng;
 use http::{HeaderMap, Method};
 use std::sync::Arc;
@@ -81,14 +81,6 @@ fn open(bitgo: &Emulator, ecdh_xprv: &EcdhXprv, issued: &Issued) -> AccessToken 
     }
 }
 
-fn coin() -> Coin {
-    Coin::new("tbtc").unwrap()
-}
-
-fn bot(label: &str) -> CreateToken {
-    CreateToken::new(&Label::new(label).unwrap(), Duration::from_secs(86_400))
-}
-
 async fn spend(
     client: &Client,
     key: &AuthKey,
@@ -99,34 +91,6 @@ async fn spend(
     let body = format!(r#"{{"recipients":[{{"address":"tb1q","amount":{amount}}}]}}"#);
     let auth = Some(Auth::Hmac(key, AuthVersion::V3));
     client.execute(Method::POST, &target, body.into(), auth).await.map(|answer| answer.status)
-}
-
-/// The name of an error's class.
-fn class(error: &ApiError) -> &'static str {
-    match error {
-        ApiError::Unreachable { .. } => "unreachable",
-        ApiError::Lost { .. } => "lost",
-        ApiError::Transient(_) => "transient",
-        ApiError::RateLimited { .. } => "rate limited",
-        ApiError::TokenDead(_) => "dead",
-        ApiError::OtpRequired(_) => "otp",
-        ApiError::NeedsUnlock(_) => "needs unlock",
-        ApiError::SsoRequired(_) => "sso",
-        ApiError::IpNotAllowed { .. } => "ip",
-        ApiError::Unauthorized(_) => "unauthorized",
-        ApiError::Forbidden(_) => "forbidden",
-        ApiError::Rejected(_) => "rejected",
-        ApiError::EndpointGone(_) => "gone",
-        ApiError::Untrusted { what, .. } => match what {
-            Distrust::HmacMissing => "hmac missing",
-            Distrust::HmacWrong => "hmac wrong",
-            Distrust::OutsideWindow { .. } => "outside window",
-            Distrust::Html => "html",
-            Distrust::Malformed(_) => "malformed",
-            _ => "untrusted",
-        },
-        _ => "other",
-    }
 }
 
 #[tokio::test]

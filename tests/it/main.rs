@@ -2,4 +2,15 @@
 
 #[cfg(feature = "emulator")]
 mod api;
+#[cfg(feature = "emulator")]
+mod desk;
+#[cfg(feature = "emulator")]
+mod exposure;
+mod floors;
+#[cfg(feature = "emulator")]
+mod lease;
+#[cfg(feature = "emulator")]
+mod outcomes;
+#[cfg(feature = "emulator")]
+mod vault;
 mod vectors;
