@@ -97,6 +97,14 @@ pub enum Scope {
     Other(Box<str>),
 }
 
+impl Scope {
+    /// Reads a scope that the server names. What is no word of ours is kept as it is, and grants
+    /// nothing.
+    pub(crate) fn of_server(text: &str) -> Self {
+        text.parse().unwrap_or_else(|_| Self::Other(text.into()))
+    }
+}
+
 /// The longest scope accepted, in bytes.
 const SCOPE_MAX: usize = 128;
 

@@ -12,28 +12,8 @@ use crate::scope::Permission;
 /// The most recipients of one request.
 const RECIPIENTS_MAX: usize = 1000;
 
-/// Fields of `tx/initiate` that say nothing about what is moved, where to, or at what fee.
-const INITIATE_FIELDS: [&str; 9] = [
-    "recipients",
-    "type",
-    "comment",
-    "sequenceId",
-    "memo",
-    "minConfirms",
-    "enforceMinConfirmsForChange",
-    "txFormat",
-    "videoApprovers",
-];
-
-/// Fields of BitGo Express's `sendcoins`, with its own secrets.
-const SENDCOINS_FIELDS: [&str; 14] = [
-    "address",
-    "amount",
-    "recipients",
-    "tokenName",
-    "walletPassphrase",
-    "prv",
-    "otp",
+/// Fields that say nothing about what is moved, where to, or at what fee.
+const HARMLESS: [&str; 7] = [
     "type",
     "comment",
     "sequenceId",
@@ -43,7 +23,22 @@ const SENDCOINS_FIELDS: [&str; 14] = [
     "txFormat",
 ];
 
-const RECIPIENT_FIELDS: [&str; 4] = ["address", "amount", "memo", "tokenName"];
+/// What else `tx/initiate` may say.
+const INITIATE: [&str; 2] = ["recipients", "videoApprovers"];
+
+/// What else BitGo Express's `sendcoins` may say.
+const SENDCOINS: [&str; 6] = ["address", "amount", "recipients", "otp", "walletPassphrase", "prv"];
+
+/// What is for BitGo Express alone, which runs beside the bot: never for BitGo itself.
+const WALLET_KEYS: [&str; 2] = ["walletPassphrase", "prv"];
+
+/// A recipient. `tokenName` is not among it: it would move the charge to another coin than the
+/// path's, and no table of coins says yet which tokens live there.
+const RECIPIENT: [&str; 3] = ["address", "amount", "memo"];
+
+/// What a wallet is asked for, below its own path. No call that mutates ends so.
+const VIEWS: [&str; 6] =
+    ["addresses", "balances", "transfer", "tx", "unspents", "maximumSpendable"];
 
 /// What a request would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +49,8 @@ pub(crate) struct Action {
     pub(crate) wallet: Option<WalletId>,
     /// What it would move.
     pub(crate) transfers: Vec<Transfer>,
+    /// Whether its body holds what opens the wallet's key.
+    pub(crate) holds_wallet_key: bool,
 }
 
 /// One movement of money.
@@ -73,29 +70,29 @@ impl Action {
         let segments: Vec<&str> = request.path().split('/').skip(1).collect();
         match (request.method(), segments.as_slice()) {
             (Method::Get, ["api", "v1" | "v2", "user", "session"]) if request.body().is_empty() => {
-                Ok(Self { permission: None, wallet: None, transfers: Vec::new() })
+                Ok(Self::view(None, None))
             }
-            (Method::Get, ["api", "v2", coin, "wallet", wallet, ..])
-                if request.body().is_empty() =>
+            (Method::Get, ["api", "v2", coin, "wallet", wallet, view @ ..])
+                if request.body().is_empty() && is_view(view) =>
             {
                 named_coin(coin)?;
-                Ok(Self {
-                    permission: Some(Permission::WalletView),
-                    wallet: Some(named_wallet(wallet)?),
-                    transfers: Vec::new(),
-                })
+                Ok(Self::view(Some(Permission::WalletView), Some(named_wallet(wallet)?)))
             }
             (Method::Post, ["api", "v2", coin, "wallet", wallet, "tx", "initiate"]) => {
-                Self::spend(request, coin, wallet, "tx/initiate", &INITIATE_FIELDS)
+                Self::spend(request, coin, wallet, "tx/initiate", &INITIATE)
             }
             (Method::Post, ["api", "v2", coin, "wallet", wallet, "sendcoins"]) => {
-                Self::spend(request, coin, wallet, "sendcoins", &SENDCOINS_FIELDS)
+                Self::spend(request, coin, wallet, "sendcoins", &SENDCOINS)
             }
             (method, _) => Err(Denied::new(
                 Rule::UnknownCall,
                 format!("{method} {} is not a call the vault can read", request.path()),
             )),
         }
+    }
+
+    fn view(permission: Option<Permission>, wallet: Option<WalletId>) -> Self {
+        Self { permission, wallet, transfers: Vec::new(), holds_wallet_key: false }
     }
 
     fn spend(
@@ -105,32 +102,41 @@ impl Action {
         what: &str,
         known: &[&str],
     ) -> Result<Self, Denied> {
-        let fields = Fields::read(request.body(), what, known)?;
+        let fields = Fields::read(request.body(), what, &[known, &HARMLESS].concat())?;
         if let Some(kind) = fields.text("type")?
             && kind != "transfer"
         {
             return Err(Denied::body("type is not transfer"));
         }
         let coin = named_coin(coin)?;
-        let coin = match fields.text("tokenName")? {
-            Some(token) => named_coin(&token)?,
-            None => coin,
+        let one = (fields.get("address"), fields.get("amount"));
+        let transfers = match (fields.list("recipients")?, one) {
+            (Some(recipients), (None, None)) => recipients_of(&recipients, &coin)?,
+            (None, (Some(_), Some(_))) => vec![transfer(&fields, &coin)?],
+            _ => {
+                return Err(Denied::body(
+                    "either recipients, or address and amount, must say what is sent",
+                ));
+            }
         };
-        let transfers =
-            match (fields.list("recipients")?, fields.get("address"), fields.get("amount")) {
-                (Some(recipients), None, None) => recipients_of(&recipients, &coin)?,
-                (None, Some(_), Some(_)) => vec![transfer(&fields, &coin)?],
-                _ => {
-                    return Err(Denied::body(
-                        "either recipients, or address and amount, must say what is sent",
-                    ));
-                }
-            };
         Ok(Self {
             permission: Some(Permission::WalletSpend),
             wallet: Some(named_wallet(wallet)?),
             transfers,
+            holds_wallet_key: WALLET_KEYS.iter().any(|key| fields.get(key).is_some()),
         })
+    }
+}
+
+/// A wallet itself, one of its collections, or one entry of it.
+fn is_view(below_wallet: &[&str]) -> bool {
+    match below_wallet {
+        [] => true,
+        [view] => VIEWS.contains(view),
+        ["transfer" | "tx", id] => {
+            id.len() >= 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        }
+        _ => false,
     }
 }
 
@@ -144,12 +150,8 @@ fn recipients_of(
     recipients
         .iter()
         .map(|recipient| {
-            let fields =
-                Fields::read(recipient.get().as_bytes(), "a recipient", &RECIPIENT_FIELDS)?;
-            match fields.text("tokenName")? {
-                Some(token) => transfer(&fields, &named_coin(&token)?),
-                None => transfer(&fields, coin),
-            }
+            let fields = Fields::read(recipient.get().as_bytes(), "a recipient", &RECIPIENT)?;
+            transfer(&fields, coin)
         })
         .collect()
 }
@@ -193,13 +195,16 @@ mod tests {
 
     #[test]
     fn amounts_are_read_exactly() {
-        let body = r#"{"recipients":[{"address":"a","amount":"9007199254740993"},{"address":"b","amount":340282366920938463463374607431768211455}]}"#;
+        let body = r#"{"recipients":[{"address":"a","amount":"340282366920938463463374607431768211455"},{"address":"b","amount":9007199254740991}]}"#;
         assert_eq!(
             amounts(initiate(body)),
-            [("tbtc".into(), 9_007_199_254_740_993), ("tbtc".into(), u128::MAX)]
+            [("tbtc".into(), u128::MAX), ("tbtc".into(), 9_007_199_254_740_991)]
         );
-        let body = r#"{"address":"a","amount":7,"walletPassphrase":"p","tokenName":"tusdc"}"#;
-        assert_eq!(amounts(sendcoins(body)), [("tusdc".into(), 7)]);
+        let body = r#"{"address":"a","amount":7,"comment":"x"}"#;
+        assert_eq!(amounts(sendcoins(body)), [("tbtc".into(), 7)]);
+        assert!(!sendcoins(body).unwrap().holds_wallet_key);
+        let body = r#"{"address":"a","amount":7,"walletPassphrase":"p"}"#;
+        assert!(sendcoins(body).unwrap().holds_wallet_key);
     }
 
     #[test]
@@ -221,7 +226,10 @@ mod tests {
             r#"{"recipients":[{"address":"a","amount":"01"}]}"#,
             r#"{"recipients":[{"address":"a","amount":null}]}"#,
             r#"{"recipients":[{"address":"a","amount":"\u0031"}]}"#,
-            r#"{"recipients":[{"address":"a","amount":340282366920938463463374607431768211456}]}"#,
+            r#"{"recipients":[{"address":"a","amount":"340282366920938463463374607431768211456"}]}"#,
+            r#"{"recipients":[{"address":"a","amount":9007199254740992}]}"#,
+            r#"{"recipients":[{"address":"a","amount":1,"tokenName":"tshib"}]}"#,
+            r#"{"recipients":[{"address":"a","amount":1}],"tokenName":"tshib"}"#,
             r#"{"recipients":[{"address":"a","amount":1,"amount":2}]}"#,
             r#"{"recipients":[{"address":"a","amount":1,"\u0061mount":2}]}"#,
             r#"{"recipients":[{"address":"a","amount":1,"data":"0x"}]}"#,
@@ -245,11 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn views_are_a_closed_list_too() {
+        for view in ["", "/transfer", "/unspents", &format!("/transfer/{WALLET}")] {
+            let request = Request::get(&format!("/api/v2/tbtc/wallet/{WALLET}{view}")).unwrap();
+            let action = Action::of(&request).unwrap();
+            assert_eq!(action.permission, Some(Permission::WalletView), "{view}");
+        }
+    }
+
+    #[test]
     fn unknown_calls_are_denied() {
         for request in [
             Request::get("/api/v2/tbtc/wallet"),
             Request::get("/api/v2/user/accesstoken"),
             Request::get("/api/v2/tbtc/wallet/XYZ"),
+            Request::get(&format!("/api/v2/tbtc/wallet/{WALLET}/tx/initiate")),
+            Request::get(&format!("/api/v2/tbtc/wallet/{WALLET}/sendcoins")),
+            Request::get(&format!("/api/v2/tbtc/wallet/{WALLET}/user/secret")),
             Request::post("/api/v2/user/unlock").json(&()),
             Request::post(&format!("/api/v2/tbtc/wallet/{WALLET}/tx/send")).json(&()),
             Request::post(&format!("/api/v2/tbtc/wallet/{WALLET}/tx/Initiate")).json(&()),

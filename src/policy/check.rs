@@ -98,8 +98,12 @@ mod tests {
     }
 
     fn rule(permission: Permission, token: &TokenInfo, seconds: i64) -> Option<Rule> {
-        let action =
-            Action { permission: Some(permission), wallet: Some(WALLET), transfers: Vec::new() };
+        let action = Action {
+            permission: Some(permission),
+            wallet: Some(WALLET),
+            transfers: Vec::new(),
+            holds_wallet_key: false,
+        };
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         check(&action, token, now).err().map(|denied| denied.rule())
     }

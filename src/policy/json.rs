@@ -73,17 +73,24 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-/// An amount as BitGo takes it: a JSON integer or a string of digits, exact beyond 2^53.
+/// The largest number that a server of JavaScript reads as it was written: 2^53 - 1.
+const NUMBER_MAX: Amount = Amount::new((1 << 53) - 1);
+
+/// An amount as BitGo takes it: a string of digits, or a JSON integer that no reader rounds.
 pub(super) fn amount(value: &RawValue) -> Result<Amount, Denied> {
-    let refused = || {
+    let refused = |_| {
         Denied::body(
             "an amount is not a whole number of base units (digits, as a number or a string)",
         )
     };
     let text = value.get();
-    let digits = match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => inner,
-        None => text,
-    };
-    digits.parse().map_err(|_| refused())
+    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(digits) => digits.parse().map_err(refused),
+        None => match text.parse().map_err(refused)? {
+            amount if amount <= NUMBER_MAX => Ok(amount),
+            _ => {
+                Err(Denied::body("an amount beyond 2^53 must be a string, or the server rounds it"))
+            }
+        },
+    }
 }

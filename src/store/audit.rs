@@ -47,10 +47,13 @@ impl Store {
         let last = Sha256::digest(entry.value.as_deref().unwrap_or_default()).into();
         let next = Head { entries: head.entries + 1, last };
         let mut writes = vec![entry, self.seal(Tree::Audit, self.head_name(), next)?];
-        if let Some(record) = changed {
-            writes.push(self.token_write(record)?);
+        match changed {
+            Some(record) => {
+                writes.push(self.token_write(record)?);
+                self.commit_to_account(record.lineage, &record.info.spending_limits, writes)?;
+            }
+            None => self.commit(writes)?,
         }
-        self.commit(writes)?;
         *head = next;
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(super) fn open_database(path: &Path) -> Result<sled::Db, StoreError> {
 pub(super) struct Committer {
     queue: Option<Sender<Commit>>,
     thread: Option<JoinHandle<()>>,
+    /// Why nothing more is written, once a write failed.
+    failed: Arc<OnceLock<String>>,
 }
 
 struct Commit {
@@ -88,10 +91,20 @@ impl Committer {
     ) -> Result<Self, StoreError> {
         let log = File::open(log)?;
         let (queue, commits) = mpsc::channel();
+        let failed = Arc::new(OnceLock::new());
+        let noted = Arc::clone(&failed);
         let thread = std::thread::Builder::new()
             .name("bitgo-vault-commit".into())
-            .spawn(move || run(&commits, &Disk { db, trees, log }))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+            .spawn(move || run(&commits, &Disk { db, trees, log }, &noted))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), failed })
+    }
+
+    /// Whether writing has not failed so far.
+    pub(super) fn check_writable(&self) -> Result<(), StoreError> {
+        match self.failed.get() {
+            None => Ok(()),
+            Some(cause) => Err(StoreError::ReadOnly { cause: cause.clone() }),
+        }
     }
 
     /// Queues a commit. Commits become durable in the order they were queued.
@@ -145,19 +158,19 @@ impl Disk {
     }
 }
 
-fn run(commits: &Receiver<Commit>, disk: &Disk) {
-    let mut failed = None;
+fn run(commits: &Receiver<Commit>, disk: &Disk, failed: &OnceLock<String>) {
     while let Ok(first) = commits.recv() {
         let mut group = vec![first];
         group.extend(commits.try_iter().take(GROUP_MAX - 1));
-        let result = match &failed {
-            Some(cause) => Err(String::clone(cause)),
+        let result = match failed.get() {
+            Some(cause) => Err(cause.clone()),
             None => catch_unwind(AssertUnwindSafe(|| disk.write(&group)))
                 .unwrap_or_else(|_| Err("the database panicked".into())),
         };
-        if let (Err(cause), None) = (&result, &failed) {
+        if let Err(cause) = &result
+            && failed.set(cause.clone()).is_ok()
+        {
             tracing::error!(cause, "the vault's database failed to write; it is read-only now");
-            failed = Some(cause.clone());
         }
         for commit in group {
             let _ = commit.done.send(result.clone());

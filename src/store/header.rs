@@ -18,7 +18,7 @@
 //! does not unwrap means a wrong passphrase. It is replaced whole: temporary file, sync,
 //! rename, sync of the directory.
 
-use super::{StoreError, sync_directory};
+use super::{StoreError, sync};
 use crate::crypto::{
     CryptoError, DataKey, KdfParams, KeyEncryptionKey, Salt, VaultId, WRAPPED_LEN,
 };
@@ -30,10 +30,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 pub(super) const FILE: &str = "header";
-/// Seals granted at a time.
-pub(super) const SEAL_BLOCK: u64 = 1 << 20;
-/// The most seals under one data key.
-pub(super) const SEALS_MAX: u64 = 1 << 31;
 
 const MAGIC: [u8; 8] = *b"BGVAULT\0";
 const FORMAT: u16 = 1;
@@ -151,7 +147,7 @@ impl Header {
         file.write_all(&self.to_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, dir.join(FILE))?;
-        sync_directory(dir)
+        sync(dir)
     }
 }
 
@@ -175,7 +171,7 @@ mod tests {
         let key = key_encryption_key(&Passphrase::new("p"), &salt, kdf).unwrap();
         let data_key = DataKey::generate(&mut SysRng).unwrap();
         let mut header = Header::new(VaultId([7; 16]), kdf, salt);
-        header.seal(&key, &data_key, SEAL_BLOCK, &mut SysRng).unwrap();
+        header.seal(&key, &data_key, 1024, &mut SysRng).unwrap();
         (header, key)
     }
 

@@ -17,9 +17,17 @@ use std::sync::Mutex;
 /// The counters of one lineage.
 type Counters = BTreeMap<Coin, Counter>;
 
-/// Guards every change of counters together with its place in the commit queue.
+/// What one lineage spent.
+#[derive(Clone, Default)]
+struct Book {
+    counters: Counters,
+    /// Whether its token was handed out: from then on nothing is given back.
+    is_exposed: bool,
+}
+
+/// Guards every change of a book together with its place in the commit queue.
 #[derive(Default)]
-pub(super) struct Accounts(Mutex<HashMap<LineageId, Counters>>);
+pub(super) struct Accounts(Mutex<HashMap<LineageId, Book>>);
 
 /// Why a reservation was not made.
 #[derive(Debug)]
@@ -47,14 +55,14 @@ impl Ledger for Store {
     fn reserve(&self, lineage: &LineageId, charges: &[Charge]) -> Result<(), LedgerError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
-            let counters = accounts.get_mut(lineage).ok_or_else(unreconciled)?;
-            let mut after = counters.clone();
+            let book = accounts.get_mut(lineage).ok_or_else(unreconciled)?;
+            let mut after = book.clone();
             for Charge { coin, amount } in charges {
-                let counter = after.get_mut(coin).ok_or_else(|| no_limit(coin))?;
+                let counter = after.counters.get_mut(coin).ok_or_else(|| no_limit(coin))?;
                 *counter = counter.reserve(coin, *amount)?;
             }
             let ticket = self.submit(vec![self.ledger_write(*lineage, &after)?]);
-            *counters = after;
+            *book = after;
             ticket
         };
         Ok(ticket.wait()?)
@@ -62,13 +70,18 @@ impl Ledger for Store {
 
     fn settle(&self, lineage: &LineageId, charges: &[Charge], outcome: Outcome) {
         let mut accounts = lock(&self.ledger.0);
-        let Some(counters) = accounts.get_mut(lineage) else { return };
+        let Some(book) = accounts.get_mut(lineage) else { return };
+        // What an exposed token spends is not seen, so no refusal frees budget any more.
+        let outcome = match outcome {
+            Outcome::Rejected if book.is_exposed => Outcome::Uncertain,
+            outcome => outcome,
+        };
         for Charge { coin, amount } in charges {
-            if let Some(counter) = counters.get_mut(coin) {
+            if let Some(counter) = book.counters.get_mut(coin) {
                 *counter = counter.settle(*amount, outcome);
             }
         }
-        match self.ledger_write(*lineage, counters) {
+        match self.ledger_write(*lineage, book) {
             Ok(write) => drop(self.submit(vec![write])),
             Err(error) => {
                 tracing::warn!(%error, "a settlement stays in memory; after a crash the spend counts")
@@ -80,22 +93,22 @@ impl Ledger for Store {
 impl Store {
     /// The counters of a lineage, if its ledger is known.
     pub(crate) fn counters(&self, lineage: LineageId) -> Option<Counters> {
-        lock(&self.ledger.0).get(&lineage).cloned()
+        lock(&self.ledger.0).get(&lineage).map(|book| book.counters.clone())
     }
 
-    /// Charges all that is left of every limit of a lineage, durably: its token goes out raw,
-    /// and what it spends from there is not seen.
+    /// Charges all that is left of every limit of a lineage, durably and for good: its token goes
+    /// out raw, and what it spends from there is not seen.
     pub(crate) fn exhaust(&self, lineage: LineageId) -> Result<(), LedgerError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
-            let counters = accounts.get_mut(&lineage).ok_or_else(unreconciled)?;
-            let mut after = counters.clone();
-            for (coin, counter) in &mut after {
+            let book = accounts.get_mut(&lineage).ok_or_else(unreconciled)?;
+            let mut after = Book { is_exposed: true, ..book.clone() };
+            for (coin, counter) in &mut after.counters {
                 let left = counter.left().unwrap_or(Amount::ZERO);
                 *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
             }
             let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
-            *counters = after;
+            *book = after;
             ticket
         };
         Ok(ticket.wait()?)
@@ -108,11 +121,12 @@ impl Store {
         limits: &BTreeMap<Coin, SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let counters: Counters =
+        let counters =
             limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect();
-        writes.push(self.ledger_write(lineage, &counters)?);
+        let book = Book { counters, is_exposed: false };
+        writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;
-        lock(&self.ledger.0).insert(lineage, counters);
+        lock(&self.ledger.0).insert(lineage, book);
         Ok(())
     }
 
@@ -132,18 +146,28 @@ impl Store {
         ticket.wait()
     }
 
-    /// Commits `writes` of a lineage that has a ledger; refused for one that was removed.
+    /// Commits `writes` of a lineage, and with them the limits of its successor where those are
+    /// stricter. Refused for a lineage that was removed: nothing of it comes back.
     pub(super) fn commit_to_account(
         &self,
         lineage: LineageId,
-        writes: Vec<Write>,
+        successor: &BTreeMap<Coin, SpendingLimit>,
+        mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
         let ticket = {
-            let accounts = lock(&self.ledger.0);
-            if !accounts.contains_key(&lineage) {
-                return Err(StoreError::Removed);
+            let mut accounts = lock(&self.ledger.0);
+            let book = accounts.get_mut(&lineage).ok_or(StoreError::Removed)?;
+            let mut after = book.clone();
+            for (coin, counter) in &mut after.counters {
+                counter.limit = match (counter.limit, successor.get(coin).and_then(|s| s.limit)) {
+                    (Some(old), Some(new)) => Some(old.min(new)),
+                    (old, new) => old.or(new),
+                };
             }
-            self.submit(writes)
+            writes.push(self.ledger_write(lineage, &after)?);
+            let ticket = self.submit(writes);
+            *book = after;
+            ticket
         };
         ticket.wait()
     }
@@ -153,26 +177,29 @@ impl Store {
         let mut accounts = HashMap::new();
         for entry in self.records(Tree::Ledger) {
             let (name, sealed) = entry?;
-            let LedgerRow(rows) = self.unseal(Tree::Ledger, &name, &sealed)?;
-            let counters = rows
+            let row: LedgerRow = self.unseal(Tree::Ledger, &name, &sealed)?;
+            let counters = row
+                .counters
                 .into_iter()
                 .map(|(coin, row)| {
                     let coin = Coin::new(&coin).map_err(|_| unreadable())?;
                     Ok((coin, Counter::from(row).after_crash()))
                 })
                 .collect::<Result<Counters, StoreError>>()?;
-            accounts.insert(LineageId::from_bytes(name), counters);
+            let book = Book { counters, is_exposed: row.is_exposed };
+            accounts.insert(LineageId::from_bytes(name), book);
         }
         *lock(&self.ledger.0) = accounts;
         Ok(())
     }
 
-    fn ledger_write(&self, lineage: LineageId, counters: &Counters) -> Result<Write, StoreError> {
-        let rows = counters
+    fn ledger_write(&self, lineage: LineageId, book: &Book) -> Result<Write, StoreError> {
+        let rows = book
+            .counters
             .iter()
-            .map(|(coin, counter)| (coin.to_string(), CounterRow::from(counter)))
-            .collect();
-        self.seal(Tree::Ledger, *lineage.as_bytes(), LedgerRow(rows))
+            .map(|(coin, counter)| (coin.to_string(), CounterRow::from(counter)));
+        let row = LedgerRow { is_exposed: book.is_exposed, counters: rows.collect() };
+        self.seal(Tree::Ledger, *lineage.as_bytes(), row)
     }
 }
 

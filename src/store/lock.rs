@@ -5,9 +5,10 @@
 
 use super::StoreError;
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use rustix::io::Errno;
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 pub(super) struct LockFile {
@@ -16,14 +17,23 @@ pub(super) struct LockFile {
 
 impl LockFile {
     pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join("LOCK");
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(dir.join("LOCK"))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut text = String::new();
-            let _ = (&mut file).take(16).read_to_string(&mut text);
-            let pid = text.trim().parse().unwrap_or(0);
-            return Err(StoreError::InUse { path: dir.into(), pid });
+        let mut file = options.open(&path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let _ = (&mut file).take(16).read_to_string(&mut text);
+                let pid = text.trim().parse().unwrap_or(0);
+                return Err(StoreError::InUse { path: dir.into(), pid });
+            }
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+        // Who removes the file while it is held must not let a second one in.
+        if fs::symlink_metadata(&path)?.ino() != file.metadata()?.ino() {
+            return Err(StoreError::InUse { path: dir.into(), pid: 0 });
         }
         file.set_len(0)?;
         file.rewind()?;

@@ -4,7 +4,7 @@
 //! <vault>/header     format, KDF costs, salt, wrapped data key (header.rs)
 //! <vault>/db.<epoch> sled: trees of sealed records under opaque names (record.rs)
 //! <vault>/LOCK       held by the one process that has the vault open (lock.rs)
-//! <vault>/CREATING   present only while the vault is being made
+//! <vault>/CREATING   present only while the vault is being made (a kill may leave it)
 //! ```
 //!
 //! A commit is durable when it answers: sled's log is flushed and the file synced, since
@@ -42,6 +42,14 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The mark of a creation under way.
+const CREATING: &str = "CREATING";
+/// Seals granted first after opening, and the most granted at a time.
+const SEALS_FIRST: u64 = 1 << 10;
+const SEALS_BLOCK: u64 = 1 << 20;
+/// The most seals under one data key.
+const SEALS_MAX: u64 = 1 << 31;
 
 /// The trees of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +100,7 @@ pub(crate) struct Store {
     epoch: u32,
     ciphers: Locked<[RecordCipher; Tree::ALL.len()]>,
     names: NameKey,
-    /// Guards the count of seals under the data key; held for a header rewrite once in 2^20 seals.
+    /// Guards the count of seals under the data key; held over the header's rewrite for a grant.
     header: Mutex<Sealing>,
     dir: PathBuf,
     trees: Vec<sled::Tree>,
@@ -109,6 +117,7 @@ struct Sealing {
     key_encryption_key: KeyEncryptionKey,
     data_key: DataKey,
     used: u64,
+    used_at_open: u64,
 }
 
 impl Store {
@@ -127,28 +136,38 @@ impl Store {
         if dir.join(header::FILE).exists() {
             return Err(StoreError::AlreadyExists { path: dir.into() });
         }
-        let creating = dir.join("CREATING");
-        if database(dir, 0).exists() {
+        let (creating, db) = (dir.join(CREATING), database(dir, 0));
+        if db.exists() {
             if !creating.exists() {
                 return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
             }
-            fs::remove_dir_all(database(dir, 0))?;
+            fs::remove_dir_all(&db)?;
         }
         fs::write(&creating, b"")?;
-        sync_directory(dir)?;
+        sync(dir)?;
+        fs::DirBuilder::new().mode(0o700).create(&db)?;
 
         let rng = &mut SysRng;
         let (vault_id, salt) = (VaultId::random(rng)?, Salt::random(rng)?);
         let key_encryption_key = key_encryption_key(passphrase, &salt, kdf)?;
         let data_key = DataKey::generate(rng)?;
         let mut header = Header::new(vault_id, kdf, salt);
-        header.seal(&key_encryption_key, &data_key, header::SEAL_BLOCK, rng)?;
+        header.seal(&key_encryption_key, &data_key, SEALS_FIRST, rng)?;
         let store = Self::start(dir, header, 0, key_encryption_key, data_key, lock)?;
         store.bind(environment)?;
-        sync_directory(&database(dir, 0))?;
+        // All that the header vouches for is on disk before the header is.
+        for entry in fs::read_dir(&db)? {
+            sync(&entry?.path())?;
+        }
+        sync(&db)?;
+        sync(dir)?;
         header.write(dir)?;
         fs::remove_file(&creating)?;
-        sync_directory(dir)?;
+        sync(dir)?;
+        if let Some(parent) = fs::canonicalize(dir)?.parent() {
+            // A parent we may not read was made durable by whoever owns it.
+            let _ = sync(parent);
+        }
         Ok(store)
     }
 
@@ -163,12 +182,22 @@ impl Store {
         }
         check_directory(dir)?;
         let lock = LockFile::take(dir)?;
+        let creating = dir.join(CREATING);
+        if creating.exists() && !dir.join(header::FILE).exists() {
+            return Err(StoreError::NotFound { path: dir.into() });
+        }
         let header = Header::read(dir)?;
         let key_encryption_key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
         let data_key = header.unseal(&key_encryption_key)?;
+        if creating.exists() {
+            // The header came last, so the vault is whole; the mark must not outlive it.
+            fs::remove_file(&creating)?;
+            sync(dir)?;
+        }
         if !database(dir, header.epoch).exists() {
             return Err(StoreError::Damaged { tree: "all", what: "the database is missing" });
         }
+        check_directory(&database(dir, header.epoch))?;
         // All seals that were granted count as used: how many were is not known.
         let mut store = Self::start(dir, header, header.seals, key_encryption_key, data_key, lock)?;
         store.check_binding(environment)?;
@@ -201,7 +230,13 @@ impl Store {
             epoch,
             ciphers: Locked::new(ciphers)?,
             names,
-            header: Mutex::new(Sealing { header, key_encryption_key, data_key, used }),
+            header: Mutex::new(Sealing {
+                header,
+                key_encryption_key,
+                data_key,
+                used,
+                used_at_open: used,
+            }),
             dir: dir.into(),
             trees,
             ledger: ledger::Accounts::default(),
@@ -255,25 +290,37 @@ impl Store {
         record::decode(&plaintext).map_err(|_| damaged("a record opens but cannot be read"))
     }
 
-    /// Counts one seal; once a block is used up, a further one is made durable first.
+    /// Counts one seal; once the granted ones are used up, more are made durable first.
     ///
     /// AES-GCM with random nonces is safe for 2^32 messages under one key (NIST SP 800-38D,
-    /// section 8.3); sealing stops at half of that.
+    /// section 8.3); sealing stops at half of that. A crash loses what was granted and not used,
+    /// so the first grant after opening is small, and each further one as large as all before it.
     fn count_seal(&self) -> Result<(), StoreError> {
         let mut sealing = lock(&self.header);
-        if sealing.used >= header::SEALS_MAX {
+        if sealing.used >= SEALS_MAX {
             return Err(StoreError::SealsExhausted);
         }
         if sealing.used >= sealing.header.seals {
-            let mut header = sealing.header;
-            header.generation += 1;
-            let seals = header.seals + header::SEAL_BLOCK;
-            header.seal(&sealing.key_encryption_key, &sealing.data_key, seals, &mut SysRng)?;
-            header.write(&self.dir)?;
-            sealing.header = header;
+            let since_open = sealing.used - sealing.used_at_open;
+            let granted = sealing.used + since_open.clamp(SEALS_FIRST, SEALS_BLOCK);
+            self.grant_seals(&mut sealing, granted)?;
         }
         sealing.used += 1;
         Ok(())
+    }
+
+    fn grant_seals(&self, sealing: &mut Sealing, seals: u64) -> Result<(), StoreError> {
+        let mut header = sealing.header;
+        header.generation += 1;
+        header.seal(&sealing.key_encryption_key, &sealing.data_key, seals, &mut SysRng)?;
+        header.write(&self.dir)?;
+        sealing.header = header;
+        Ok(())
+    }
+
+    /// Whether writing has not failed so far: asked before something is made that must be kept.
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        self.committer.check_writable()
     }
 
     /// The sealed bytes of one record, if it is there.
@@ -328,6 +375,19 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// Gives back the seals that were granted and not used. Failing that, they count as used.
+    fn drop(&mut self) {
+        let mut sealing = lock(&self.header);
+        let used = sealing.used;
+        if used < sealing.header.seals
+            && let Err(error) = self.grant_seals(&mut sealing, used)
+        {
+            tracing::warn!(%error, "the seals that were not used are lost");
+        }
+    }
+}
+
 fn database(dir: &Path, epoch: u32) -> PathBuf {
     dir.join(format!("db.{epoch}"))
 }
@@ -348,8 +408,8 @@ fn check_directory(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn sync_directory(dir: &Path) -> Result<(), StoreError> {
-    Ok(fs::File::open(dir)?.sync_all()?)
+fn sync(path: &Path) -> Result<(), StoreError> {
+    Ok(fs::File::open(path)?.sync_all()?)
 }
 
 /// The guard even where another thread panicked: the state behind our locks is replaced whole, never half.

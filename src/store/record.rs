@@ -9,6 +9,7 @@ use crate::crypto::RECORD_MAX;
 use crate::environment::Environment;
 use crate::money::{Amount, Coin};
 use crate::policy::Counter;
+use crate::scope::Scope;
 use crate::token::{SpendingLimit, TokenInfo, TokenKind};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
@@ -144,7 +145,7 @@ impl TryFrom<InfoRow> for TokenInfo {
                 2 => TokenKind::Internal,
                 _ => return Err(Unreadable),
             },
-            scopes: row.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>()?,
+            scopes: row.scopes.iter().map(|scope| Scope::of_server(scope)).collect(),
             enterprise: row.enterprise.map(crate::id::EnterpriseId::from_bytes),
             permitted_wallets: row
                 .permitted_wallets
@@ -181,9 +182,12 @@ pub(super) struct AccountRow {
     pub(super) ecdh_xprv: String,
 }
 
-/// The counters of one lineage, by coin.
+/// What one lineage spent, by coin.
 #[derive(Encode, Decode)]
-pub(super) struct LedgerRow(pub(super) Vec<(String, CounterRow)>);
+pub(super) struct LedgerRow {
+    pub(super) is_exposed: bool,
+    pub(super) counters: Vec<(String, CounterRow)>,
+}
 
 #[derive(Encode, Decode)]
 pub(super) struct CounterRow {

@@ -169,7 +169,7 @@ fn a_creation_cut_short_is_begun_anew() {
     let dir = tempfile::tempdir().unwrap();
     drop(create(dir.path()));
     fs::remove_file(dir.path().join(header::FILE)).unwrap();
-    fs::write(dir.path().join("CREATING"), b"").unwrap();
+    fs::write(dir.path().join(CREATING), b"").unwrap();
     drop(create(dir.path()));
     assert!(open(dir.path()).is_ok());
     let again = Store::create(dir.path(), &passphrase(), kdf(), &Environment::Test);
@@ -307,18 +307,80 @@ fn the_audit_chain_shows_what_is_missing() {
 }
 
 #[test]
-fn seals_are_granted_in_durable_blocks() {
+fn seals_are_granted_durably_and_given_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
-    lock(&store.header).used = header::SEAL_BLOCK;
-    add(&store, "desk");
-    assert_eq!(Header::read(dir.path()).unwrap().seals, 2 * header::SEAL_BLOCK);
-    lock(&store.header).used = header::SEALS_MAX;
-    let refused = store.reserve(&store.tokens().unwrap()[0].0.lineage, &charge(1));
+    let granted = || Header::read(dir.path()).unwrap().seals;
+    assert_eq!(granted(), SEALS_FIRST);
+    lock(&store.header).used = SEALS_FIRST;
+    let lineage = add(&store, "desk");
+    assert_eq!(granted(), 2 * SEALS_FIRST);
+    let killed = killed_copy(dir.path());
+    let reopened = open(killed.path()).unwrap();
+    assert_eq!(lock(&reopened.header).used, 2 * SEALS_FIRST, "what a crash loses counts as used");
+    let used = lock(&store.header).used;
+    drop(store);
+    assert_eq!(granted(), used, "a close gives back the rest");
+    let store = open(dir.path()).unwrap();
+    lock(&store.header).used = SEALS_MAX;
+    let refused = store.reserve(&lineage, &charge(1));
     assert!(matches!(refused, Err(LedgerError::Store(StoreError::SealsExhausted))));
+}
+
+#[test]
+fn a_mark_of_creation_does_not_outlive_the_vault_it_made() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(dir.path()));
+    fs::write(dir.path().join(CREATING), b"").unwrap();
+    drop(open(dir.path()).unwrap());
+    fs::remove_file(dir.path().join(header::FILE)).unwrap();
+    let again = Store::create(dir.path(), &passphrase(), kdf(), &Environment::Test);
+    assert!(matches!(again, Err(StoreError::DamagedHeader { .. })), "the database is not wiped");
+}
+
+#[test]
+fn an_exposed_token_gives_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    store.reserve(&lineage, &charge(60)).unwrap();
+    store.exhaust(lineage).unwrap();
+    store.settle(&lineage, &charge(60), Outcome::Rejected);
+    assert_eq!(used(&store, lineage), 100);
     drop(store);
     let store = open(dir.path()).unwrap();
-    assert_eq!(lock(&store.header).used, 2 * header::SEAL_BLOCK, "what was granted counts as used");
+    assert_eq!(used(&store, lineage), 100);
+    assert!(store.reserve(&lineage, &charge(1)).is_err());
+}
+
+#[test]
+fn a_successor_may_only_tighten_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let (mut record, sealed) = store.tokens().unwrap().remove(0);
+    let secret = store.open_secret(lineage, &sealed).unwrap();
+    for (limit, expect) in [(500, 100), (40, 40), (60, 40)] {
+        let limit = SpendingLimit { limit: Some(Amount::new(limit)), spent: Amount::ZERO };
+        record.info.spending_limits.insert(tbtc(), limit);
+        store.replace_token(&record, &secret).unwrap();
+        assert_eq!(store.counters(lineage).unwrap()[&tbtc()].limit, Some(Amount::new(expect)));
+    }
+}
+
+#[test]
+fn scopes_of_later_years_spoil_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let (mut record, sealed) = store.tokens().unwrap().remove(0);
+    let secret = store.open_secret(lineage, &sealed).unwrap();
+    for word in ["Wallet-Teleport.v2", "wallet_spend:nothex", &"x".repeat(500), ""] {
+        record.info.scopes.push(crate::scope::Scope::of_server(word));
+    }
+    store.replace_token(&record, &secret).unwrap();
+    drop(store);
+    assert_eq!(open(dir.path()).unwrap().tokens().unwrap()[0].0.info, record.info);
 }
 
 #[test]

@@ -78,7 +78,9 @@ impl Store {
         secret: &TokenSecret,
     ) -> Result<SealedSecret, StoreError> {
         let (sealed, secret) = self.seal_secret(record.lineage, secret)?;
-        self.commit_to_account(record.lineage, vec![self.token_write(record)?, secret])?;
+        let limits = &record.info.spending_limits;
+        let writes = vec![self.token_write(record)?, secret];
+        self.commit_to_account(record.lineage, limits, writes)?;
         Ok(sealed)
     }
 
