@@ -52,9 +52,12 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     /// The associated data, and how much of the buffer it takes.
-    fn associated_data(&self) -> ([u8; 38 + TREE_NAME_MAX], usize) {
+    fn associated_data(&self) -> Result<([u8; 38 + TREE_NAME_MAX], usize), CryptoError> {
         let mut aad = [0; 38 + TREE_NAME_MAX];
-        let tree = &self.tree.as_bytes()[..self.tree.len().min(TREE_NAME_MAX)];
+        let tree = self.tree.as_bytes();
+        if tree.len() > TREE_NAME_MAX {
+            return Err(CryptoError::Parameter("tree: at most 16 bytes"));
+        }
         let (head, rest) = aad.split_at_mut(22);
         head[0] = VERSION;
         head[1..17].copy_from_slice(&self.vault.0);
@@ -62,7 +65,7 @@ impl Place<'_> {
         head[21] = u8::try_from(tree.len()).unwrap_or(u8::MAX);
         rest[..tree.len()].copy_from_slice(tree);
         rest[tree.len()..tree.len() + 16].copy_from_slice(self.name);
-        (aad, 38 + tree.len())
+        Ok((aad, 38 + tree.len()))
     }
 }
 
@@ -88,7 +91,7 @@ impl RecordCipher {
             return Err(CryptoError::Parameter("record: at most 64 KiB"));
         }
         let nonce: [u8; 12] = super::random(rng)?;
-        let (aad, aad_len) = place.associated_data();
+        let (aad, aad_len) = place.associated_data()?;
         let mut record = Vec::with_capacity(plaintext.len() + RECORD_OVERHEAD);
         record.push(VERSION);
         record.extend_from_slice(&nonce);
@@ -114,7 +117,7 @@ impl RecordCipher {
         }
         let (nonce, rest) = rest.split_first_chunk().ok_or(refused)?;
         let (sealed, tag) = rest.split_last_chunk().ok_or(refused)?;
-        let (aad, aad_len) = place.associated_data();
+        let (aad, aad_len) = place.associated_data()?;
         let mut plaintext = Zeroizing::new(sealed.to_vec());
         open_detached(&self.0, nonce, &aad[..aad_len], &mut plaintext, tag)?;
         Ok(plaintext)

@@ -380,7 +380,9 @@ impl Drop for Store {
     fn drop(&mut self) {
         let mut sealing = lock(&self.header);
         let used = sealing.used;
+        // A creation that failed has no header yet, and must not get one here.
         if used < sealing.header.seals
+            && !self.dir.join(CREATING).exists()
             && let Err(error) = self.grant_seals(&mut sealing, used)
         {
             tracing::warn!(%error, "the seals that were not used are lost");
