@@ -12,5 +12,7 @@ mod lease;
 #[cfg(feature = "emulator")]
 mod outcomes;
 #[cfg(feature = "emulator")]
+mod renewal;
+#[cfg(feature = "emulator")]
 mod vault;
 mod vectors;
