@@ -3,6 +3,8 @@
 #[cfg(feature = "emulator")]
 mod api;
 #[cfg(feature = "emulator")]
+mod crash;
+#[cfg(feature = "emulator")]
 mod desk;
 #[cfg(feature = "emulator")]
 mod exposure;
