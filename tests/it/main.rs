@@ -3,6 +3,8 @@
 #[cfg(feature = "emulator")]
 mod api;
 #[cfg(feature = "emulator")]
+mod bad_input;
+#[cfg(feature = "emulator")]
 mod crash;
 #[cfg(feature = "emulator")]
 mod desk;
