@@ -6,14 +6,20 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
+/// The most fields an object may have: more than any rule knows, few enough to compare each with each.
+const FIELDS_MAX: usize = 64;
+
 /// The fields of one object, in order, their values unread.
 pub(super) struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Fields<'a> {
     /// Reads an object whose keys are all among `known`.
     pub(super) fn read(json: &'a [u8], what: &str, known: &[&str]) -> Result<Self, Denied> {
-        let fields: Self = serde_json::from_slice(json)
-            .map_err(|_| Denied::body(format!("{what} is not a JSON object with each key once")))?;
+        let fields: Self = serde_json::from_slice(json).map_err(|_| {
+            Denied::body(format!(
+                "{what} is not a JSON object of at most {FIELDS_MAX} fields, each once"
+            ))
+        })?;
         match fields.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             Some((key, _)) => Err(Denied::body(format!(
                 "{what} holds the field {:?}, which no rule allows",
@@ -61,8 +67,8 @@ impl<'de> Deserialize<'de> for Fields<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut fields: Vec<(String, &RawValue)> = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
-                    if fields.iter().any(|(name, _)| *name == key) {
-                        return Err(serde::de::Error::custom("key twice"));
+                    if fields.len() == FIELDS_MAX || fields.iter().any(|(name, _)| *name == key) {
+                        return Err(serde::de::Error::custom("key twice, or too many"));
                     }
                     fields.push((key, map.next_value()?));
                 }

@@ -91,6 +91,8 @@ impl Core {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.tracker.stop();
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().for_each(|entry| entry.wake());
     }
 
     pub(super) fn check_open(&self) -> Result<(), Error> {

@@ -86,7 +86,14 @@ impl Entry {
 
     /// Takes the token out.
     pub(super) fn take(&self) -> Option<Arc<Held>> {
-        self.held.write().unwrap_or_else(PoisonError::into_inner).take()
+        let taken = self.held.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.wake();
+        taken
+    }
+
+    /// Wakes who waits for an attempt to end: none may come any more.
+    pub(super) fn wake(&self) {
+        self.ended.send_modify(|ended| *ended += 1);
     }
 
     /// Notes how an attempt to renew ended, and wakes who waits for it.
@@ -103,7 +110,7 @@ impl Entry {
                 }
             }
         }
-        self.ended.send_modify(|ended| *ended += 1);
+        self.wake();
     }
 
     /// Hears of every attempt that ends from now on.

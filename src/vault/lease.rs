@@ -93,7 +93,11 @@ fn permit(core: &Core, label: &Label, request: &Request) -> Result<Permit, Error
 /// Waits while a renewal is due: a valid token's reader for a moment, an expired one's until
 /// the attempt has ended.
 async fn await_renewal(core: &Core, entry: &Entry) {
+    // Subscribed before anything is looked at, so that no wake-up is missed.
     let mut attempts = entry.attempts();
+    if core.check_open().is_err() {
+        return;
+    }
     let Some(held) = entry.held().filter(|held| held.record.renewal != Renewal::Manual) else {
         return;
     };

@@ -59,6 +59,9 @@ pub(super) async fn login(
 
     let user = answer.user_id.map_or_else(|| email.to_lowercase(), Into::into);
     let (sealed_xprv, issued) = (answer.encrypted_ecdh_xprv, answer.issued);
+    if let Issued::Clear(_) = issued {
+        return Err(Error::IssuedInClear);
+    }
     let opened = core.blocking(move |core| {
         let ecdh_xprv = match sealed_xprv {
             Some(sealed) => crypto::open_xprv(&sealed.0, &password)

@@ -86,10 +86,7 @@ impl Desk {
 
     /// A token that may spend up to `limit` from the desk's wallet.
     pub(crate) fn spender(&self, label: &str, limit: u128) -> CreateToken {
-        bot(label)
-            .scope("wallet_spend_all".parse().unwrap())
-            .permitted_wallet(self.wallet)
-            .spending_limit(&coin(), Amount::new(limit))
+        spender(label, self.wallet, limit)
     }
 
     pub(crate) fn withdrawal(&self, amount: u128) -> Request {
@@ -136,6 +133,13 @@ pub(crate) fn coin() -> Coin {
 
 pub(crate) fn bot(label: &str) -> CreateToken {
     CreateToken::new(&Label::new(label).unwrap(), DAY)
+}
+
+pub(crate) fn spender(label: &str, wallet: WalletId, limit: u128) -> CreateToken {
+    bot(label)
+        .scope("wallet_spend_all".parse().unwrap())
+        .permitted_wallet(wallet)
+        .spending_limit(&coin(), Amount::new(limit))
 }
 
 pub(crate) fn withdrawal(wallet: WalletId, amount: u128) -> Request {

@@ -3,6 +3,10 @@
 #[cfg(feature = "emulator")]
 mod api;
 #[cfg(feature = "emulator")]
+mod bad_input;
+#[cfg(feature = "emulator")]
+mod crash;
+#[cfg(feature = "emulator")]
 mod desk;
 #[cfg(feature = "emulator")]
 mod exposure;
@@ -11,6 +15,8 @@ mod floors;
 mod lease;
 #[cfg(feature = "emulator")]
 mod outcomes;
+#[cfg(feature = "emulator")]
+mod renewal;
 #[cfg(feature = "emulator")]
 mod vault;
 mod vectors;

@@ -1,0 +1,183 @@
+//! A process that spends is killed at any point: what it had reserved stays counted, what it was
+//! told is kept is there.
+//!
+//! The test runs itself again as the child. The server stays in the parent with its own limit off,
+//! so that what holds is the vault's.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use crate::desk::{self, coin, passphrase, told, withdrawal};
+use bitgo_vault::emulator::Emulator;
+use bitgo_vault::test_util::TokioClock;
+use bitgo_vault::{Amount, Environment, Error, Login, Otp, Rule, TokenId, Vault, VaultBuilder};
+use bitgo_vault::{TokenStatus, WalletId};
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead, BufReader, Write, stderr, stdout};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often the child is killed; `.ci/full` raises it.
+const KILLS: &str = "BITGO_VAULT_KILLS";
+const KILLS_DEFAULT: u32 = 40;
+/// What the child is given: path, root URI, server key, wallet, one-time password.
+const CHILD: &str = "BITGO_VAULT_CRASH_CHILD";
+/// The longest a child lives: from the opening of its vault to far into its spending.
+const LIFE_MAX_MS: u64 = 250;
+
+const AMOUNT: u128 = 7;
+/// Used up again and again, so that every kill is near the end of some token's budget.
+const LIMIT: u128 = 30 * AMOUNT + 3;
+const SPENDERS: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_kill_spends_beyond_the_limit_or_loses_a_token() {
+    if let Ok(given) = env::var(CHILD) {
+        return spend_until_killed(&given).await;
+    }
+    let kills = env::var(KILLS).ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS_DEFAULT);
+    let bitgo = Emulator::builder().without_limits().without_traffic().start().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vault");
+    let vault = options(&path, bitgo.environment()).create(passphrase()).await.unwrap();
+    let login = Login::new(bitgo.email(), bitgo.password(), bitgo.otp());
+    vault.login("desk", login).await.unwrap();
+    vault.close().await.unwrap();
+
+    let wallet = bitgo.wallet(&coin());
+    let given = [
+        &path.display().to_string(),
+        bitgo.url(),
+        bitgo.server_xpub(),
+        &wallet.to_string(),
+        bitgo.otp().expose(),
+    ]
+    .join("\n");
+    let mut acknowledged = BTreeMap::new();
+    let mut while_spending = 0;
+    for _ in 0..kills {
+        let before = bitgo.spent(&coin());
+        let child = spawn(&given);
+        sleep(Duration::from_millis(random(LIFE_MAX_MS)));
+        acknowledged.extend(kill(child));
+        while_spending += u32::from(bitgo.spent(&coin()) > before);
+
+        let vault = options(&path, bitgo.environment()).unlock(passphrase()).await.unwrap();
+        check(&bitgo, &vault, &acknowledged);
+        vault.close().await.unwrap();
+    }
+    // What the last kill left is usable, to its end and not beyond.
+    let vault = options(&path, bitgo.environment()).unlock(passphrase()).await.unwrap();
+    for TokenStatus { label, .. } in bots(&vault) {
+        let spend = withdrawal(wallet, AMOUNT);
+        while vault.send(label.as_str(), &spend).await.is_ok() {}
+        let left = vault.status(label.as_str()).unwrap().counters[&coin()].left();
+        assert!(left < Some(Amount::new(AMOUNT)), "{label} was denied with {left:?} left");
+    }
+    check(&bitgo, &vault, &acknowledged);
+    let tokens = acknowledged.len();
+    // Past libtest, which keeps the words of tests that pass to itself.
+    writeln!(
+        stderr(),
+        "{kills} kills, {while_spending} while spending, over {tokens} tokens: {} of {} spent",
+        bitgo.spent(&coin()),
+        u128::try_from(bots(&vault).len()).unwrap() * LIMIT,
+    )
+    .unwrap();
+    assert!(while_spending >= kills / 4, "most children died before they could spend");
+}
+
+/// Neither more than the limit nor more than we count, and nothing that was acknowledged is gone.
+fn check(bitgo: &Emulator, vault: &Vault, acknowledged: &BTreeMap<String, String>) {
+    for (label, id) in acknowledged {
+        let kept = vault.status(label).map(|status| status.info.id.to_string());
+        assert_eq!(kept.ok().as_ref(), Some(id), "{label} was acknowledged");
+    }
+    for TokenStatus { label, info, counters, .. } in bots(vault) {
+        let (counted, accepted) = (counters[&coin()], bitgo.spent_by(info.id, &coin()));
+        assert!(accepted <= Amount::new(LIMIT), "{label}: {accepted} spent of {LIMIT}");
+        assert!(Some(accepted) <= counted.used(), "{label}: {accepted} spent, {counted:?} counted");
+        assert!(counted.used() <= Some(Amount::new(LIMIT)), "{label}: {counted:?}");
+        assert!(counted.reserved == Amount::ZERO, "{label}: nothing is under way");
+    }
+}
+
+fn bots(vault: &Vault) -> Vec<TokenStatus> {
+    let mut tokens = vault.list();
+    tokens.retain(|token| token.label.as_str() != "desk");
+    tokens
+}
+
+fn options(path: &Path, environment: &Environment) -> VaultBuilder {
+    desk::options(path, environment, &Arc::new(TokioClock::new()))
+}
+
+fn spawn(given: &str) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", "crash::no_kill_spends_beyond_the_limit_or_loses_a_token", "--nocapture"])
+        .env(CHILD, given)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Kills the child; the tokens that it said were kept, by label.
+fn kill(mut child: Child) -> BTreeMap<String, String> {
+    child.kill().unwrap();
+    let ended = child.wait().unwrap();
+    assert_eq!(ended.signal(), Some(9), "the child ended by itself: {ended}");
+    let said = BufReader::new(child.stdout.take().unwrap());
+    let lines = said.split(b'\n').map(|line| String::from_utf8(line.unwrap()).unwrap());
+    // A last line that the kill cut short has no end: it is no acknowledgement.
+    lines
+        .filter_map(|line| {
+            let (label, id) = line.strip_prefix("kept ")?.strip_suffix(" .")?.split_once(' ')?;
+            Some((label.to_owned(), id.to_owned()))
+        })
+        .collect()
+}
+
+fn random(below: u64) -> u64 {
+    getrandom::u64().unwrap() % below
+}
+
+/// The child: several tasks spend; when a token's limit is used up, the next one is issued.
+async fn spend_until_killed(given: &str) {
+    let given: Vec<&str> = given.split('\n').collect();
+    let &[path, url, xpub, wallet, otp] = given.as_slice() else { panic!("{given:?}") };
+    let environment = Environment::custom(url, xpub).unwrap();
+    let wallet: WalletId = wallet.parse().unwrap();
+    let vault = options(Path::new(path), &environment).unlock(passphrase()).await.unwrap();
+    for number in bots(&vault).len().saturating_sub(1).. {
+        let label = format!("bot-{number}");
+        if vault.status(&label).is_err() {
+            let id = issue(&vault, &label, wallet, otp).await;
+            stdout().write_all(format!("kept {label} {id} .\n").as_bytes()).unwrap();
+        }
+        let mut spenders = JoinSet::new();
+        for _ in 0..SPENDERS {
+            spenders.spawn(use_up(vault.clone(), label.clone(), wallet));
+        }
+        spenders.join_all().await;
+    }
+}
+
+async fn issue(vault: &Vault, label: &str, wallet: WalletId, otp: &str) -> TokenId {
+    let token = desk::spender(label, wallet, LIMIT);
+    vault.issue("desk", token, Otp::new(otp)).await.unwrap().info.id
+}
+
+async fn use_up(vault: Vault, label: String, wallet: WalletId) {
+    loop {
+        match vault.send(&label, &withdrawal(wallet, AMOUNT)).await {
+            Ok(_) => {}
+            Err(Error::Denied(denied)) if denied.rule() == Rule::Limit => return,
+            Err(error) => panic!("{}", told(&error)),
+        }
+    }
+}
