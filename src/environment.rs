@@ -8,6 +8,9 @@ const PROD_XPUB: &str = "xpub661MyMwAqRbcEtUgu9HF8ai4ipuVKKHBzUqks4jSFypW8dwwQL1
 const TEST_ROOT: &str = "https://app.bitgo-test.com";
 const TEST_XPUB: &str = "xpub661MyMwAqRbcErFqVXGiUFv9YeoPbhN72UiNCUdj9nj3T6M8h7iKNmbCYpMVWVZP7LA2ma3HWcPngz1gRTm4FPdtm9mHfrNvU93MCoszsGL";
 
+/// The hosts that are this machine.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
 /// A BitGo service. A vault is bound to one for its life.
 ///
 /// Source of the pinned values: PROTOCOL section 1.
@@ -36,24 +39,25 @@ impl Environment {
     /// [`WordError::RootUri`] unless the URI is `https://host[:port]`, or `http://` with a
     /// loopback host: plain HTTP beyond this machine would let anyone on the way read and alter.
     pub fn custom(root_uri: &str, server_xpub: &str) -> Result<Self, WordError> {
-        let root = root_uri.strip_suffix('/').unwrap_or(root_uri);
+        let root = root_uri.strip_suffix('/').unwrap_or(root_uri).to_ascii_lowercase();
         let uri: http::Uri = root.parse().map_err(|_| WordError::RootUri)?;
         let authority = uri.authority().ok_or(WordError::RootUri)?;
-        let loopback = matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        let scheme_fits = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => loopback,
-            _ => false,
+        let scheme = match (uri.scheme_str(), uri.host()) {
+            (Some("https"), _) => "https",
+            (Some("http"), Some(host)) if LOOPBACK.contains(&host) => "http",
+            _ => return Err(WordError::RootUri),
         };
-        let bare =
-            root.len() == uri.scheme_str().map_or(0, str::len) + 3 + authority.as_str().len();
-        if !scheme_fits || !bare || authority.as_str().contains('@') {
+        if root != format!("{scheme}://{authority}") || authority.as_str().contains('@') {
             return Err(WordError::RootUri);
         }
-        Ok(Self::Custom(CustomEnvironment {
-            root_uri: root.into(),
-            server_xpub: server_xpub.into(),
-        }))
+        let server_xpub = server_xpub.into();
+        Ok(Self::Custom(CustomEnvironment { root_uri: root.into(), server_xpub }))
+    }
+
+    /// Whether the server runs on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let uri: Result<http::Uri, _> = self.root_uri().parse();
+        uri.is_ok_and(|uri| uri.host().is_some_and(|host| LOOPBACK.contains(&host)))
     }
 
     /// The root URI, without a slash at its end.
@@ -90,6 +94,7 @@ mod tests {
         for (uri, fits) in [
             ("https://bitgo.example", true),
             ("https://bitgo.example:8443/", true),
+            ("HTTPS://BitGo.example", true),
             ("http://127.0.0.1:3000", true),
             ("http://localhost:3000", true),
             ("http://[::1]:3000", true),
@@ -105,5 +110,9 @@ mod tests {
         ] {
             assert_eq!(Environment::custom(uri, "xpub").is_ok(), fits, "{uri}");
         }
+        let written = Environment::custom("HTTPS://BitGo.example/", "xpub").unwrap();
+        assert_eq!(written.root_uri(), "https://bitgo.example");
+        assert!(!written.is_loopback());
+        assert!(Environment::custom("http://[::1]:3000", "xpub").unwrap().is_loopback());
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::api::{ApiError, Distrust};
 use crate::crypto::CryptoError;
+use crate::id::TokenId;
 use crate::policy::{Denied, RequestError};
 use crate::store::{LedgerError, StoreError};
 use crate::token::Label;
 use crate::word_error::WordError;
 use chrono::{DateTime, Utc};
+use tokio::task::JoinError;
 
 /// Why the vault did not do what was asked.
 ///
@@ -87,12 +89,34 @@ pub enum Error {
     /// No tokio runtime, or one without its timer or reactor.
     #[error("no tokio runtime with time and io enabled: open the vault inside one")]
     NoRuntime,
+    /// A token was minted and could be neither kept nor revoked.
+    #[error("token {id} was minted but not kept, and it could not be revoked: revoke it at bitgo")]
+    Orphaned {
+        /// The token.
+        id: TokenId,
+        /// Why it was not kept.
+        source: Box<Self>,
+    },
+    /// Leases or clones of the vault are still alive.
+    #[error("leases or clones are still alive: the store closes with the last of them")]
+    StillInUse,
     /// The runtime ended before the work did.
     #[error("the runtime ended before the work did")]
     Interrupted,
+    /// A part of the vault panicked.
+    #[error("a part of the vault panicked: close it and open it again")]
+    Panicked,
 }
 
 impl Error {
+    /// Why a task of the vault's own did not end as it should.
+    pub(crate) fn of_task(error: JoinError) -> Self {
+        match error.is_panic() {
+            true => Self::Panicked,
+            false => Self::Interrupted,
+        }
+    }
+
     /// A closure for `map_err` that names what did not open.
     pub(crate) fn crypto(what: &'static str) -> impl FnOnce(CryptoError) -> Self {
         move |source| Self::Crypto { what, source }
@@ -159,7 +183,19 @@ mod tests {
                 Error::NoRuntime,
                 "no tokio runtime with time and io enabled: open the vault inside one",
             ),
+            (
+                Error::Orphaned {
+                    id: TokenId::from_bytes([0xab; 16]),
+                    source: Box::new(Error::Closed),
+                },
+                "token abababababababababababababababab was minted but not kept, and it could not be revoked: revoke it at bitgo",
+            ),
+            (
+                Error::StillInUse,
+                "leases or clones are still alive: the store closes with the last of them",
+            ),
             (Error::Interrupted, "the runtime ended before the work did"),
+            (Error::Panicked, "a part of the vault panicked: close it and open it again"),
         ] {
             assert_eq!(error.to_string(), line);
         }

@@ -4,7 +4,9 @@
 //! called only where the secret does its work: at the KDF, the AEAD, the HMAC.
 
 use secrecy::{ExposeSecret, SecretString};
-use std::fmt;
+use serde::Serialize;
+use std::{fmt, io};
+use zeroize::Zeroizing;
 
 macro_rules! secrets {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -63,6 +65,27 @@ impl AccessToken {
             || (matches!(token.len(), 40 | 64)
                 && token.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
     }
+}
+
+/// JSON in one buffer of its exact size, wiped on drop: growing would leave unwiped copies behind.
+pub(crate) fn to_json(
+    value: &(impl Serialize + ?Sized),
+) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    struct Length(usize);
+    impl io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, value)?;
+    let mut json = Zeroizing::new(Vec::with_capacity(length.0));
+    serde_json::to_writer(&mut *json, value)?;
+    Ok(json)
 }
 
 #[cfg(test)]

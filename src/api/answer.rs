@@ -24,7 +24,7 @@ pub struct RawAnswer {
 }
 
 /// A successful answer that may be used.
-pub struct Answer {
+pub struct Success {
     /// The HTTP status, 200 to 299.
     pub status: u16,
     /// The body, whole.
@@ -41,13 +41,13 @@ impl fmt::Debug for RawAnswer {
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Success {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer(status {}, request {})", self.status, self.request_id)
+        write!(f, "Success(status {}, request {})", self.status, self.request_id)
     }
 }
 
-impl Answer {
+impl Success {
     /// Reads the body by `parse`.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Answer {
 
 /// The request an answer must belong to, and the key that signed it.
 #[derive(Clone, Copy)]
-pub struct Signed<'a> {
+pub struct Asked<'a> {
     /// The key.
     pub key: &'a AuthKey,
     /// The version of the scheme.
@@ -74,7 +74,7 @@ pub struct Signed<'a> {
     pub target: &'a str,
 }
 
-impl Signed<'_> {
+impl Asked<'_> {
     /// Checks the HMAC of an answer of any status, then its time; the answer is the server's time.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl Signed<'_> {
 #[derive(Clone, Copy)]
 pub(super) enum Vouched<'a> {
     /// The token's HMAC.
-    ByHmac(Signed<'a>),
+    ByHmac(Asked<'a>),
     /// The connection alone; the request carried a token in clear.
     ByConnection,
     /// The connection alone; the request carried no token.
@@ -123,7 +123,7 @@ impl RawAnswer {
         self,
         vouched: Vouched<'_>,
         now: DateTime<Utc>,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<Success, ApiError> {
         let verdict = match vouched {
             Vouched::ByHmac(signed) => {
                 signed.verify(self.status, &self.headers, &self.body, now).map(Some)
@@ -143,7 +143,7 @@ impl RawAnswer {
         }
         let verdict = if self.is_html() { Err(Distrust::Html) } else { verdict };
         match verdict {
-            Ok(server_time) => Ok(Answer {
+            Ok(server_time) => Ok(Success {
                 status: self.status,
                 body: self.body,
                 request_id: self.request_id,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     /// What becomes of an answer signed over `(status, body, time)` that arrives as another one.
-    fn judged(sealed: (u16, &str, i64), came: (u16, &str, i64)) -> Result<Answer, ApiError> {
+    fn judged(sealed: (u16, &str, i64), came: (u16, &str, i64)) -> Result<Success, ApiError> {
         let (key, method) = (key("a"), Method::GET);
         let subject = Subject {
             version: AuthVersion::V3,
@@ -198,13 +198,12 @@ mod tests {
             target: TARGET,
         };
         let hmac = key.sign_response(&subject, sealed.0, sealed.1.as_bytes());
-        let signed =
-            Signed { key: &key, version: AuthVersion::V3, method: &method, target: TARGET };
+        let signed = Asked { key: &key, version: AuthVersion::V3, method: &method, target: TARGET };
         let now = DateTime::from_timestamp_millis(NOW_MS).unwrap();
         raw(came.0, came.1, came.2, Some(&hmac)).judge(Vouched::ByHmac(signed), now)
     }
 
-    fn distrust(result: Result<Answer, ApiError>) -> Distrust {
+    fn distrust(result: Result<Success, ApiError>) -> Distrust {
         match result {
             Err(ApiError::Untrusted { what, .. }) => what,
             other => panic!("{other:?}"),
@@ -243,8 +242,7 @@ mod tests {
     #[test]
     fn a_success_without_hmac_is_untrusted() {
         let (key, method) = (key("a"), Method::GET);
-        let signed =
-            Signed { key: &key, version: AuthVersion::V2, method: &method, target: TARGET };
+        let signed = Asked { key: &key, version: AuthVersion::V2, method: &method, target: TARGET };
         let now = DateTime::from_timestamp_millis(NOW_MS).unwrap();
         let answer = raw(200, "{}", NOW_MS, None).judge(Vouched::ByHmac(signed), now);
         assert_eq!(distrust(answer), Distrust::HmacMissing);

@@ -1,16 +1,17 @@
 //! The calls of PROTOCOL section 2, one method each.
 
-use super::answer::Answer;
+use super::answer::Success;
 use super::client::{Auth, Call, Client};
 use super::create_token::CreateToken;
 use super::error::{ApiError, Distrust};
 use super::wire::{IssuedToken, LoginAnswer, ScopedSession, TokenPage, TokenRecord};
 use crate::crypto::password_hmac;
 use crate::id::TokenId;
-use crate::secret::{LoginPassword, Otp};
+use crate::secret::{LoginPassword, Otp, to_json};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 const ACCESS_TOKEN_PATH: &str = "/api/v2/user/accesstoken";
 const SESSION_PATH: &str = "/api/v2/user/session";
@@ -83,7 +84,7 @@ impl Client {
             extensible: options.extension_address.is_some(),
             extension_address: options.extension_address.as_deref(),
         })?;
-        let answer = self.execute(Method::POST, &self.settings.login_path, body, None).await?;
+        let answer = self.post(&self.settings.login_path, body, None).await?;
         answer.read(LoginAnswer::parse)
     }
 
@@ -98,7 +99,7 @@ impl Client {
         otp: &Otp,
     ) -> Result<IssuedToken, ApiError> {
         let body = json(&token.body(otp))?;
-        let answer = self.execute(Method::POST, ACCESS_TOKEN_PATH, body, Some(auth)).await?;
+        let answer = self.post(ACCESS_TOKEN_PATH, body, Some(auth)).await?;
         answer.read(IssuedToken::parse)
     }
 
@@ -110,7 +111,17 @@ impl Client {
         self.page(auth, page).await?.read(TokenPage::parse)
     }
 
-    async fn page(&self, auth: Auth<'_>, page: &Page) -> Result<Answer, ApiError> {
+    async fn post(
+        &self,
+        target: &str,
+        body: Zeroizing<Vec<u8>>,
+        auth: Option<Auth<'_>>,
+    ) -> Result<Success, ApiError> {
+        self.call(Call { method: Method::POST, target, headers: HeaderMap::new(), body, auth })
+            .await
+    }
+
+    async fn page(&self, auth: Auth<'_>, page: &Page) -> Result<Success, ApiError> {
         let limit = page.limit.clamp(1, PAGE_MAX);
         let mut target = format!("{ACCESS_TOKEN_PATH}?limit={limit}");
         if let Some(cursor) = &page.prev_id {
@@ -225,11 +236,7 @@ impl Client {
     }
 }
 
-/// The bytes of a body. They may hold an OTP, so the buffer starts large enough not to leave
-/// copies behind as it grows; what the HTTP stack does with it is beyond us.
-fn json(body: &impl Serialize) -> Result<Vec<u8>, ApiError> {
-    let mut bytes = Vec::with_capacity(4096);
-    serde_json::to_writer(&mut bytes, body)
-        .map_err(|_| ApiError::Unsendable("the body is no json"))?;
-    Ok(bytes)
+/// The bytes of a body, which may hold an OTP.
+fn json(body: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+    to_json(body).map_err(|_| ApiError::Unsendable("the body is no json"))
 }

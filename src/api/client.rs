@@ -4,7 +4,7 @@
 //! "nothing left" from "it may have had its effect". [`Client::execute`] is that door with
 //! a signature before it and the judgement of the answer after it.
 
-use super::answer::{Answer, RawAnswer, Signed, Vouched};
+use super::answer::{Asked, RawAnswer, Success, Vouched};
 use super::error::ApiError;
 use super::request_id::RequestId;
 use super::settings::ClientSettings;
@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::crypto::{AuthKey, AuthVersion, Subject};
 use crate::environment::Environment;
 use crate::secret::AccessToken;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
@@ -47,7 +48,7 @@ pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) target: &'a str,
     pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Zeroizing<Vec<u8>>,
     pub(super) auth: Option<Auth<'a>>,
 }
 
@@ -57,7 +58,7 @@ impl<'a> Call<'a> {
             method: Method::GET,
             target,
             headers: HeaderMap::new(),
-            body: Vec::new(),
+            body: Zeroizing::default(),
             auth: Some(auth),
         }
     }
@@ -145,7 +146,7 @@ impl Client {
 
     /// Sends exactly these bytes, once, and brings back what came, unchecked.
     ///
-    /// Gives it a fresh `Request-ID`, by which answer and error know it.
+    /// `request_id` goes with it, by which answer and error know it.
     ///
     /// # Errors
     /// [`DispatchError`], which tells whether anything left.
@@ -155,15 +156,12 @@ impl Client {
         target: &str,
         mut headers: HeaderMap,
         body: Vec<u8>,
+        request_id: RequestId,
     ) -> Result<RawAnswer, DispatchError> {
-        let request_id =
-            RequestId::random().ok_or(DispatchError::Unsendable("no randomness for its id"))?;
-        let id_value = HeaderValue::from_str(&request_id.to_string());
-        headers.insert(
-            REQUEST_ID,
-            id_value.map_err(|_| DispatchError::Unsendable("its id is no header"))?,
-        );
+        headers.insert(REQUEST_ID, request_id.to_header());
         let url = self.url(target)?;
+        // The stack gets the buffer itself, which is wiped when its last reader lets go.
+        let body = Bytes::from_owner(Zeroizing::new(body));
         let sent = self.http.request(method, url).headers(headers).body(body).send().await;
         let mut response = sent.map_err(|error| dispatch_error(error, request_id))?;
 
@@ -197,12 +195,13 @@ impl Client {
         target: &str,
         body: Vec<u8>,
         auth: Option<Auth<'_>>,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<Success, ApiError> {
+        let body = Zeroizing::new(body);
         self.call(Call { method, target, headers: HeaderMap::new(), body, auth }).await
     }
 
-    pub(super) async fn call(&self, call: Call<'_>) -> Result<Answer, ApiError> {
-        let Call { method, target, mut headers, body, auth } = call;
+    pub(super) async fn call(&self, call: Call<'_>) -> Result<Success, ApiError> {
+        let Call { method, target, mut headers, mut body, auth } = call;
         if !body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -220,10 +219,13 @@ impl Client {
             }
             None => {}
         }
-        let answer = self.dispatch(method.clone(), target, headers, body).await?;
+        let request_id = RequestId::random()
+            .map_err(|_| ApiError::Unsendable("the system gives no randomness for its id"))?;
+        let body = std::mem::take(&mut *body);
+        let answer = self.dispatch(method.clone(), target, headers, body, request_id).await?;
         let vouched = match auth {
             Some(Auth::Hmac(key, version)) => {
-                Vouched::ByHmac(Signed { key, version, method: &method, target })
+                Vouched::ByHmac(Asked { key, version, method: &method, target })
             }
             Some(Auth::Bearer(_)) => Vouched::ByConnection,
             None => Vouched::Anonymous,

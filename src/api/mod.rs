@@ -24,7 +24,7 @@ mod settings;
 mod sorting;
 pub mod wire;
 
-pub use answer::{Answer, RawAnswer, Signed};
+pub use answer::{Asked, RawAnswer, Success};
 pub use calls::{LoginOptions, Page};
 pub use client::{Auth, Client, DispatchError, signed_headers};
 pub use create_token::CreateToken;

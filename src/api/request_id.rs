@@ -1,5 +1,7 @@
 //! The id of a request, known here and at BitGo.
 
+use crate::crypto::CryptoError;
+use http::HeaderValue;
 use std::fmt;
 
 /// The random id under which one request is known here and at BitGo (`Request-ID`).
@@ -12,11 +14,19 @@ impl RequestId {
         Self(bytes)
     }
 
-    /// A new id; `None` if the system gives no randomness.
-    pub(super) fn random() -> Option<Self> {
+    /// A new id.
+    ///
+    /// # Errors
+    /// [`CryptoError::Entropy`] if the system gives no randomness.
+    pub fn random() -> Result<Self, CryptoError> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).ok()?;
-        Some(Self(bytes))
+        getrandom::fill(&mut bytes).map_err(|_| CryptoError::Entropy)?;
+        Ok(Self(bytes))
+    }
+
+    /// The id as it stands in a `Request-ID` header.
+    pub fn to_header(self) -> HeaderValue {
+        HeaderValue::from_str(&self.to_string()).expect("hex digits make a header")
     }
 }
 

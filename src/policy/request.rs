@@ -4,6 +4,7 @@
 //! `/[A-Za-z0-9._~:@/-]*` with an optional query, without escapes in the path, empty or dot
 //! segments, fragment or host; a mutating call has no query.
 
+use crate::secret::to_json;
 use serde::Serialize;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -94,7 +95,7 @@ impl Request {
     /// # Errors
     /// [`RequestError::Target`] if the target could be read in more than one way.
     pub fn get(target: &str) -> Result<Self, RequestError> {
-        Self::new(Method::Get, target.into(), Vec::new())
+        Self::new(Method::Get, target.into(), Zeroizing::default())
     }
 
     /// A `POST` that still wants its body.
@@ -112,8 +113,11 @@ impl Request {
         Draft { method: Method::Delete, target: target.into() }
     }
 
-    fn new(method: Method, target: Box<str>, body: Vec<u8>) -> Result<Self, RequestError> {
-        let body = Zeroizing::new(body);
+    fn new(
+        method: Method,
+        target: Box<str>,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Self, RequestError> {
         check_target(method, &target)?;
         if body.len() > BODY_MAX {
             return Err(RequestError::TooLarge);
@@ -154,7 +158,7 @@ impl Draft {
     /// # Errors
     /// [`RequestError`] if the target is not plain or the body too large.
     pub fn json(self, body: &(impl Serialize + ?Sized)) -> Result<Request, RequestError> {
-        let body = serde_json::to_vec(body).map_err(|_| RequestError::Json)?;
+        let body = to_json(body).map_err(|_| RequestError::Json)?;
         Request::new(self.method, self.target, body)
     }
 
@@ -163,7 +167,7 @@ impl Draft {
     /// # Errors
     /// [`RequestError`] if the target is not plain or the body too large.
     pub fn bytes(self, body: Vec<u8>) -> Result<Request, RequestError> {
-        Request::new(self.method, self.target, body)
+        Request::new(self.method, self.target, Zeroizing::new(body))
     }
 }
 

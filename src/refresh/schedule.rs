@@ -14,7 +14,8 @@
 //!
 //! A session of one hour is renewed from 45 minutes on, one of 6 seconds from 4 seconds on.
 //! A failed attempt waits, doubling from half a second with jitter, but never more than a
-//! quarter of what is left of the window, so that a window is never slept through.
+//! quarter of what is left of the window, so that a window is never slept through. An answer that
+//! asking again will not change is believed for a minute, within the same bound.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
@@ -26,8 +27,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait after a failure that may pass.
 const LONGEST_WAIT: Duration = MINUTE;
-/// How long an answer that asking again will not change is believed.
-const TERMINAL_WAIT: Duration = MINUTE;
+/// The least that lies between a renewal and the next, as a part of the lifetime.
+const PAUSE: u32 = 20;
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -110,20 +111,33 @@ impl Schedule {
         Self { expires_at, windows: Windows::of(lifetime), failures: 0, not_before: None }
     }
 
+    /// The schedule of a successor that came `now`. However short its life is, the next renewal
+    /// is not at once: a server that hands out what is due already is not asked in a loop.
+    pub(crate) fn renewed(
+        expires_at: Option<DateTime<Utc>>,
+        lifetime: Duration,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let not_before = Some(now + time_delta((lifetime / PAUSE).max(FIRST_WAIT)));
+        Self { not_before, ..Self::new(expires_at, lifetime) }
+    }
+
     /// When the next attempt is due; at or before `now` means at once.
     pub(crate) fn due_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let window_opens = match self.expires_at {
             Some(end) => end - time_delta(self.windows.advisory),
             None => now,
         };
-        self.not_before.map_or(window_opens, |not_before| not_before.max(window_opens))
+        // Where the wall clock was set back meanwhile, no wait lasts longer than the longest.
+        let latest = now + time_delta(RETRY_AFTER_MAX);
+        self.not_before.map_or(window_opens, |wait| wait.min(latest).max(window_opens))
     }
 
     /// After a failed attempt. `jitter` runs from 0 to 255 and takes up to half off the wait.
     pub(crate) fn failed(&mut self, failure: Failure, now: DateTime<Utc>, jitter: u8) {
         self.failures = self.failures.saturating_add(1);
         let wait = match failure {
-            Failure::Terminal => TERMINAL_WAIT,
+            Failure::Terminal => LONGEST_WAIT.min(self.left_in_window(now) / 4).max(FIRST_WAIT),
             Failure::Transient { retry_after: Some(asked) } => {
                 asked.min(RETRY_AFTER_MAX).max(self.backoff(now, jitter))
             }
@@ -199,14 +213,34 @@ mod tests {
 
     #[test]
     fn a_terminal_answer_is_believed_for_a_minute_and_retry_after_for_an_hour() {
+        let mut schedule = Schedule::new(Some(at(3600)), Duration::from_secs(3600));
+        schedule.failed(Failure::Terminal, at(2700), 0);
+        assert_eq!(schedule.due_at(at(2700)), at(2760));
         let mut schedule = Schedule::new(Some(at(60)), Duration::from_secs(60));
-        schedule.failed(Failure::Terminal, at(45), 0);
-        assert_eq!(schedule.due_at(at(45)), at(105));
+        schedule.failed(Failure::Terminal, at(50), 0);
+        assert_eq!(schedule.due_at(at(50)), at(51), "a short window is not slept through");
         let ask = |secs| Failure::Transient { retry_after: Some(Duration::from_secs(secs)) };
         schedule.failed(ask(90), at(45), 0);
         assert_eq!(schedule.due_at(at(45)), at(135));
         schedule.failed(ask(99999), at(45), 0);
         assert_eq!(schedule.due_at(at(45)), at(3645));
+    }
+
+    #[test]
+    fn a_token_that_comes_due_is_not_fetched_in_a_loop() {
+        for (expires_at, lifetime, pause) in
+            [(None, 60, 3.0), (Some(at(1)), 3600, 180.0), (Some(at(0)), 1, 0.5)]
+        {
+            let schedule = Schedule::renewed(expires_at, Duration::from_secs(lifetime), at(0));
+            assert_eq!((schedule.due_at(at(0)) - at(0)).as_seconds_f64(), pause);
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_stall_renewal() {
+        let mut schedule = Schedule::new(Some(at(60)), Duration::from_secs(60));
+        schedule.failed(Failure::Terminal, at(1_000_000), 0);
+        assert!(schedule.due_at(at(50)) <= at(50 + 3600));
     }
 
     proptest! {

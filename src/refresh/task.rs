@@ -155,7 +155,9 @@ async fn run(mut inbox: UnboundedReceiver<Command>, renew: Arc<dyn Renew>, clock
                 in_flight.remove(&lineage);
                 let Some(schedule) = schedules.get_mut(&lineage) else { continue };
                 match result {
-                    Ok(renewed) => *schedule = Schedule::new(renewed.expires_at, renewed.lifetime),
+                    Ok(Renewed { expires_at, lifetime }) => {
+                        *schedule = Schedule::renewed(expires_at, lifetime, clock.now());
+                    }
                     Err(failure) => schedule.failed(failure, clock.now(), jitter()),
                 }
             }

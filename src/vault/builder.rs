@@ -56,8 +56,8 @@ impl VaultBuilder {
         self
     }
 
-    /// How long a lease may wait for its signature; 60 s unless said otherwise. After 60 s a
-    /// spend that was reserved and never signed has been given back.
+    /// How long a lease may wait for its signature; 60 s unless said otherwise. An older lease is
+    /// refused by [`Lease::sign`](super::Lease::sign), which gives its reservation back.
     pub fn lease_lifetime(mut self, lifetime: Duration) -> Self {
         self.lease_lifetime = lifetime;
         self
@@ -115,7 +115,7 @@ impl VaultBuilder {
             let tokens = store.tokens()?;
             Ok::<_, StoreError>((self, store, tokens))
         });
-        let (options, store, tokens) = opened.await.map_err(|_| Error::Interrupted)??;
+        let (options, store, tokens) = opened.await.map_err(Error::of_task)??;
         let (tracker, inbox) = refresh::channel();
         let core = Arc::new(Core::new(
             store,

@@ -1,6 +1,7 @@
 //! What every part of the vault works on.
 
 use super::entry::{Entry, Held, TokenStatus};
+use super::refusals::Refusals;
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::crypto::AuthVersion;
@@ -26,6 +27,7 @@ pub(super) struct Core {
     pub(super) lease_lifetime: Duration,
     pub(super) tracker: Tracker,
     pub(super) runtime: Handle,
+    pub(super) refusals: Refusals,
     /// Held for a look-up or an insertion, never across either's consequences.
     entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
     /// Labels that a mint under way will use.
@@ -57,6 +59,7 @@ impl Core {
             lease_lifetime,
             tracker,
             runtime,
+            refusals: Refusals::default(),
             entries: RwLock::default(),
             claimed: Mutex::default(),
             changes: Mutex::default(),
@@ -71,7 +74,7 @@ impl Core {
     ) -> Result<T, Error> {
         let core = Arc::clone(self);
         let task = self.runtime.spawn_blocking(move || work(&core));
-        task.await.map_err(|_| Error::Interrupted)
+        task.await.map_err(Error::of_task)
     }
 
     /// Runs a mint as a task of its own: what BitGo has made is kept though the caller went away.
@@ -84,7 +87,7 @@ impl Core {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         self.check_open()?;
-        self.runtime.spawn(work(Arc::clone(self))).await.map_err(|_| Error::Interrupted)?
+        self.runtime.spawn(work(Arc::clone(self))).await.map_err(Error::of_task)?
     }
 
     /// Takes no more leases and mints, and ends renewal.
@@ -92,7 +95,7 @@ impl Core {
         self.closed.store(true, Ordering::Release);
         self.tracker.stop();
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().for_each(|entry| entry.wake());
+        entries.values().for_each(|entry| entry.give_up());
     }
 
     pub(super) fn check_open(&self) -> Result<(), Error> {
@@ -123,13 +126,16 @@ impl Core {
     /// Holds a token that is stored, and sees to its renewal.
     pub(super) fn keep(&self, record: TokenRecord, secret: SealedSecret) -> Arc<Entry> {
         let label = record.label.clone();
-        let renews = record.renewal != Renewal::Manual;
-        let entry = Arc::new(Entry::new(Held::new(record, secret)));
-        if renews && let Some(held) = entry.held() {
-            self.tracker.track(held.record.lineage, held.schedule());
-        }
+        let (lineage, renews) = (record.lineage, record.renewal != Renewal::Manual);
+        let held = Held::new(record, secret);
+        let schedule = held.schedule();
+        let entry = Arc::new(Entry::new(held));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(label, Arc::clone(&entry));
+        // Only now: the first attempt may come at once, and must find it.
+        if renews {
+            self.tracker.track(lineage, schedule);
+        }
         entry
     }
 
@@ -164,10 +170,9 @@ impl Core {
         let entry = self.entry(label)?;
         let held = entry.take().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
         self.tracker.forget(held.record.lineage);
-        // From here on no lease is given; if the commit fails, a reopened vault has it again.
-        self.store.remove_token(held.record.lineage)?;
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(label);
-        Ok(())
+        // From here on no lease is given; if the commit fails, a reopened vault has it again.
+        Ok(self.store.remove_token(held.record.lineage)?)
     }
 
     pub(super) fn set_raw_exposure(&self, label: &Label, allowed: bool) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use crate::store::{SealedSecret, TokenRecord};
 use crate::token::{Label, Renewal, TokenInfo};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -48,27 +48,25 @@ pub(super) fn lifetime(info: &TokenInfo) -> Duration {
 pub(super) struct Entry {
     /// `None` once removed. Held for a clone or a swap only.
     held: RwLock<Option<Arc<Held>>>,
-    /// Held to read or to note one attempt only.
-    attempts: Mutex<Attempts>,
-    /// Counts the attempts that have ended, for those who wait for one.
-    ended: watch::Sender<u64>,
+    progress: watch::Sender<Progress>,
 }
 
-/// What became of the attempts to renew.
+/// How the attempts to renew a token go.
 #[derive(Clone, Default)]
-struct Attempts {
-    renewals: u64,
+pub(super) struct Progress {
+    pub(super) renewals: u64,
+    /// Attempts that failed since the last renewal.
     failures: u32,
     last_error: Option<String>,
+    /// Attempts that have ended.
+    pub(super) ended: u64,
+    /// Whether waiting is in vain: asking again will not help, or nobody will ask.
+    pub(super) is_hopeless: bool,
 }
 
 impl Entry {
     pub(super) fn new(held: Held) -> Self {
-        Self {
-            held: RwLock::new(Some(Arc::new(held))),
-            attempts: Mutex::default(),
-            ended: watch::Sender::new(0),
-        }
+        Self { held: RwLock::new(Some(Arc::new(held))), progress: watch::Sender::default() }
     }
 
     /// The token now, unless it was removed.
@@ -87,35 +85,36 @@ impl Entry {
     /// Takes the token out.
     pub(super) fn take(&self) -> Option<Arc<Held>> {
         let taken = self.held.write().unwrap_or_else(PoisonError::into_inner).take();
-        self.wake();
+        self.give_up();
         taken
     }
 
-    /// Wakes who waits for an attempt to end: none may come any more.
-    pub(super) fn wake(&self) {
-        self.ended.send_modify(|ended| *ended += 1);
+    /// Tells who waits for a renewal that none will come any more.
+    pub(super) fn give_up(&self) {
+        self.progress.send_modify(|progress| progress.is_hopeless = true);
     }
 
-    /// Notes how an attempt to renew ended, and wakes who waits for it.
-    pub(super) fn attempt_ended(&self, error: Option<String>) {
-        {
-            let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-            match error {
-                None => {
-                    *attempts = Attempts { renewals: attempts.renewals + 1, ..Attempts::default() };
-                }
-                Some(_) => {
-                    attempts.failures = attempts.failures.saturating_add(1);
-                    attempts.last_error = error;
-                }
-            }
-        }
-        self.wake();
+    /// Notes a renewal.
+    pub(super) fn renewed(&self) {
+        self.progress.send_modify(|progress| {
+            let (renewals, ended) = (progress.renewals + 1, progress.ended + 1);
+            *progress = Progress { renewals, ended, ..Progress::default() };
+        });
     }
 
-    /// Hears of every attempt that ends from now on.
-    pub(super) fn attempts(&self) -> watch::Receiver<u64> {
-        self.ended.subscribe()
+    /// Notes an attempt that failed, and whether asking again is in vain.
+    pub(super) fn failed(&self, error: String, is_hopeless: bool) {
+        self.progress.send_modify(|progress| {
+            progress.failures = progress.failures.saturating_add(1);
+            progress.last_error = Some(error);
+            progress.ended += 1;
+            progress.is_hopeless = is_hopeless;
+        });
+    }
+
+    /// Hears how the attempts go from now on.
+    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
 
     pub(super) fn status(
@@ -124,16 +123,16 @@ impl Entry {
         counters: Option<BTreeMap<Coin, Counter>>,
         now: DateTime<Utc>,
     ) -> TokenStatus {
-        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Progress { renewals, failures, last_error, .. } = self.progress.borrow().clone();
         TokenStatus {
             label: held.record.label.clone(),
             info: held.record.info.clone(),
             renewal: held.record.renewal,
             rules: held.record.rules.clone(),
             phase: held.phase(now),
-            renewals: attempts.renewals,
-            failures: attempts.failures,
-            last_error: attempts.last_error,
+            renewals,
+            failures,
+            last_error,
             counters: counters.unwrap_or_default(),
         }
     }

@@ -8,7 +8,7 @@
 
 use super::core::Core;
 use super::entry::{Entry, Held};
-use crate::api::{self, Signed as Subject};
+use crate::api::{self, Asked, RequestId};
 use crate::crypto::AuthKey;
 use crate::error::Error;
 use crate::id::LineageId;
@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// The longest a reader waits for the renewal of a token that is still valid.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The longest a reader waits for the renewal of a token that has expired.
+const EXPIRED_WAIT: Duration = Duration::from_secs(30);
 
 /// The right to sign one request. Dropped before signing, it gives its reservation back.
 #[must_use]
@@ -60,8 +62,8 @@ pub(super) async fn take_wait<'r>(
     label: &Label,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    let entry = core.entry(label)?;
-    await_renewal(core, &entry).await;
+    core.check_open()?;
+    await_renewal(core, &*core.entry(label)?).await;
     let Permit { entry, held, charges } = permit(core, label, request)?;
     let lineage = held.record.lineage;
     let reservation = match charges.is_empty() {
@@ -90,29 +92,32 @@ fn permit(core: &Core, label: &Label, request: &Request) -> Result<Permit, Error
     Ok(Permit { entry, held, charges })
 }
 
-/// Waits while a renewal is due: a valid token's reader for a moment, an expired one's until
-/// the attempt has ended.
+/// Waits while a renewal is due: the reader of a valid token for the end of an attempt, and no
+/// more than a moment; that of an expired one for a renewal, while there is hope for one.
 async fn await_renewal(core: &Core, entry: &Entry) {
     // Subscribed before anything is looked at, so that no wake-up is missed.
-    let mut attempts = entry.attempts();
-    if core.check_open().is_err() {
-        return;
-    }
-    let Some(held) = entry.held().filter(|held| held.record.renewal != Renewal::Manual) else {
-        return;
+    let mut progress = entry.progress();
+    let (renewals, ended) = {
+        let now = progress.borrow();
+        (now.renewals, now.ended)
     };
+    let renewable = |held: &Arc<Held>| held.record.renewal != Renewal::Manual;
+    let Some(held) = entry.held().filter(renewable) else { return };
     let now = core.clock.now();
-    let left = held.record.info.expires_at.and_then(|end| (end - now).to_std().ok());
-    match held.phase(now) {
+    // Whether it came or not, the token is then judged as it is.
+    let _ = match held.phase(now) {
         Phase::Mandatory => {
-            let wait = LONGEST_WAIT.min(left.unwrap_or_default() / 2);
-            let _ = tokio::time::timeout(wait, attempts.changed()).await;
+            let left = held.record.info.expires_at.and_then(|end| (end - now).to_std().ok());
+            let patience = LONGEST_WAIT.min(left.unwrap_or_default() / 2);
+            let news = progress.wait_for(|now| now.ended != ended || now.is_hopeless);
+            tokio::time::timeout(patience, news).await.is_ok()
         }
         Phase::Expired => {
-            let _ = attempts.changed().await;
+            let news = progress.wait_for(|now| now.renewals != renewals || now.is_hopeless);
+            tokio::time::timeout(EXPIRED_WAIT, news).await.is_ok()
         }
-        _ => {}
-    }
+        _ => return,
+    };
 }
 
 impl<'r> Lease<'r> {
@@ -123,7 +128,7 @@ impl<'r> Lease<'r> {
         request: &'r Request,
         reservation: Reservation,
     ) -> Self {
-        let void_from = core.clock.monotonic() + core.lease_lifetime;
+        let void_from = core.clock.monotonic().saturating_add(core.lease_lifetime);
         Self { core: Arc::clone(core), entry, held, request, reservation, void_from }
     }
 
@@ -146,9 +151,14 @@ impl<'r> Lease<'r> {
             let json = HeaderValue::from_static("application/json");
             headers.insert(http::header::CONTENT_TYPE, json);
         }
+        let request_id = RequestId::random().map_err(Error::crypto("request's new id"))?;
+        headers.insert("request-id", request_id.to_header());
+        let floor_ms = self.core.refusals.newest_ms();
         self.reservation.unsettled = Outcome::Uncertain;
         Ok(Signed {
             core: self.core,
+            request_id,
+            floor_ms,
             request: self.request,
             method,
             headers,
@@ -181,15 +191,22 @@ impl<'r> Lease<'r> {
             )
             .into());
         }
-        let Self { core, held, reservation, .. } = self;
+        let Self { core, entry, held, reservation, .. } = self;
         let exposed = core.blocking(move |core| {
+            // No removal, renewal or change of rules comes between this look and the hand-out.
+            let _one_at_a_time = core.begin_change();
+            if !entry.held().is_some_and(|now| Arc::ptr_eq(&now, &held)) {
+                return Err(Error::LeaseVoid {
+                    why: "the token was removed, renewed or its rules changed",
+                });
+            }
             let (lineage, info) = (held.record.lineage, &held.record.info);
             core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
             reservation.settle(Outcome::Uncertain);
             if can_spend(info) {
                 core.store.exhaust(lineage)?;
             }
-            Ok::<_, Error>(core.store.open_secret(lineage, &held.secret)?.token)
+            Ok(core.store.open_secret(lineage, &held.secret)?.token)
         });
         exposed.await?
     }
@@ -223,7 +240,10 @@ pub struct Signed<'r> {
     request: &'r Request,
     method: http::Method,
     headers: HeaderMap,
+    request_id: RequestId,
     key: AuthKey,
+    /// The latest time the server was known to have signed when this was signed.
+    floor_ms: i64,
     reservation: Reservation,
 }
 
@@ -244,17 +264,39 @@ impl Signed<'_> {
     /// # Errors
     /// [`Error::Untrusted`] for an answer whose HMAC or time does not fit: its body must not be
     /// used, and what the request moves counts as spent.
+    ///
+    /// # Security
+    /// BitGo's answers do not say which body they answer. A refusal therefore gives the
+    /// reservation back only once, and only if it is newer than everything the server had said
+    /// before this request was signed; else the outcome is [`Outcome::Uncertain`].
     pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
-        let subject = Subject {
+        let refusals = &self.core.refusals;
+        let asked = Asked {
             key: &self.key,
             version: self.core.auth_version,
             method: &self.method,
             target: self.request.target(),
         };
-        let verified = subject.verify(status, headers, body, self.core.clock.now());
-        let outcome = Outcome::of(status, verified.is_ok());
+        let answered_at = match asked.verify(status, headers, body, self.core.clock.now()) {
+            Ok(answered_at) => answered_at,
+            Err(distrust) => {
+                self.reservation.settle(Outcome::Uncertain);
+                return Err(Error::Untrusted(distrust));
+            }
+        };
+        let answered_at_ms = answered_at.timestamp_millis();
+        refusals.note(answered_at_ms);
+        let hmac = headers.get("hmac").and_then(|hmac| hmac.to_str().ok()).unwrap_or_default();
+        let outcome = match Outcome::of(status) {
+            Outcome::Rejected
+                if self.reservation.is_made()
+                    && !refusals.counts(self.floor_ms, answered_at_ms, hmac) =>
+            {
+                Outcome::Uncertain
+            }
+            outcome => outcome,
+        };
         self.reservation.settle(outcome);
-        verified.map_err(Error::Untrusted)?;
         Ok(outcome)
     }
 
@@ -266,6 +308,10 @@ impl Signed<'_> {
 
     pub(super) fn method(&self) -> &http::Method {
         &self.method
+    }
+
+    pub(super) fn request_id(&self) -> RequestId {
+        self.request_id
     }
 }
 
@@ -290,11 +336,15 @@ impl Reservation {
     fn settle(mut self, outcome: Outcome) {
         self.unsettled = outcome;
     }
+
+    fn is_made(&self) -> bool {
+        !self.charges.is_empty()
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if !self.charges.is_empty() {
+        if self.is_made() {
             self.core.store.settle(&self.lineage, &self.charges, self.unsettled);
         }
     }

@@ -6,8 +6,8 @@
 
 use super::core::Core;
 use super::entry::TokenStatus;
-use crate::api::wire::{Issued, TokenRecord as WireRecord};
-use crate::api::{Auth, CreateToken, LoginOptions};
+use crate::api::wire::{Issued, IssuedToken, TokenRecord as WireRecord};
+use crate::api::{ApiError, Auth, CreateToken, LoginOptions};
 use crate::crypto::{self, AuthKey, ExtensionKey};
 use crate::error::Error;
 use crate::id::TokenId;
@@ -16,15 +16,21 @@ use crate::secret::{AccessToken, EcdhXprv, LoginPassword, Otp};
 use crate::store::{Account, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use getrandom::SysRng;
+use std::fmt;
 use std::sync::Arc;
 
 /// What a login needs.
-#[derive(Debug)]
 pub struct Login {
     email: String,
     password: LoginPassword,
     otp: Otp,
     extensible: bool,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("extensible", &self.extensible).finish_non_exhaustive()
+    }
 }
 
 impl Login {
@@ -95,12 +101,17 @@ pub(super) async fn issue(
     let _claim = core.claim(&label)?;
     let bearer = Bearer::of(&core, &session)?;
     let issued = core.client.create_token(bearer.auth(&core), &token, &otp).await?;
-    let user = bearer.user;
-    let token = open_for(&core, issued.issued, user.clone()).await?;
-    let record = own_record(&core, &token, Some(issued.record.id)).await?;
-    let info = record.to_info(TokenKind::LongLived, false);
-    let secret = TokenSecret { token, extension_key: None };
-    keep(&core, label, info, Renewal::Manual, secret, AccountOf::Known(user)).await
+    let id = issued.record.id;
+    let kept = receive(&core, &bearer, issued, label, TokenKind::LongLived, Renewal::Manual).await;
+    match kept {
+        Ok(status) => Ok(status),
+        // A token that nobody holds must not live on; one that is not found does not.
+        Err(error) => match core.client.delete_token(bearer.auth(&core), id).await {
+            Ok(_) => Err(error),
+            Err(ApiError::Rejected(refusal)) if refusal.status() == 404 => Err(error),
+            Err(_) => Err(Error::Orphaned { id, source: Box::new(error) }),
+        },
+    }
 }
 
 pub(super) async fn fetch_internal(
@@ -111,12 +122,25 @@ pub(super) async fn fetch_internal(
     let _claim = core.claim(&label)?;
     let bearer = Bearer::of(&core, &session)?;
     let issued = core.client.internal_access_token(bearer.auth(&core)).await?;
-    let user = bearer.user;
-    let token = open_for(&core, issued.issued, user.clone()).await?;
-    let record = own_record(&core, &token, Some(issued.record.id)).await?;
-    let info = record.to_info(TokenKind::Internal, false);
+    receive(&core, &bearer, issued, label, TokenKind::Internal, Renewal::InternalToken).await
+}
+
+/// Opens an issued token, lets it prove itself, and keeps it.
+async fn receive(
+    core: &Arc<Core>,
+    bearer: &Bearer,
+    issued: IssuedToken,
+    label: Label,
+    kind: TokenKind,
+    renewal: Renewal,
+) -> Result<TokenStatus, Error> {
+    let IssuedToken { issued, record } = issued;
+    let token = open_for(core, issued, bearer.user.clone()).await?;
+    let own = own_record(core, &token, Some(record.id)).await?;
+    let mut info = own.to_info(kind, false);
+    info.expires_at = info.expires_at.or(record.expires);
     let secret = TokenSecret { token, extension_key: None };
-    keep(&core, label, info, Renewal::InternalToken, secret, AccountOf::Known(user)).await
+    keep(core, label, info, renewal, secret, AccountOf::Known(bearer.user.clone())).await
 }
 
 /// A token of the vault that vouches for a call of the vault's own.
@@ -127,6 +151,8 @@ pub(super) struct Bearer {
 
 impl Bearer {
     fn of(core: &Core, label: &Label) -> Result<Self, Error> {
+        // What is minted must be kept, so a store that cannot is no place to mint for.
+        core.store.check_writable()?;
         let gone = || Error::NoSuchToken { label: label.clone() };
         let held = core.entry(label)?.held().ok_or_else(gone)?;
         policy::check_expiry(&held.record.info, core.clock.now())?;

@@ -7,6 +7,7 @@
 //! mint      login, issue, fetch: from BitGo into the store
 //! lease     policy → reservation → signature → settlement
 //! send      the same, with the vault's own HTTP client
+//! refusals  that one refusal gives back one reservation
 //! renewal   what renewing a token means
 //! ```
 
@@ -15,6 +16,7 @@ mod core;
 mod entry;
 mod lease;
 mod mint;
+mod refusals;
 mod renewal;
 mod send;
 
@@ -38,6 +40,10 @@ use crate::token::Label;
 use chrono::{DateTime, Utc};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often, and how far apart, a close looks whether the last work has ended: 1 s in all.
+const CLOSING: (u32, Duration) = (100, Duration::from_millis(10));
 
 /// An unlocked vault. Cheap to clone; all clones are one vault.
 ///
@@ -114,7 +120,7 @@ impl Vault {
     }
 
     /// Leases the token kept as `label` for exactly `request`; waits for a renewal where the
-    /// token is about to end: at most a second while it is valid, and in full once it is not.
+    /// token is about to end: at most a second while it is valid, at most 30 s once it is not.
     ///
     /// # Errors
     /// As [`Vault::lease`].
@@ -208,24 +214,31 @@ impl Vault {
         self.core.store.lock_level()
     }
 
-    /// Ends renewal and closes the store. It needs no network.
-    ///
-    /// Clones and leases that are still alive keep the store open; they can settle, but get no
-    /// new lease.
+    /// Ends renewal and closes the store. It needs no network, and waits for no more than what
+    /// is being committed. Merely dropping the vault closes it too, in its own time.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] if the runtime ends first; what was committed is safe all the same.
+    /// [`Error::StillInUse`] while clones or leases are alive: they can settle, but get no new
+    /// lease, and the store closes with the last of them. [`Error::Interrupted`] if the runtime
+    /// ends first; what was committed is safe all the same.
     pub async fn close(self) -> Result<(), Error> {
-        self.core.close();
-        if let Some(refresher) = Arc::into_inner(self.refresher) {
+        let Self { mut core, refresher } = self;
+        core.close();
+        if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }
-        let runtime = self.core.runtime.clone();
-        match Arc::into_inner(self.core) {
-            Some(core) => {
-                runtime.spawn_blocking(move || drop(core)).await.map_err(|_| Error::Interrupted)
+        let runtime = core.runtime.clone();
+        // What callers began and left runs to its end; it holds the core as long as that takes.
+        for _ in 0..CLOSING.0 {
+            match Arc::try_unwrap(core) {
+                Ok(last) => {
+                    let closing = runtime.spawn_blocking(move || drop(last));
+                    return closing.await.map_err(Error::of_task);
+                }
+                Err(shared) => core = shared,
             }
-            None => Ok(()),
+            tokio::time::sleep(CLOSING.1).await;
         }
+        Err(Error::StillInUse)
     }
 }

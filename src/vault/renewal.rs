@@ -4,8 +4,9 @@
 //! by asking for its own record, and was committed.
 
 use super::core::Core;
-use super::entry::{Held, lifetime};
+use super::entry::{Entry, Held, lifetime};
 use super::mint;
+use crate::api::wire::IssuedToken;
 use crate::api::{ApiError, Auth};
 use crate::crypto::{AuthKey, ExtensionKey};
 use crate::error::Error;
@@ -23,6 +24,8 @@ enum RenewalError {
     Failed(#[from] Error),
     #[error("the server gave the same token with the same end again")]
     Unchanged,
+    #[error("the server does not tell when the new token ends")]
+    Endless,
     #[error("the token was removed meanwhile")]
     Removed,
     #[error("the token's record lacks what its way of renewal needs: log in anew")]
@@ -42,14 +45,19 @@ impl RenewalError {
             Self::Failed(Error::Api(ApiError::RateLimited { retry_after, .. })) => {
                 Failure::Transient { retry_after: *retry_after }
             }
-            // An answer that cannot be believed says nothing about the token.
+            // An answer that cannot be believed, whatever it says, says nothing about the token.
             Self::Failed(Error::Api(error))
-                if error.is_transient() || matches!(error, ApiError::Untrusted { .. }) =>
+                if error.is_transient()
+                    || matches!(error, ApiError::Untrusted { .. })
+                    || error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
             {
                 Failure::Transient { retry_after: None }
             }
-            Self::Unchanged => Failure::Transient { retry_after: None },
-            Self::Failed(Error::ArrivedExpired { .. }) => Failure::Transient { retry_after: None },
+            Self::Unchanged
+            | Self::Endless
+            | Self::Failed(Error::ArrivedExpired { .. } | Error::Interrupted) => {
+                Failure::Transient { retry_after: None }
+            }
             _ => Failure::Terminal,
         }
     }
@@ -65,26 +73,25 @@ impl Renew for Core {
     fn renew(self: Arc<Self>, lineage: LineageId) -> Flight {
         Box::pin(async move {
             let Some(entry) = self.entry_of(lineage) else { return Err(Failure::Terminal) };
-            match renew(&self, lineage).await {
+            match renew(&self, &entry).await {
                 Ok(held) => {
                     let info = &held.record.info;
-                    let renewed = Renewed { expires_at: info.expires_at, lifetime: lifetime(info) };
                     tracing::info!(token = %info.id, expires_at = ?info.expires_at, "renewed");
-                    entry.attempt_ended(None);
-                    Ok(renewed)
+                    entry.renewed();
+                    Ok(Renewed { expires_at: info.expires_at, lifetime: lifetime(info) })
                 }
                 Err(error) => {
-                    tracing::warn!(%lineage, error = %error, "not renewed; the token stays");
-                    entry.attempt_ended(Some(error.to_string()));
-                    Err(error.failure())
+                    tracing::warn!(%lineage, %error, "not renewed; the token stays");
+                    let failure = error.failure();
+                    entry.failed(error.to_string(), failure == Failure::Terminal);
+                    Err(failure)
                 }
             }
         })
     }
 }
 
-async fn renew(core: &Arc<Core>, lineage: LineageId) -> Result<Arc<Held>, RenewalError> {
-    let entry = core.entry_of(lineage).ok_or(RenewalError::Removed)?;
+async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {
     let held = entry.held().ok_or(RenewalError::Removed)?;
     let successor = match held.record.renewal {
         Renewal::Extend { lifetime } => extend(core, &held, lifetime).await?,
@@ -92,6 +99,10 @@ async fn renew(core: &Arc<Core>, lineage: LineageId) -> Result<Arc<Held>, Renewa
         Renewal::Manual => return Err(RenewalError::Incomplete),
     };
     let info = mint::arrived(core, successor.info)?;
+    if info.expires_at.is_none() {
+        return Err(RenewalError::Endless);
+    }
+    let entry = Arc::clone(entry);
     let swapped = core.blocking(move |core| {
         let _one_at_a_time = core.begin_change();
         // The rules may have changed while we were away: they stay as they are now.
@@ -136,25 +147,39 @@ async fn extend(
 async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError> {
     let user = held.record.account.clone().ok_or(RenewalError::Incomplete)?;
     let now = core.clock.now();
-    // A living session of the same account is the better bearer; else the token itself.
+    // A living session of the same account is the better bearer. What the server refuses it says
+    // nothing about this token, which is then its own bearer.
     let session = core.find(|other| {
         other.record.info.kind == TokenKind::Session
             && other.record.account.as_ref() == Some(&user)
             && other.phase(now) != Phase::Expired
     });
-    let bearer = match &session {
-        Some((_, session)) => core.store.open_secret(session.record.lineage, &session.secret),
-        None => core.store.open_secret(held.record.lineage, &held.secret),
+    let by_session = match session {
+        Some((_, session)) => Some(ask(core, &session).await),
+        None => None,
     };
-    let key = AuthKey::new(&bearer.map_err(Error::from)?.token);
-    let issued = core.client.internal_access_token(Auth::Hmac(&key, core.auth_version)).await?;
+    let issued = match by_session {
+        Some(Ok(issued)) => issued,
+        Some(Err(Error::Api(error))) if error.refusal().is_none() || error.is_transient() => {
+            return Err(error.into());
+        }
+        _ => ask(core, held).await?,
+    };
     let old = &held.record.info;
     if issued.record.id == old.id && issued.record.expires == old.expires_at {
         return Err(RenewalError::Unchanged);
     }
-    let id = issued.record.id;
+    let (id, expires) = (issued.record.id, issued.record.expires);
     let token = mint::open_for(core, issued.issued, user).await?;
     let record = mint::own_record(core, &token, Some(id)).await?;
-    let info = record.to_info(TokenKind::Internal, false);
+    let mut info = record.to_info(TokenKind::Internal, false);
+    info.expires_at = info.expires_at.or(expires);
     Ok(Successor { info, secret: TokenSecret { token, extension_key: None } })
+}
+
+/// Asks for the internal token with this one as the bearer.
+async fn ask(core: &Core, bearer: &Held) -> Result<IssuedToken, Error> {
+    let secret = core.store.open_secret(bearer.record.lineage, &bearer.secret)?;
+    let key = AuthKey::new(&secret.token);
+    Ok(core.client.internal_access_token(Auth::Hmac(&key, core.auth_version)).await?)
 }

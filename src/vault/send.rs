@@ -4,7 +4,7 @@ use super::core::Core;
 use super::lease::{self, Signed};
 use crate::api::{ApiError, DispatchError, RequestId};
 use crate::error::Error;
-use crate::policy::{Outcome, Request};
+use crate::policy::{Action, Denied, Outcome, Request};
 use crate::token::Label;
 use std::fmt;
 use std::sync::Arc;
@@ -51,18 +51,26 @@ pub(super) async fn send(
     label: &Label,
     request: &Request,
 ) -> Result<Answer, Error> {
+    if Action::of(request)?.holds_wallet_key && !core.environment.is_loopback() {
+        return Err(Denied::body(
+            "walletPassphrase and prv are for BitGo Express on this machine, never for BitGo: \
+             send this with a client of your own, to Express",
+        )
+        .into());
+    }
     let signed = sign(core, label, request).await?;
     let (method, headers) = (signed.method().clone(), signed.headers().clone());
-    let body = request.body().to_vec();
-    match core.client.dispatch(method, request.target(), headers, body).await {
+    let (body, id) = (request.body().to_vec(), signed.request_id());
+    match core.client.dispatch(method, request.target(), headers, body, id).await {
         Ok(raw) => {
             let outcome = signed.finish(raw.status, &raw.headers, &raw.body)?;
             Ok(Answer { status: raw.status, outcome, request_id: raw.request_id, body: raw.body })
         }
-        // Dropping `signed` counts the spend.
-        Err(error @ DispatchError::OutcomeUnknown { .. }) => Err(ApiError::from(error).into()),
         Err(error) => {
-            signed.never_left();
+            // Nothing but these two proves that no byte left; else dropping `signed` counts it.
+            if let DispatchError::NotSent { .. } | DispatchError::Unsendable(_) = &error {
+                signed.never_left();
+            }
             Err(ApiError::from(error).into())
         }
     }

@@ -7,7 +7,7 @@ use bitgo_vault::SystemClock;
 use bitgo_vault::api::wire::{Issued, IssuedToken};
 use bitgo_vault::api::{
     ApiError, Auth, Client, ClientSettings, CreateToken, DispatchError, Distrust, LoginOptions,
-    Page, signed_headers,
+    Page, RequestId, signed_headers,
 };
 use bitgo_vault::crypto::{
     AuthKey, AuthVersion, EnvelopeVersion, ExtensionKey, open_token, open_xprv,
@@ -65,6 +65,10 @@ impl Desk {
     fn key_of(&self, issued: &IssuedToken) -> AuthKey {
         AuthKey::new(&open(&self.bitgo, &self.ecdh_xprv, &issued.issued))
     }
+}
+
+fn id() -> RequestId {
+    RequestId::random().unwrap()
 }
 
 fn client(environment: &Environment) -> Client {
@@ -436,7 +440,10 @@ async fn what_never_left_is_told_from_what_may_have() {
     let client = client(&environment);
     let dispatch = async |target| {
         let headers = HeaderMap::new();
-        client.dispatch(Method::POST, target, headers, b"{}".to_vec()).await.map(|raw| raw.status)
+        client
+            .dispatch(Method::POST, target, headers, b"{}".to_vec(), id())
+            .await
+            .map(|raw| raw.status)
     };
     assert_eq!(dispatch("/api/v1/ping").await.unwrap(), 404);
     assert!(matches!(dispatch("/a/../b").await, Err(DispatchError::Unsendable(_))));
@@ -455,7 +462,7 @@ async fn a_signature_fits_one_request_only() {
         let own = || signed_headers(&desk.key, AuthVersion::V3, at, &method, signed_for, b"");
         let headers = headers.unwrap_or_else(own);
         let sent =
-            desk.client.dispatch(method.clone(), SESSION, headers, Vec::new()).await.unwrap();
+            desk.client.dispatch(method.clone(), SESSION, headers, Vec::new(), id()).await.unwrap();
         (sent.status, sent.headers.contains_key("hmac"))
     };
     assert_eq!(send(SESSION, None).await, (200, true));

@@ -1,0 +1,59 @@
+//! That one refusal gives back one reservation.
+//!
+//! BitGo's answers are signed over method, time, target, status and body (PROTOCOL section 3),
+//! not over what was asked. A refusal that somebody on the way keeps, and shows again for another
+//! request to the same target, would free budget that was spent. So a refusal counts only if it is
+//! newer than all that the server was known to have said when the request was signed, by the
+//! server's own clock, and only once.
+
+use crate::crypto::WINDOW_BACK_MS;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+#[derive(Default)]
+pub(super) struct Refusals {
+    /// The latest time that the server signed.
+    newest_ms: AtomicI64,
+    /// The refusals that have counted, within the window in which they could be shown again.
+    /// Held for one look-up and one insertion.
+    counted: Mutex<BTreeSet<(i64, String)>>,
+}
+
+impl Refusals {
+    /// The latest time that the server is known to have signed.
+    pub(super) fn newest_ms(&self) -> i64 {
+        self.newest_ms.load(Ordering::Acquire)
+    }
+
+    /// Notes that the server signed something at this time.
+    pub(super) fn note(&self, answered_at_ms: i64) {
+        self.newest_ms.fetch_max(answered_at_ms, Ordering::AcqRel);
+    }
+
+    /// Whether a refusal may count for a request that was signed when `floor_ms` was the newest.
+    pub(super) fn counts(&self, floor_ms: i64, answered_at_ms: i64, hmac: &str) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = self.newest_ms().saturating_sub(2 * WINDOW_BACK_MS);
+        *counted = counted.split_off(&(oldest, String::new()));
+        answered_at_ms >= floor_ms && counted.insert((answered_at_ms, hmac.to_ascii_lowercase()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_counts_once_and_only_if_it_is_news() {
+        let refusals = Refusals::default();
+        refusals.note(1000);
+        let floor = refusals.newest_ms();
+        assert!(refusals.counts(floor, 1000, "AB"));
+        assert!(!refusals.counts(floor, 1000, "ab"), "shown again");
+        assert!(!refusals.counts(floor, 999, "cd"), "from before the request");
+        refusals.note(1000 + 3 * WINDOW_BACK_MS);
+        assert!(!refusals.counts(refusals.newest_ms(), 1000, "ab"), "forgotten, but too old");
+        assert!(refusals.counted.lock().unwrap().is_empty());
+    }
+}
