@@ -57,10 +57,16 @@
 //!
 //! # Features
 //!
-//! None by default. `emulator`: a BitGo on this machine for tests and examples. `test-util`:
+//! None by default. [`crypto`] and [`api`] are public so that they can be audited, measured and
+//! fuzzed by themselves; they are outside of semver until 1.0. `emulator`: a BitGo on this machine for tests and examples. `test-util`:
 //! seams for tests, benches and fuzz targets, outside of semver.
 //!
 //! This is unofficial software, not affiliated with BitGo.
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 // Floor 0: words.
 mod clock;

@@ -14,6 +14,11 @@ use tokio::sync::watch;
 /// The lifetime assumed where a token does not tell when it was made.
 const UNKNOWN_LIFETIME: Duration = Duration::from_secs(3600);
 
+/// The longest a reader waits for the renewal of a token that is still valid.
+const VALID_WAIT: Duration = Duration::from_secs(1);
+/// The longest a reader waits for the renewal of a token that has expired.
+const EXPIRED_WAIT: Duration = Duration::from_secs(30);
+
 /// A token and all that is known of it, at one moment.
 pub(super) struct Held {
     pub(super) record: TokenRecord,
@@ -53,15 +58,15 @@ pub(super) struct Entry {
 
 /// How the attempts to renew a token go.
 #[derive(Clone, Default)]
-pub(super) struct Progress {
-    pub(super) renewals: u64,
+struct Progress {
+    renewals: u64,
     /// Attempts that failed since the last renewal.
     failures: u32,
     last_error: Option<String>,
     /// Attempts that have ended.
-    pub(super) ended: u64,
+    ended: u64,
     /// Whether waiting is in vain: asking again will not help, or nobody will ask.
-    pub(super) is_hopeless: bool,
+    is_hopeless: bool,
 }
 
 impl Entry {
@@ -112,9 +117,31 @@ impl Entry {
         });
     }
 
-    /// Hears how the attempts go from now on.
-    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.subscribe()
+    /// Waits while a renewal is due: the reader of a valid token for the end of an attempt, and
+    /// no more than a moment; that of an expired one for a renewal, while there is hope for one.
+    /// Whether it came or not, the token is then to be judged as it is.
+    pub(super) async fn await_renewal(&self, now: DateTime<Utc>) {
+        // Subscribed before anything is looked at, so that no wake-up is missed.
+        let mut progress = self.progress.subscribe();
+        let (renewals, ended) = {
+            let before = progress.borrow();
+            (before.renewals, before.ended)
+        };
+        let renewable = |held: &Arc<Held>| held.record.renewal != Renewal::Manual;
+        let Some(held) = self.held().filter(renewable) else { return };
+        match held.phase(now) {
+            Phase::Mandatory => {
+                let left = held.record.info.expires_at.and_then(|end| (end - now).to_std().ok());
+                let patience = VALID_WAIT.min(left.unwrap_or_default() / 2);
+                let news = progress.wait_for(|now| now.ended != ended || now.is_hopeless);
+                let _ = tokio::time::timeout(patience, news).await;
+            }
+            Phase::Expired => {
+                let news = progress.wait_for(|now| now.renewals != renewals || now.is_hopeless);
+                let _ = tokio::time::timeout(EXPIRED_WAIT, news).await;
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn status(

@@ -5,7 +5,7 @@
 //! core      what every part works on: store, client, clock, the tokens by label
 //! entry     one token as it is held: sealed, replaced whole when renewed
 //! mint      login, issue, fetch: from BitGo into the store
-//! lease     policy → reservation → signature → settlement
+//! lease     policy → reservation (charges, durable) → signed (the request) → settled
 //! send      the same, with the vault's own HTTP client
 //! refusals  that one refusal gives back one reservation
 //! renewal   what renewing a token means
@@ -18,13 +18,16 @@ mod lease;
 mod mint;
 mod refusals;
 mod renewal;
+mod reservation;
 mod send;
+mod signed;
 
 pub use builder::VaultBuilder;
 pub use entry::TokenStatus;
-pub use lease::{Lease, Signed};
+pub use lease::Lease;
 pub use mint::Login;
 pub use send::Answer;
+pub use signed::Signed;
 
 use self::core::Core;
 use crate::api::CreateToken;

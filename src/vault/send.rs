@@ -1,7 +1,8 @@
 //! A request from check to settlement with the vault's own HTTP client.
 
 use super::core::Core;
-use super::lease::{self, Signed};
+use super::lease;
+use super::signed::Signed;
 use crate::api::{ApiError, DispatchError, RequestId};
 use crate::error::Error;
 use crate::policy::{Action, Denied, Outcome, Request};
