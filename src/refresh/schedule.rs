@@ -132,6 +132,17 @@ impl Schedule {
         self.not_before = Some(now + time_delta(wait));
     }
 
+    /// After a renewal. One that leaves the token within its window (a server that moves the end by
+    /// little, or not at all) is followed up as a failure is, or it would be asked for in a loop.
+    pub(crate) fn renewed(&mut self, successor: Self, now: DateTime<Utc>, jitter: u8) {
+        let failures = self.failures;
+        *self = successor;
+        if self.due_at(now) <= now {
+            self.failures = failures;
+            self.failed(Failure::Transient { retry_after: None }, now, jitter);
+        }
+    }
+
     fn backoff(&self, now: DateTime<Utc>, jitter: u8) -> Duration {
         let doubled = FIRST_WAIT.saturating_mul(1 << (self.failures - 1).min(16));
         let jittered = doubled.min(LONGEST_WAIT) * (512 - u32::from(jitter)) / 512;
