@@ -6,6 +6,7 @@
 use super::core::Core;
 use super::entry::{Held, lifetime};
 use super::mint;
+use crate::api::wire::IssuedToken;
 use crate::api::{ApiError, Auth};
 use crate::crypto::{AuthKey, ExtensionKey};
 use crate::error::Error;
@@ -141,12 +142,17 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
             && other.record.account.as_ref() == Some(&user)
             && other.phase(now) != Phase::Expired
     });
-    let bearer = match &session {
-        Some((_, session)) => core.store.open_secret(session.record.lineage, &session.secret),
-        None => core.store.open_secret(held.record.lineage, &held.secret),
+    let asked = match &session {
+        Some((_, session)) => ask(core, session).await,
+        None => ask(core, held).await,
     };
-    let key = AuthKey::new(&bearer.map_err(Error::from)?.token);
-    let issued = core.client.internal_access_token(Auth::Hmac(&key, core.auth_version)).await?;
+    let issued = match asked {
+        // The session was revoked without our knowing: the token may live all the same.
+        Err(RenewalError::Failed(Error::Api(ApiError::TokenDead(_)))) if session.is_some() => {
+            ask(core, held).await?
+        }
+        asked => asked?,
+    };
     let old = &held.record.info;
     if issued.record.id == old.id && issued.record.expires == old.expires_at {
         return Err(RenewalError::Unchanged);
@@ -155,5 +161,16 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
     let token = mint::open_for(core, issued.issued, user).await?;
     let record = mint::own_record(core, &token, Some(id)).await?;
     let info = record.to_info(TokenKind::Internal, false);
+    // The two answers may tell the end in different precision.
+    if info.id == old.id && info.expires_at <= old.expires_at {
+        return Err(RenewalError::Unchanged);
+    }
     Ok(Successor { info, secret: TokenSecret { token, extension_key: None } })
+}
+
+/// Asks for the internal token with `bearer`.
+async fn ask(core: &Core, bearer: &Held) -> Result<IssuedToken, RenewalError> {
+    let secret = core.store.open_secret(bearer.record.lineage, &bearer.secret);
+    let key = AuthKey::new(&secret.map_err(Error::from)?.token);
+    Ok(core.client.internal_access_token(Auth::Hmac(&key, core.auth_version)).await?)
 }
