@@ -1,7 +1,7 @@
 //! The life of a vault: made, filled, closed, opened again; and who may have it open.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, bot, coin, options, passphrase, told, until};
+use crate::desk::{Desk, bot, coin, options, passphrase, told, until, withdrawal};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{Amount, Environment, Error, Outcome, Passphrase, Renewal, StoreError};
 use bitgo_vault::{TokenKind, Vault};
@@ -230,6 +230,30 @@ async fn a_send_whose_caller_went_away_counts() {
     tokio::time::timeout(Duration::from_secs(1), send).await.unwrap_err();
     assert_eq!(desk.counter("bot").uncertain, Amount::new(100));
     assert_eq!(desk.reopened().await.used("bot"), 100);
+}
+
+#[tokio::test]
+async fn a_vault_that_is_dropped_lets_go() {
+    let desk = Desk::new().await;
+    desk.issue("bot", 1000).await;
+    desk.vault.send("bot", &desk.withdrawal(1)).await.unwrap();
+    let options: Vec<_> = (0..100).map(|_| desk.options()).collect();
+    let clone = desk.vault.clone();
+    drop(desk.vault);
+    clone.send("bot", &withdrawal(desk.wallet, 2)).await.unwrap();
+    drop(clone);
+    for options in options {
+        match options.unlock(passphrase()).await {
+            Ok(vault) => {
+                let used = vault.status("bot").unwrap().counters[&coin()].used();
+                return assert_eq!(used, Some(Amount::new(3)));
+            }
+            // The task that renews is told to end, and holds the store until it has.
+            Err(Error::Store(StoreError::InUse { .. })) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("it is held for ever");
 }
 
 #[test]
