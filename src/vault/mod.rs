@@ -210,7 +210,7 @@ impl Vault {
     /// Ends renewal and closes the store. It needs no network.
     ///
     /// Clones and leases that are still alive keep the store open; they can settle, but get no
-    /// new lease.
+    /// new lease. So does a login or an issuance on its way, until BitGo has answered.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if the runtime ends first; what was committed is safe all the same.
@@ -220,6 +220,8 @@ impl Vault {
             refresher.ended().await;
         }
         let runtime = self.core.runtime.clone();
+        let at_work = Arc::clone(&self.core.at_work);
+        drop(at_work.write().await);
         match Arc::into_inner(self.core) {
             Some(core) => {
                 runtime.spawn_blocking(move || drop(core)).await.map_err(|_| Error::Interrupted)
