@@ -27,8 +27,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait after a failure that may pass.
 const LONGEST_WAIT: Duration = MINUTE;
-/// The least that lies between a renewal and the next, as a part of the lifetime.
-const PAUSE: u32 = 20;
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -111,17 +109,6 @@ impl Schedule {
         Self { expires_at, windows: Windows::of(lifetime), failures: 0, not_before: None }
     }
 
-    /// The schedule of a successor that came `now`. However short its life is, the next renewal
-    /// is not at once: a server that hands out what is due already is not asked in a loop.
-    pub(crate) fn renewed(
-        expires_at: Option<DateTime<Utc>>,
-        lifetime: Duration,
-        now: DateTime<Utc>,
-    ) -> Self {
-        let not_before = Some(now + time_delta((lifetime / PAUSE).max(FIRST_WAIT)));
-        Self { not_before, ..Self::new(expires_at, lifetime) }
-    }
-
     /// When the next attempt is due; at or before `now` means at once.
     pub(crate) fn due_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let window_opens = match self.expires_at {
@@ -144,6 +131,17 @@ impl Schedule {
             Failure::Transient { retry_after: None } => self.backoff(now, jitter),
         };
         self.not_before = Some(now + time_delta(wait));
+    }
+
+    /// After a renewal. One that leaves the token within its window (a server that moves the end by
+    /// little, or not at all) is followed up as a failure is, or it would be asked for in a loop.
+    pub(crate) fn renewed(&mut self, successor: Self, now: DateTime<Utc>, jitter: u8) {
+        let failures = self.failures;
+        *self = successor;
+        if self.due_at(now) <= now {
+            self.failures = failures;
+            self.failed(Failure::Transient { retry_after: None }, now, jitter);
+        }
     }
 
     fn backoff(&self, now: DateTime<Utc>, jitter: u8) -> Duration {
@@ -227,13 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_due_is_not_fetched_in_a_loop() {
-        for (expires_at, lifetime, pause) in
-            [(None, 60, 3.0), (Some(at(1)), 3600, 180.0), (Some(at(0)), 1, 0.5)]
-        {
-            let schedule = Schedule::renewed(expires_at, Duration::from_secs(lifetime), at(0));
-            assert_eq!((schedule.due_at(at(0)) - at(0)).as_seconds_f64(), pause);
+    fn a_successor_that_is_due_already_is_followed_up_as_a_failure() {
+        let mut schedule = Schedule::new(Some(at(60)), Duration::from_secs(60));
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            schedule.renewed(Schedule::new(None, Duration::from_secs(60)), at(50), 0);
+            waits.push((schedule.due_at(at(50)) - at(50)).as_seconds_f64());
         }
+        assert_eq!(waits, [0.5, 1.0, 2.0]);
+        let successor = Schedule::new(Some(at(110)), Duration::from_secs(60));
+        schedule.renewed(successor, at(50), 0);
+        assert_eq!(schedule, successor, "a successor that is fresh is taken as it is");
     }
 
     #[test]

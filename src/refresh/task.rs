@@ -156,7 +156,8 @@ async fn run(mut inbox: UnboundedReceiver<Command>, renew: Arc<dyn Renew>, clock
                 let Some(schedule) = schedules.get_mut(&lineage) else { continue };
                 match result {
                     Ok(Renewed { expires_at, lifetime }) => {
-                        *schedule = Schedule::renewed(expires_at, lifetime, clock.now());
+                        let successor = Schedule::new(expires_at, lifetime);
+                        schedule.renewed(successor, clock.now(), jitter());
                     }
                     Err(failure) => schedule.failed(failure, clock.now(), jitter()),
                 }
@@ -178,9 +179,10 @@ mod tests {
     use chrono::TimeDelta;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Renews for a minute at a time, after `delay`, once `failures` attempts have failed.
+    /// Renews to `left` of a minute at a time, after `delay`, once `failures` attempts have failed.
     struct Server {
         clock: Arc<TokioClock>,
+        left: TimeDelta,
         delay: Duration,
         failures: u32,
         attempts: AtomicU32,
@@ -193,16 +195,25 @@ mod tests {
                 if self.attempts.fetch_add(1, Ordering::Relaxed) < self.failures {
                     return Err(Failure::Transient { retry_after: None });
                 }
-                let expires_at = Some(self.clock.now() + TimeDelta::seconds(60));
+                let expires_at = Some(self.clock.now() + self.left);
                 Ok(Renewed { expires_at, lifetime: Duration::from_secs(60) })
             })
         }
     }
 
     fn start(delay: Duration, failures: u32) -> (Arc<Server>, Tracker, Refresher) {
+        start_with(delay, failures, TimeDelta::seconds(60))
+    }
+
+    fn start_with(
+        delay: Duration,
+        failures: u32,
+        left: TimeDelta,
+    ) -> (Arc<Server>, Tracker, Refresher) {
         let clock = Arc::new(TokioClock::new());
         let attempts = AtomicU32::new(0);
-        let server = Arc::new(Server { clock: Arc::clone(&clock), delay, failures, attempts });
+        let server =
+            Arc::new(Server { clock: Arc::clone(&clock), left, delay, failures, attempts });
         let (tracker, inbox) = channel();
         let renew = Arc::clone(&server) as Arc<dyn Renew>;
         let refresher = Refresher::start(inbox, renew, clock.clone(), &Handle::current());
@@ -229,6 +240,13 @@ mod tests {
     async fn failures_are_tried_again_within_the_window() {
         let (server, _tracker, _refresher) = start(Duration::ZERO, 3);
         assert_eq!(attempts_after(&server, 55).await, 4, "three failures, then a renewal");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_gains_little_is_not_asked_for_in_a_loop() {
+        let (server, _tracker, _refresher) = start_with(Duration::ZERO, 0, TimeDelta::seconds(19));
+        let attempts = attempts_after(&server, 640).await;
+        assert!((100..400).contains(&attempts), "{attempts} attempts in ten minutes");
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,9 +11,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-pub(super) struct LockFile {
-    _file: File,
-}
+pub(super) struct LockFile(File);
 
 impl LockFile {
     pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
@@ -38,6 +36,29 @@ impl LockFile {
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Self { _file: file })
+        Ok(Self(file))
+    }
+}
+
+impl Drop for LockFile {
+    /// A child that is just being started holds a copy of the file, and with it the lock, unless
+    /// the lock is given up outright.
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_file_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = LockFile::take(dir.path()).unwrap();
+        let _copy = lock.0.try_clone().unwrap();
+        assert!(matches!(LockFile::take(dir.path()), Err(StoreError::InUse { .. })));
+        drop(lock);
+        assert!(LockFile::take(dir.path()).is_ok());
     }
 }

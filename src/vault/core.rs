@@ -35,6 +35,9 @@ pub(super) struct Core {
     /// Guards what reads a token, commits and replaces it: renewal, change of rules, removal. Two
     /// at once would undo each other, or write a token back that was just removed.
     changes: Mutex<()>,
+    /// Held to read by all work that blocks: it outlives the futures that wait for it, and close
+    /// must not.
+    pub(super) at_work: Arc<tokio::sync::RwLock<()>>,
     closed: AtomicBool,
 }
 
@@ -63,6 +66,7 @@ impl Core {
             entries: RwLock::default(),
             claimed: Mutex::default(),
             changes: Mutex::default(),
+            at_work: Arc::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -73,7 +77,13 @@ impl Core {
         work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let core = Arc::clone(self);
-        let task = self.runtime.spawn_blocking(move || work(&core));
+        let at_work = Arc::clone(&self.at_work).read_owned().await;
+        let task = self.runtime.spawn_blocking(move || {
+            let result = work(&core);
+            drop(core);
+            drop(at_work);
+            result
+        });
         task.await.map_err(Error::of_task)
     }
 

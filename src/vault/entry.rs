@@ -16,8 +16,9 @@ const UNKNOWN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The longest a reader waits for the renewal of a token that is still valid.
 const VALID_WAIT: Duration = Duration::from_secs(1);
-/// The longest a reader waits for the renewal of a token that has expired.
-const EXPIRED_WAIT: Duration = Duration::from_secs(30);
+/// The longest a reader waits for the renewal of a token that has expired: the longest wait
+/// between two attempts, and an attempt.
+const EXPIRED_WAIT: Duration = Duration::from_secs(90);
 
 /// A token and all that is known of it, at one moment.
 pub(super) struct Held {

@@ -43,10 +43,6 @@ use crate::token::Label;
 use chrono::{DateTime, Utc};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How often, and how far apart, a close looks whether the last work has ended: 1 s in all.
-const CLOSING: (u32, Duration) = (100, Duration::from_millis(10));
 
 /// An unlocked vault. Cheap to clone; all clones are one vault.
 ///
@@ -123,7 +119,7 @@ impl Vault {
     }
 
     /// Leases the token kept as `label` for exactly `request`; waits for a renewal where the
-    /// token is about to end: at most a second while it is valid, at most 30 s once it is not.
+    /// token is about to end: at most a second while it is valid, at most 90 s once it is not.
     ///
     /// # Errors
     /// As [`Vault::lease`].
@@ -221,27 +217,18 @@ impl Vault {
     /// is being committed. Merely dropping the vault closes it too, in its own time.
     ///
     /// # Errors
-    /// [`Error::StillInUse`] while clones or leases are alive: they can settle, but get no new
-    /// lease, and the store closes with the last of them. [`Error::Interrupted`] if the runtime
+    /// [`Error::StillInUse`] while clones or leases are alive, or a login or an issuance is on its
+    /// way: they can settle, but get no new lease, and the store closes with the last of them. [`Error::Interrupted`] if the runtime
     /// ends first; what was committed is safe all the same.
     pub async fn close(self) -> Result<(), Error> {
-        let Self { mut core, refresher } = self;
+        let Self { core, refresher } = self;
         core.close();
         if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }
+        drop(Arc::clone(&core.at_work).write_owned().await);
         let runtime = core.runtime.clone();
-        // What callers began and left runs to its end; it holds the core as long as that takes.
-        for _ in 0..CLOSING.0 {
-            match Arc::try_unwrap(core) {
-                Ok(last) => {
-                    let closing = runtime.spawn_blocking(move || drop(last));
-                    return closing.await.map_err(Error::of_task);
-                }
-                Err(shared) => core = shared,
-            }
-            tokio::time::sleep(CLOSING.1).await;
-        }
-        Err(Error::StillInUse)
+        let last = Arc::into_inner(core).ok_or(Error::StillInUse)?;
+        runtime.spawn_blocking(move || drop(last)).await.map_err(Error::of_task)
     }
 }

@@ -174,6 +174,10 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
     let record = mint::own_record(core, &token, Some(id)).await?;
     let mut info = record.to_info(TokenKind::Internal, false);
     info.expires_at = info.expires_at.or(expires);
+    // The two answers may tell the end in different precision.
+    if info.id == old.id && info.expires_at <= old.expires_at {
+        return Err(RenewalError::Unchanged);
+    }
     Ok(Successor { info, secret: TokenSecret { token, extension_key: None } })
 }
 

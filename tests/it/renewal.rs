@@ -4,6 +4,7 @@
 use crate::desk::{Desk, passphrase, told, until};
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder, Fault, FaultKind};
 use bitgo_vault::{Error, Phase, TokenStatus};
+use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -39,8 +40,12 @@ fn asked(desk: &Desk, (method, path): (&str, &str)) -> usize {
     desk.bitgo.requests(&format!("{method} {path}"))
 }
 
-fn outage(desk: &Desk, (method, path): (&str, &str), kind: FaultKind) {
-    desk.bitgo.inject(Fault::new(kind).on(method, path).times(u32::MAX));
+fn outage(desk: &Desk, way: (&str, &str), kind: FaultKind) {
+    fault(desk, way, kind, u32::MAX);
+}
+
+fn fault(desk: &Desk, (method, path): (&str, &str), kind: FaultKind, times: u32) {
+    desk.bitgo.inject(Fault::new(kind).on(method, path).times(times));
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,6 +172,9 @@ async fn a_token_is_renewed_once_the_outage_is_over() {
     }
 }
 
+/// More calls than there should be; then the server renews the token, which ends a loop.
+const MANY: u32 = 100;
+
 /// BitGo renews the internal token when it likes; until then the same one comes again.
 #[tokio::test(start_paused = true)]
 async fn an_internal_token_that_is_not_renewed_yet_is_not_asked_for_in_a_loop() {
@@ -180,7 +188,7 @@ async fn an_internal_token_that_is_not_renewed_yet_is_not_asked_for_in_a_loop() 
             && exchange.answer_body.windows(32).any(|w| w == id.as_bytes())
     });
     let body = String::from_utf8(answered.unwrap().answer_body).unwrap();
-    outage(&desk, INTERNAL, FaultKind::Status(200, body));
+    fault(&desk, INTERNAL, FaultKind::Status(200, body), MANY);
     let fetched = asked(&desk, INTERNAL);
     sleep(Duration::from_secs(590)).await;
     let during = token(&desk);
@@ -192,6 +200,56 @@ async fn an_internal_token_that_is_not_renewed_yet_is_not_asked_for_in_a_loop() 
     let calls = asked(&desk, INTERNAL) - fetched;
     assert!((5..40).contains(&calls), "{calls} calls in 190 seconds");
     desk.vault.send("token", &desk.view()).await.unwrap();
+}
+
+/// The answer that brings the token and the token's own record may tell its end a little apart.
+#[tokio::test(start_paused = true)]
+async fn an_end_told_in_two_ways_is_no_renewal() {
+    let desk = Desk::with(Emulator::builder().internal_lifetime(LIFETIME)).await;
+    desk.vault.fetch_internal("desk", "token").await.unwrap();
+    let before = token(&desk).info;
+    let rounded = before.expires_at.unwrap().format("%FT%T.999Z");
+    let (id, created) = (before.id, before.created_at.unwrap().format("%FT%T.000Z"));
+    let record =
+        format!(r#"{{"session":{{"id":"{id}","created":"{created}","expires":"{rounded}"}}}}"#);
+    desk.vault.remove("token").await.unwrap();
+    fault(&desk, ("GET", "/api/v2/user/session"), FaultKind::Status(200, record), MANY);
+    desk.vault.fetch_internal("desk", "token").await.unwrap();
+    // BitGo gives the same token again, and its record never changes.
+    let body = desk.bitgo.traffic().into_iter().rfind(|e| e.target == INTERNAL.1).unwrap();
+    let body = String::from_utf8(body.answer_body).unwrap();
+    fault(&desk, INTERNAL, FaultKind::Status(200, body), MANY);
+    let fetched = asked(&desk, INTERNAL);
+    sleep(Duration::from_secs(590)).await;
+    let during = token(&desk);
+    let unchanged = "the server gave the same token with the same end again";
+    assert_eq!((during.renewals, during.last_error.as_deref()), (0, Some(unchanged)));
+    let calls = asked(&desk, INTERNAL) - fetched;
+    assert!((5..40).contains(&calls), "{calls} calls in 190 seconds");
+}
+
+/// A session of the same account is the better bearer, unless it is dead.
+#[tokio::test(start_paused = true)]
+async fn a_revoked_session_holds_up_no_other_token() {
+    let desk = Desk::with(Emulator::builder().internal_lifetime(LIFETIME)).await;
+    desk.vault.fetch_internal("desk", "token").await.unwrap();
+    desk.bitgo.revoke(desk.vault.status("desk").unwrap().info.id);
+    sleep(Duration::from_secs(405)).await;
+    until(|| token(&desk).renewals == 1).await;
+    desk.vault.send("token", &desk.view()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_of_the_clock_is_noticed_within_half_a_minute() {
+    for way in WAYS {
+        let desk = desk(way, ten_minutes()).await;
+        sleep(Duration::from_secs(1)).await;
+        desk.clock.jump(TimeDelta::seconds(405));
+        sleep(Duration::from_secs(30)).await;
+        until(|| token(&desk).renewals == 1).await;
+        desk.clock.jump(TimeDelta::seconds(-405));
+        desk.vault.send("token", &desk.view()).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,8 @@
 //! The life of a vault: made, filled, closed, opened again; and who may have it open.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, bot, coin, options, passphrase, told, until};
+use crate::desk::{Desk, bot, coin, options, passphrase, told, until, withdrawal};
+use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{Amount, Environment, Error, Outcome, Passphrase, Renewal, StoreError};
 use bitgo_vault::{TokenKind, Vault};
@@ -230,6 +231,47 @@ async fn a_send_whose_caller_went_away_counts() {
     tokio::time::timeout(Duration::from_secs(1), send).await.unwrap_err();
     assert_eq!(desk.counter("bot").uncertain, Amount::new(100));
     assert_eq!(desk.reopened().await.used("bot"), 100);
+}
+
+/// Work that a caller gave up runs on, such as the derivation of a key: closing waits for it.
+#[tokio::test]
+async fn a_closed_vault_opens_again_at_once() {
+    let desk = Desk::empty(Emulator::builder()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vault");
+    let slow = KdfParams::new(1 << 15, 2, 1).unwrap();
+    let options = || options(&path, desk.bitgo.environment(), &desk.clock).kdf(slow);
+    let mut vault = options().create(passphrase()).await.unwrap();
+    for _ in 0..3 {
+        let allow = vault.dangerous_allow_raw_exposure("nobody", passphrase());
+        tokio::time::timeout(Duration::ZERO, allow).await.unwrap_err();
+        vault.close().await.unwrap();
+        vault = options().unlock(passphrase()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_vault_that_is_dropped_lets_go() {
+    let desk = Desk::new().await;
+    desk.issue("bot", 1000).await;
+    desk.vault.send("bot", &desk.withdrawal(1)).await.unwrap();
+    let options: Vec<_> = (0..100).map(|_| desk.options()).collect();
+    let clone = desk.vault.clone();
+    drop(desk.vault);
+    clone.send("bot", &withdrawal(desk.wallet, 2)).await.unwrap();
+    drop(clone);
+    for options in options {
+        match options.unlock(passphrase()).await {
+            Ok(vault) => {
+                let used = vault.status("bot").unwrap().counters[&coin()].used();
+                return assert_eq!(used, Some(Amount::new(3)));
+            }
+            // The task that renews is told to end, and holds the store until it has.
+            Err(Error::Store(StoreError::InUse { .. })) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("it is held for ever");
 }
 
 #[test]
