@@ -14,7 +14,8 @@ pub(super) struct Refused {
     error: &'static str,
     name: &'static str,
     context: Context,
-    request_id: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Box<str>>,
     #[serde(rename = "needsOTP", skip_serializing_if = "Option::is_none")]
     needs_otp: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,10 +33,15 @@ impl Refused {
             error,
             name,
             context: Context {},
-            request_id: "emulated",
+            request_id: None,
             needs_otp: None,
             needs_unlock: None,
         }
+    }
+
+    /// Names the request that is refused.
+    pub(super) fn answering(self, request_id: Option<&str>) -> Self {
+        Self { request_id: request_id.map(Box::from), ..self }
     }
 
     /// The bearer is unknown, expired or revoked.

@@ -43,7 +43,7 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
         ("GET", ["api", "v1", "client", "constants"]) => Ok(constants()),
         _ => Err(Refused::not_found()),
     };
-    answered.unwrap_or_else(Reply::from)
+    answered.unwrap_or_else(|refused| refused.answering(received.header("request-id")).into())
 }
 
 fn ping() -> Reply {
