@@ -51,6 +51,7 @@ impl Core {
         runtime: Handle,
     ) -> Self {
         Self {
+            refusals: Refusals::new(clock.now().timestamp_millis()),
             store,
             client,
             clock,
@@ -59,7 +60,6 @@ impl Core {
             lease_lifetime,
             tracker,
             runtime,
-            refusals: Refusals::default(),
             entries: RwLock::default(),
             claimed: Mutex::default(),
             changes: Mutex::default(),

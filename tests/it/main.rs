@@ -18,5 +18,7 @@ mod outcomes;
 #[cfg(feature = "emulator")]
 mod renewal;
 #[cfg(feature = "emulator")]
+mod replay;
+#[cfg(feature = "emulator")]
 mod vault;
 mod vectors;
