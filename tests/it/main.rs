@@ -12,6 +12,8 @@ mod desk;
 mod exposure;
 mod floors;
 #[cfg(feature = "emulator")]
+mod issue;
+#[cfg(feature = "emulator")]
 mod lease;
 #[cfg(feature = "emulator")]
 mod outcomes;
