@@ -1,11 +1,14 @@
 //! What is minted is kept, revoked, or told of: no token lives on that nobody knows.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, told};
+use crate::desk::{Desk, bot, told};
 use bitgo_vault::api::{Auth, Client, ClientSettings, Page};
 use bitgo_vault::crypto::{AuthKey, AuthVersion};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
-use bitgo_vault::{AccessToken, Error, TokenId};
+use bitgo_vault::{AccessToken, Error, StoreError, TokenId};
+use std::env;
+use std::io::{Write, stderr};
+use std::process::Command;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -13,6 +16,8 @@ const MINT: (&str, &str) = ("POST", "/api/v2/user/accesstoken");
 /// A token that came is asked for its own record before it is kept.
 const RECORD: (&str, &str) = ("GET", "/api/v2/user/session");
 const REVOKE: (&str, &str) = ("DELETE", "/api/v2/user/accesstoken");
+/// Tells the child that it is one.
+const CHILD: &str = "BITGO_VAULT_READ_ONLY_CHILD";
 
 /// Fails the next call of this kind.
 fn fail(desk: &Desk, (method, path): (&str, &str), kind: FaultKind) {
@@ -101,6 +106,49 @@ async fn a_token_that_could_not_be_revoked_is_told_of_by_its_id() {
         }
         assert!(desk.vault.status("bot").is_err(), "{printed}");
     }
+}
+
+/// A store that fails to write keeps nothing that is minted. The test runs itself again as a
+/// child that may let no file grow beyond a MiB at most; a write that reaches further fails.
+#[tokio::test]
+async fn a_store_that_cannot_write_mints_nothing() {
+    if env::var_os(CHILD).is_some() {
+        return mint_where_nothing_can_be_written().await;
+    }
+    let child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ && ulimit -f 1024 && exec \"$0\" \"$@\""])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "issue::a_store_that_cannot_write_mints_nothing", "--nocapture"])
+        .env(CHILD, "")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{said}");
+    assert!(said.contains("nothing was minted"), "the child did nothing: {said}");
+}
+
+async fn mint_where_nothing_can_be_written() {
+    let desk = Desk::new().await;
+    let addresses = (0..3000).map(|n| format!("10.0.{}.{}", n / 250, n % 250));
+    let bulky = addresses.fold(bot("bulky"), |token, address| token.ip_restrict(&address));
+    desk.mint(bulky).await;
+    let error = loop {
+        // Each time the whole record is written.
+        if let Err(error) = desk.vault.forbid_raw_exposure("bulky").await {
+            break error;
+        }
+    };
+    assert!(matches!(error, Error::Store(StoreError::ReadOnly { .. })), "{error}");
+    let before = desk.bitgo.requests("");
+    for (what, minted) in [
+        ("issue", issue(&desk).await),
+        ("fetch", desk.vault.fetch_internal("desk", "internal").await.map(drop)),
+    ] {
+        let error = minted.unwrap_err();
+        assert!(matches!(error, Error::Store(StoreError::ReadOnly { .. })), "{what}: {error}");
+    }
+    assert_eq!(desk.bitgo.requests(""), before, "bitgo was not asked");
+    writeln!(stderr(), "nothing was minted").unwrap();
 }
 
 /// Anyone on the way can write that a token is not found.
