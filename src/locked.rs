@@ -257,4 +257,50 @@ mod tests {
             assert!(memory.read_exact_at(&mut seen, locked.value.as_ptr() as u64).is_err());
         }
     }
+
+    /// The child's part of the mapping is a hole, where by the time of the drop another page may be.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_forked_child_touches_no_page_that_took_the_hole() {
+        let locked = Locked::new([0x5au8; 32]).unwrap();
+        if locked.level() < LockLevel::Locked {
+            return eprintln!("SKIPPED: without locked memory a child has no hole");
+        }
+        let (place, len) = (locked.value.as_ptr().cast::<c_void>(), locked.pages.data_len);
+        // SAFETY: the child calls nothing but mmap, getpid, msync and _exit, all safe after a
+        // fork from among threads.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
+            // SAFETY: the kernel refuses where there is no hole, and what it maps is the child's.
+            let code = unsafe {
+                match rustix::mm::mmap_anonymous(
+                    place,
+                    len,
+                    ProtFlags::READ | ProtFlags::WRITE,
+                    flags,
+                ) {
+                    Ok(page) if page == place => {
+                        page.cast::<u8>().write(7);
+                        drop(locked);
+                        // Asked of a page that is gone, the kernel says so.
+                        match rustix::mm::msync(page, len, rustix::mm::MsyncFlags::ASYNC) {
+                            Ok(()) if page.cast::<u8>().read() == 7 => 0,
+                            Ok(()) => 3,
+                            Err(_) => 2,
+                        }
+                    }
+                    _ => 1,
+                }
+            };
+            // SAFETY: it ends the child at once and runs no handler of the parent's.
+            unsafe { libc::_exit(code) };
+        }
+        let child = rustix::process::Pid::from_raw(child).expect("the fork was made");
+        let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+        let (_, status) = ended.unwrap().expect("it was waited for");
+        // 1: the hole was not free, 2: the page was unmapped, 3: it was wiped.
+        assert_eq!(status.exit_status(), Some(0), "{status:?}");
+        assert_eq!(*locked, [0x5a; 32], "and the parent's value stays");
+    }
 }

@@ -113,7 +113,7 @@ async fn run(mut inbox: UnboundedReceiver<Command>, renew: Arc<dyn Renew>, clock
     loop {
         let now = clock.now();
         let mut sleep = LONGEST_SLEEP;
-        for (lineage, schedule) in &schedules {
+        for (lineage, schedule) in &mut schedules {
             if in_flight.contains_key(lineage) {
                 continue;
             }
@@ -263,5 +263,66 @@ mod tests {
         let (server, tracker, _refresher) = start(Duration::ZERO, 0);
         tracker.forget(LineageId::from_bytes([1; 16]));
         assert_eq!(attempts_after(&server, 1000).await, 0);
+    }
+
+    /// Hands out tokens that end when they please, a millisecond after it is asked.
+    struct Careless {
+        clock: Arc<TokioClock>,
+        lives: Option<TimeDelta>,
+        said: Duration,
+        attempts: AtomicU32,
+    }
+
+    impl Renew for Careless {
+        fn renew(self: Arc<Self>, _: LineageId) -> Flight {
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                self.attempts.fetch_add(1, Ordering::Relaxed);
+                let expires_at = self.lives.map(|lives| self.clock.now() + lives);
+                Ok(Renewed { expires_at, lifetime: self.said })
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hands_out_what_is_due_is_not_asked_in_a_loop() {
+        // Asked at 0, 0.5, 1.5, 3.5 and 7.5 s, or a little sooner each; one that still lives, and
+        // only just, each quarter of what it has left.
+        for (lives, said, at_most) in [
+            (None, 3600, 6),
+            (Some(0), 3600, 6),
+            (Some(-3600), 3600, 6),
+            (Some(1), 3600, 60),
+            (None, 60, 6),
+            (None, 1, 6),
+            (None, 0, 6),
+            (Some(0), 0, 6),
+        ] {
+            let clock = Arc::new(TokioClock::new());
+            let (lives, attempts) = (lives.map(TimeDelta::seconds), AtomicU32::new(0));
+            let said = Duration::from_secs(said);
+            let server = Arc::new(Careless { clock: Arc::clone(&clock), lives, said, attempts });
+            let (tracker, inbox) = channel();
+            let renew = Arc::clone(&server) as Arc<dyn Renew>;
+            let _refresher = Refresher::start(inbox, renew, clock, &Handle::current());
+            tracker.track(LineageId::from_bytes([1; 16]), Schedule::new(None, said));
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let asked = server.attempts.load(Ordering::Relaxed);
+            assert!((1..=at_most).contains(&asked), "{lives:?}, {said:?}: {asked} times");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_jumps_ahead_and_back_does_not_stall_renewal() {
+        for days in [1, 30, 3650] {
+            let (server, _tracker, _refresher) = start(Duration::ZERO, u32::MAX);
+            server.clock.jump(TimeDelta::days(days));
+            let ahead = attempts_after(&server, 120).await;
+            assert!(ahead >= 2, "what has ended by the clock is asked for: {ahead} times");
+            server.clock.jump(TimeDelta::days(-days));
+            let within = attempts_after(&server, 3600 + 60).await;
+            assert!(within > ahead, "{days} days: not asked again within the hour");
+            assert!(attempts_after(&server, 600).await > within, "{days} days: nor after it");
+        }
     }
 }

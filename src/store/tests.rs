@@ -327,6 +327,61 @@ fn seals_are_granted_durably_and_given_back() {
     assert!(matches!(refused, Err(LedgerError::Store(StoreError::SealsExhausted))));
 }
 
+/// A data key has seals for 2^31 records: opening must not use them up by itself.
+#[test]
+fn a_clean_opening_costs_the_seals_it_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    drop(store);
+    let granted = || Header::read(dir.path()).unwrap().seals;
+    for spends in (0..4).cycle().take(300) {
+        let before = granted();
+        let store = open(dir.path()).unwrap();
+        for _ in 0..spends {
+            store.reserve(&lineage, &charge(0)).unwrap();
+        }
+        drop(store);
+        assert_eq!(granted() - before, spends);
+    }
+}
+
+#[test]
+fn a_killed_opening_costs_the_first_grant_at_most() {
+    let mut dir = tempfile::tempdir().unwrap();
+    let lineage = add(&create(dir.path()), "desk");
+    for round in 0..30 {
+        let before = Header::read(dir.path()).unwrap().seals;
+        let store = open(dir.path()).unwrap();
+        store.reserve(&lineage, &charge(0)).unwrap();
+        let killed = killed_copy(dir.path());
+        drop(store);
+        let cost = Header::read(killed.path()).unwrap().seals - before;
+        assert!(cost <= SEALS_FIRST, "round {round}: {cost} seals");
+        dir = killed;
+    }
+    open(dir.path()).unwrap().reserve(&lineage, &charge(100)).unwrap();
+}
+
+/// What is made is for its owner alone, whatever the directory was and whatever the umask says.
+#[test]
+fn all_that_is_made_is_for_its_owner_alone() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let dir = tempfile::tempdir().unwrap();
+    let (there, new) = (dir.path().join("there"), dir.path().join("new/vault"));
+    fs::create_dir(&there).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+    for (dir, own) in [(&there, 0o755), (&new, 0o700)] {
+        drop(create(dir));
+        for (name, expect) in [("", own), ("db.0", 0o700), (header::FILE, 0o600), ("LOCK", 0o600)] {
+            assert_eq!(mode(&dir.join(name)), expect, "{name} in {}", dir.display());
+        }
+        open(dir).unwrap();
+    }
+    fs::set_permissions(there.join("db.0"), fs::Permissions::from_mode(0o775)).unwrap();
+    assert!(matches!(open(&there), Err(StoreError::UnsafeDirectory { .. })));
+}
+
 #[test]
 fn a_mark_of_creation_does_not_outlive_the_vault_it_made() {
     let dir = tempfile::tempdir().unwrap();

@@ -54,6 +54,7 @@ impl Core {
         runtime: Handle,
     ) -> Self {
         Self {
+            refusals: Refusals::new(clock.now().timestamp_millis()),
             store,
             client,
             clock,
@@ -62,7 +63,6 @@ impl Core {
             lease_lifetime,
             tracker,
             runtime,
-            refusals: Refusals::default(),
             entries: RwLock::default(),
             claimed: Mutex::default(),
             changes: Mutex::default(),

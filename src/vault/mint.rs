@@ -105,10 +105,15 @@ pub(super) async fn issue(
     let kept = receive(&core, &bearer, issued, label, TokenKind::LongLived, Renewal::Manual).await;
     match kept {
         Ok(status) => Ok(status),
-        // A token that nobody holds must not live on; one that is not found does not.
+        // A token that nobody holds must not live on; one that is not found does not, if it is
+        // the server that says so.
         Err(error) => match core.client.delete_token(bearer.auth(&core), id).await {
             Ok(_) => Err(error),
-            Err(ApiError::Rejected(refusal)) if refusal.status() == 404 => Err(error),
+            Err(ApiError::Rejected(refusal))
+                if refusal.status() == 404 && refusal.is_verified() =>
+            {
+                Err(error)
+            }
             Err(_) => Err(Error::Orphaned { id, source: Box::new(error) }),
         },
     }

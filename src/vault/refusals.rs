@@ -4,16 +4,16 @@
 //! not over what was asked. A refusal that somebody on the way keeps, and shows again for another
 //! request to the same target, would free budget that was spent. So a refusal counts only if it is
 //! newer than all that the server was known to have said when the request was signed, by the
-//! server's own clock, and only once.
+//! server's own clock, and only once. What was said before the vault was opened is not known, so
+//! until then our clock stands in for the server's.
 
 use crate::crypto::WINDOW_BACK_MS;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-#[derive(Default)]
 pub(super) struct Refusals {
-    /// The latest time that the server signed.
+    /// The latest time that the server signed, as far as it is known.
     newest_ms: AtomicI64,
     /// The refusals that have counted, within the window in which they could be shown again.
     /// Held for one look-up and one insertion.
@@ -21,6 +21,11 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
+    /// Nothing has counted yet, and nothing from before `opened_at_ms` will.
+    pub(super) fn new(opened_at_ms: i64) -> Self {
+        Self { newest_ms: AtomicI64::new(opened_at_ms), counted: Mutex::default() }
+    }
+
     /// The latest time that the server is known to have signed.
     pub(super) fn newest_ms(&self) -> i64 {
         self.newest_ms.load(Ordering::Acquire)
@@ -46,7 +51,8 @@ mod tests {
 
     #[test]
     fn a_refusal_counts_once_and_only_if_it_is_news() {
-        let refusals = Refusals::default();
+        let refusals = Refusals::new(500);
+        assert!(!refusals.counts(refusals.newest_ms(), 499, "ef"), "from before the opening");
         refusals.note(1000);
         let floor = refusals.newest_ms();
         assert!(refusals.counts(floor, 1000, "AB"));

@@ -69,8 +69,9 @@ impl<'r> Signed<'r> {
     ///
     /// # Security
     /// BitGo's answers do not say which body they answer. A refusal therefore gives the
-    /// reservation back only once, and only if it is newer than everything the server had said
-    /// before this request was signed; else the outcome is [`Outcome::Uncertain`].
+    /// reservation back only once, and only if it is not older than what the server was known to
+    /// have said when this request was signed, nor than the opening of the vault; else the outcome
+    /// is [`Outcome::Uncertain`].
     pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
         let refusals = &self.core.refusals;
         let asked = Asked {

@@ -6,7 +6,7 @@ use bitgo_vault::api::Auth;
 use bitgo_vault::api::{Client, ClientSettings};
 use bitgo_vault::crypto::{AuthKey, AuthVersion};
 use bitgo_vault::emulator::Emulator;
-use bitgo_vault::{Amount, AuditAction, Passphrase, Request};
+use bitgo_vault::{Amount, AuditAction, Error, Passphrase, Request};
 use std::time::Duration;
 
 const DENIED: &str = "denied by raw-exposure";
@@ -130,7 +130,9 @@ async fn a_rule_outlives_the_renewals_beside_it() {
     }
     let before = desk.vault.status("internal").unwrap();
     let desk = desk.reopened().await;
-    assert!(desk.vault.status("internal").unwrap().info.expires_at >= before.info.expires_at);
+    let after = desk.vault.status("internal").unwrap();
+    assert!(after.info.expires_at >= before.info.expires_at);
+    assert!(!after.rules.raw_exposure, "nor did it come back on disk");
 }
 
 /// A rule that is changed while its token is removed must not leave half a token behind.
@@ -148,4 +150,38 @@ async fn a_removal_beside_a_change_of_rules_leaves_a_store_that_opens() {
         assert!(desk.vault.status(&label).is_err());
     }
     assert_eq!(desk.reopened().await.vault.list().len(), 1);
+}
+
+/// What is handed out is handed out before the rule is gone, and the audit log says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_is_handed_out_once_it_is_forbidden_or_removed() {
+    let desk = Desk::new().await;
+    let view = desk.view();
+    let viewer = |label: &str| crate::desk::bot(label).scope("wallet_view_all".parse().unwrap());
+    for round in 0..100 {
+        let label = &format!("bot {round}");
+        let id = desk.mint(viewer(label)).await.info.id;
+        desk.vault.dangerous_allow_raw_exposure(label, passphrase()).await.unwrap();
+        let lease = || desk.vault.lease(label, &view).unwrap();
+        let (racing, late) = (lease(), lease());
+        let is_forbidden = round % 2 == 0;
+        let end = async {
+            tokio::time::sleep(Duration::from_micros(20 * (round % 10))).await;
+            match is_forbidden {
+                true => desk.vault.forbid_raw_exposure(label).await.unwrap(),
+                false => desk.vault.remove(label).await.unwrap(),
+            }
+        };
+        let (exposed, ()) = tokio::join!(racing.expose_token(), end);
+        let late = late.expose_token().await.map(drop);
+        assert!(matches!(late, Err(Error::LeaseVoid { .. })), "{late:?}");
+
+        let audit = desk.vault.audit().await.unwrap().into_iter();
+        let audit: Vec<_> = audit.filter(|line| line.2 == id).map(|line| line.1).collect();
+        let handed_out = audit.iter().filter(|what| **what == AuditAction::Exposed).count();
+        assert_eq!(handed_out, usize::from(exposed.is_ok()), "{audit:?}");
+        let forbidden = audit.iter().position(|what| *what == AuditAction::ExposureForbidden);
+        assert_eq!(forbidden.is_some(), is_forbidden, "{audit:?}");
+        assert!(forbidden.is_none_or(|at| at + 1 == audit.len()), "{audit:?}");
+    }
 }

@@ -4,7 +4,7 @@ use crate::desk::{DAY, Desk, bot, coin, initiate, told, until, withdrawal};
 use bitgo_vault::api::{Client, ClientSettings, RequestId};
 use bitgo_vault::crypto::AuthVersion;
 use bitgo_vault::emulator::Emulator;
-use bitgo_vault::{Amount, Denied, Error, Outcome, Request, Rule, WalletId};
+use bitgo_vault::{Amount, Coin, Denied, Error, Outcome, Request, Rule, WalletId};
 use http::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -110,6 +110,45 @@ async fn each_refusal_names_its_rule_and_its_reason_and_nothing_leaves() {
             None
         )
     );
+}
+
+/// Whatever BitGo would make of it: what the vault cannot read does not leave it.
+#[tokio::test]
+async fn what_no_rule_can_read_does_not_leave() {
+    let desk = Desk::with(Emulator::builder().without_limits()).await;
+    let shib = Coin::new("tshib").expect("a coin");
+    desk.mint(desk.spender("bot", 10).spending_limit(&shib, Amount::new(1_000_000))).await;
+    let before = desk.bitgo.requests("");
+    let to = |recipient: &str| {
+        let target = format!("/api/v2/tbtc/wallet/{}/tx/initiate", desk.wallet);
+        let body = format!(r#"{{"recipients":[{recipient}]}}"#);
+        Request::post(&target).bytes(body.into())
+    };
+    let below = |view: &str| Request::get(&format!("{}{view}", desk.view().target()));
+    for (label, request, rule) in [
+        // Both would move the charge to a coin of another worth.
+        ("bot", to(r#"{"address":"a","amount":"999","tokenName":"tshib"}"#), Rule::Body),
+        ("bot", to(r#"{"address":"a","amount":"1","tokenName":"tbtc"}"#), Rule::Body),
+        // A reader with floats for numbers takes this one for 2^53.
+        ("bot", to(r#"{"address":"a","amount":9007199254740993}"#), Rule::Body),
+        ("bot", to(r#"{"address":"a","amount":9007199254740992}"#), Rule::Body),
+        ("bot", to(r#"{"address":"a","amount":9007199254740991}"#), Rule::Limit),
+        ("bot", to(r#"{"address":"a","amount":"9007199254740993"}"#), Rule::Limit),
+        ("desk", below("/user/secret"), Rule::UnknownCall),
+        ("desk", below("/sendcoins"), Rule::UnknownCall),
+        ("desk", below("/tx/initiate"), Rule::UnknownCall),
+        ("desk", below("/balances/more"), Rule::UnknownCall),
+    ] {
+        let request = request.expect("a request");
+        let refused = desk.vault.send(label, &request).await.map(drop).unwrap_err();
+        assert_eq!(denied(refused).rule(), rule, "{}", request.target());
+    }
+    assert_eq!(desk.bitgo.requests(""), before, "nothing left the vault");
+    assert_eq!((desk.used("bot"), desk.spent()), (0, 0));
+    for view in ["", "/balances", "/unspents", "/maximumSpendable"] {
+        let request = below(view).expect("a request");
+        desk.vault.lease("desk", &request).expect(view).release();
+    }
 }
 
 #[tokio::test]

@@ -12,11 +12,15 @@ mod desk;
 mod exposure;
 mod floors;
 #[cfg(feature = "emulator")]
+mod issue;
+#[cfg(feature = "emulator")]
 mod lease;
 #[cfg(feature = "emulator")]
 mod outcomes;
 #[cfg(feature = "emulator")]
 mod renewal;
+#[cfg(feature = "emulator")]
+mod replay;
 #[cfg(feature = "emulator")]
 mod vault;
 mod vectors;

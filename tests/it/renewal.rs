@@ -361,3 +361,77 @@ async fn who_waits_for_an_expired_token_hears_of_its_end_and_of_the_vaults() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_an_expired_token_waits_half_a_minute_and_no_longer() {
+    for way in WAYS {
+        let desk = desk(way, ten_minutes()).await;
+        // The next attempt is an hour away.
+        outage(&desk, way, FaultKind::RetryAfter(3600));
+        sleep(LIFETIME + MINUTE).await;
+        assert_eq!(token(&desk).phase, Phase::Expired);
+        let (view, start) = (desk.view(), Instant::now());
+        let error = desk.vault.lease_wait("token", &view).await.map(drop).unwrap_err();
+        let waited = start.elapsed();
+        assert_eq!(told(&error), "denied by expired");
+        assert!((30..31).contains(&waited.as_secs()), "{waited:?}");
+    }
+}
+
+/// A living session is the better bearer; a dead one is no reason to let the token end.
+#[tokio::test(start_paused = true)]
+async fn an_internal_token_outlives_the_session_that_fetched_it() {
+    let desk = Desk::with(ten_minutes().session_lifetime(Duration::from_secs(365 * 86_400))).await;
+    desk.vault.fetch_internal("desk", "token").await.unwrap();
+    desk.bitgo.revoke(desk.vault.status("desk").unwrap().info.id);
+    for renewals in 1..=3 {
+        sleep(Duration::from_secs(405)).await;
+        until(|| token(&desk).renewals == renewals).await;
+        assert_eq!((token(&desk).failures, token(&desk).phase), (0, Phase::Fresh));
+    }
+    assert_ne!(desk.vault.status("desk").unwrap().phase, Phase::Expired, "as far as it knows");
+    desk.vault.send("token", &desk.view()).await.unwrap();
+}
+
+/// What anyone on the way could have written is no reason to wait as if it were final.
+#[tokio::test(start_paused = true)]
+async fn an_unsigned_refusal_is_asked_about_again_at_once() {
+    for way in WAYS {
+        for status in [401, 403, 404] {
+            let printed = format!("{way:?} {status}");
+            let desk = desk(way, ten_minutes()).await;
+            sleep(Duration::from_secs(399)).await;
+            let before = asked(&desk, way);
+            outage(&desk, way, FaultKind::Status(status, "{}".into()));
+            // So far off, the server knows no bearer and signs nothing.
+            desk.bitgo.set_clock_offset_ms(600_000);
+            sleep(Duration::from_secs(6)).await;
+            let during = token(&desk);
+            assert!(asked(&desk, way) - before >= 3, "{printed}: {}", asked(&desk, way) - before);
+            assert!(during.last_error.unwrap().contains("not signed"), "{printed}");
+            desk.bitgo.set_clock_offset_ms(0);
+            desk.bitgo.clear_faults();
+            sleep(Duration::from_secs(10)).await;
+            until(|| token(&desk).renewals == 1).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_of_six_seconds_is_asked_for_more_than_once() {
+    let six = || Emulator::builder().session_lifetime(Duration::from_secs(6));
+    for kind in [FaultKind::DeadToken, FaultKind::Status(403, "{}".into())] {
+        let printed = format!("{kind:?}");
+        let dead = desk(EXTEND, six()).await;
+        outage(&dead, EXTEND, kind.clone());
+        sleep(Duration::from_millis(5990)).await;
+        let attempts = asked(&dead, EXTEND);
+        assert!((2..10).contains(&attempts), "{printed}: {attempts} attempts");
+
+        let desk = desk(EXTEND, six()).await;
+        desk.bitgo.inject(Fault::new(kind).on(EXTEND.0, EXTEND.1));
+        sleep(Duration::from_millis(5500)).await;
+        until(|| token(&desk).renewals == 1).await;
+        desk.vault.send("token", &desk.view()).await.expect(&printed);
+    }
+}

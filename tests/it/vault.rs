@@ -9,6 +9,7 @@ use bitgo_vault::{TokenKind, Vault};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn what_is_kept_survives_closing() {
@@ -196,6 +197,47 @@ async fn what_was_leased_before_closing_can_still_settle() {
     assert_eq!((counter.uncertain, counter.used()), (Amount::new(100), Some(Amount::new(100))));
 }
 
+/// `Ok` means that nothing of the vault is left: it opens again at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_vault_opens_again_at_once() {
+    let builder = Emulator::builder().internal_lifetime(Duration::from_millis(30));
+    let mut desk = Desk::with(builder).await;
+    desk.issue("bot", 1000).await;
+    // Renewed all the time, so that most rounds close over a renewal in flight.
+    desk.vault.fetch_internal("desk", "internal").await.unwrap();
+    let spend = desk.withdrawal(1);
+    for round in 0..20 {
+        // A caller that gives up waits no longer, but what it began runs on.
+        let patience = Duration::from_micros(100 * (round % 5));
+        let _either_way = timeout(patience, desk.vault.lease_wait("bot", &spend)).await;
+        let _either_way = timeout(patience, desk.vault.forbid_raw_exposure("bot")).await;
+        desk = desk.reopened().await;
+    }
+    assert_eq!(desk.used("bot"), 0, "who went away had not signed");
+}
+
+#[tokio::test]
+async fn a_vault_is_in_use_as_long_as_a_clone_or_a_lease_lives() {
+    let desk = Desk::new().await;
+    let view = desk.view();
+    let clone = desk.vault.clone();
+    assert!(matches!(desk.vault.clone().close().await, Err(Error::StillInUse)));
+    let (options, again, last) = (desk.options(), desk.options(), desk.options());
+    drop(desk.vault);
+    let lease = clone.lease("desk", &view);
+    assert!(matches!(lease, Err(Error::Closed)));
+    let error = options.unlock(passphrase()).await.unwrap_err();
+    assert!(matches!(error, Error::Store(StoreError::InUse { .. })), "{error}");
+    clone.close().await.unwrap();
+
+    let vault = again.unlock(passphrase()).await.unwrap();
+    let lease = vault.lease("desk", &view).unwrap();
+    assert!(matches!(vault.clone().close().await, Err(Error::StillInUse)));
+    drop(vault);
+    drop(lease);
+    last.unlock(passphrase()).await.unwrap().close().await.unwrap();
+}
+
 /// A caller that goes away must not leave a token at BitGo that nobody keeps.
 #[tokio::test]
 async fn what_was_begun_is_kept_though_its_caller_went_away() {
@@ -235,7 +277,7 @@ async fn a_send_whose_caller_went_away_counts() {
 
 /// Work that a caller gave up runs on, such as the derivation of a key: closing waits for it.
 #[tokio::test]
-async fn a_closed_vault_opens_again_at_once() {
+async fn closing_waits_for_work_that_was_given_up() {
     let desk = Desk::empty(Emulator::builder()).await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vault");

@@ -1,0 +1,172 @@
+//! What is minted is kept, revoked, or told of: no token lives on that nobody knows.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use crate::desk::{Desk, bot, told};
+use bitgo_vault::api::{Auth, Client, ClientSettings, Page};
+use bitgo_vault::crypto::{AuthKey, AuthVersion};
+use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
+use bitgo_vault::{AccessToken, Error, StoreError, TokenId};
+use std::env;
+use std::io::{Write, stderr};
+use std::process::Command;
+use std::time::Duration;
+use tokio::time::sleep;
+
+const MINT: (&str, &str) = ("POST", "/api/v2/user/accesstoken");
+/// A token that came is asked for its own record before it is kept.
+const RECORD: (&str, &str) = ("GET", "/api/v2/user/session");
+const REVOKE: (&str, &str) = ("DELETE", "/api/v2/user/accesstoken");
+/// Tells the child that it is one.
+const CHILD: &str = "BITGO_VAULT_READ_ONLY_CHILD";
+
+/// Fails the next call of this kind.
+fn fail(desk: &Desk, (method, path): (&str, &str), kind: FaultKind) {
+    desk.bitgo.inject(Fault::new(kind).on(method, path));
+}
+
+fn status(status: u16) -> FaultKind {
+    FaultKind::Status(status, "{}".into())
+}
+
+async fn issue(desk: &Desk) -> Result<(), Error> {
+    let minted = desk.vault.issue("desk", desk.spender("bot", 10), desk.bitgo.otp());
+    minted.await.map(drop)
+}
+
+/// The tokens called `bot` that live at BitGo.
+async fn living(desk: &Desk) -> Vec<TokenId> {
+    let settings = ClientSettings::default();
+    let client = Client::new(desk.bitgo.environment(), desk.clock.clone(), settings).unwrap();
+    let key = AuthKey::new(&AccessToken::new(desk.bitgo.secrets().swap_remove(0)));
+    let auth = Auth::Hmac(&key, AuthVersion::V3);
+    let page = client.list_tokens(auth, &Page::default()).await.unwrap();
+    let records = page.records.into_iter();
+    records.filter(|record| record.label.as_deref() == Some("bot")).map(|bot| bot.id).collect()
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_prove_itself_is_revoked() {
+    let desk = Desk::new().await;
+    for (kind, expect) in [
+        (status(503), "transient"),
+        (status(404), "rejected"),
+        (FaultKind::BadHmac, "hmac wrong"),
+        (FaultKind::NoHmac, "hmac missing"),
+        (FaultKind::DeadToken, "dead"),
+        (FaultKind::DropBefore, "lost"),
+        (FaultKind::TornBody, "lost"),
+    ] {
+        let printed = format!("{kind:?}");
+        let revoked = desk.bitgo.requests("DELETE");
+        fail(&desk, RECORD, kind);
+        assert_eq!(told(&issue(&desk).await.unwrap_err()), expect, "{printed}");
+        assert_eq!(desk.bitgo.requests("DELETE") - revoked, 1, "{printed}");
+        assert_eq!(living(&desk).await, [], "{printed}");
+        assert!(desk.vault.status("bot").is_err(), "{printed}");
+    }
+    issue(&desk).await.unwrap();
+    let kept = desk.vault.status("bot").unwrap().info.id;
+    assert_eq!(living(&desk).await, [kept], "the search finds what lives");
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_already_is_no_orphan() {
+    let desk = Desk::new().await;
+    fail(&desk, MINT, FaultKind::AlreadyExpired);
+    assert_eq!(told(&issue(&desk).await.unwrap_err()), "dead");
+    let refused = desk.bitgo.traffic().pop().unwrap();
+    assert_eq!(refused.method, "DELETE");
+    assert!(refused.answer_head.starts_with(b"HTTP/1.1 404"), "it is not found");
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_revoked_is_told_of_by_its_id() {
+    for (kind, lives) in [
+        (status(503), true),
+        (status(403), true),
+        (FaultKind::RetryAfter(1), true),
+        (FaultKind::DropBefore, true),
+        (FaultKind::Html, true),
+        // Revoked, but nobody can know.
+        (FaultKind::BadHmac, false),
+        (FaultKind::DropAfterEffect, false),
+    ] {
+        let printed = format!("{kind:?}");
+        let desk = Desk::new().await;
+        fail(&desk, RECORD, status(503));
+        fail(&desk, REVOKE, kind);
+        match issue(&desk).await.unwrap_err() {
+            Error::Orphaned { id, source } => {
+                assert_eq!(told(&source), "transient", "{printed}: why it was not kept");
+                if lives {
+                    assert_eq!(living(&desk).await, [id], "{printed}");
+                }
+            }
+            other => panic!("{printed}: {other}"),
+        }
+        assert!(desk.vault.status("bot").is_err(), "{printed}");
+    }
+}
+
+/// A store that fails to write keeps nothing that is minted. The test runs itself again as a
+/// child that may let no file grow beyond a MiB at most; a write that reaches further fails.
+#[tokio::test]
+async fn a_store_that_cannot_write_mints_nothing() {
+    if env::var_os(CHILD).is_some() {
+        return mint_where_nothing_can_be_written().await;
+    }
+    let child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ && ulimit -f 1024 && exec \"$0\" \"$@\""])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "issue::a_store_that_cannot_write_mints_nothing", "--nocapture"])
+        .env(CHILD, "")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{said}");
+    assert!(said.contains("nothing was minted"), "the child did nothing: {said}");
+}
+
+async fn mint_where_nothing_can_be_written() {
+    let desk = Desk::new().await;
+    let addresses = (0..3000).map(|n| format!("10.0.{}.{}", n / 250, n % 250));
+    let bulky = addresses.fold(bot("bulky"), |token, address| token.ip_restrict(&address));
+    desk.mint(bulky).await;
+    let error = loop {
+        // Each time the whole record is written.
+        if let Err(error) = desk.vault.forbid_raw_exposure("bulky").await {
+            break error;
+        }
+    };
+    assert!(matches!(error, Error::Store(StoreError::ReadOnly { .. })), "{error}");
+    let before = desk.bitgo.requests("");
+    for (what, minted) in [
+        ("issue", issue(&desk).await),
+        ("fetch", desk.vault.fetch_internal("desk", "internal").await.map(drop)),
+    ] {
+        let error = minted.unwrap_err();
+        assert!(matches!(error, Error::Store(StoreError::ReadOnly { .. })), "{what}: {error}");
+    }
+    assert_eq!(desk.bitgo.requests(""), before, "bitgo was not asked");
+    writeln!(stderr(), "nothing was minted").unwrap();
+}
+
+/// Anyone on the way can write that a token is not found.
+#[tokio::test(start_paused = true)]
+async fn an_unsigned_answer_does_not_say_that_a_token_is_gone() {
+    let desk = Desk::with(Emulator::builder().session_lifetime(Duration::from_secs(36_000))).await;
+    fail(&desk, RECORD, FaultKind::Delay(Duration::from_secs(10)));
+    fail(&desk, REVOKE, status(404));
+    let stranger = async {
+        sleep(Duration::from_secs(5)).await;
+        // So far off, the server knows no bearer and signs nothing.
+        desk.bitgo.set_clock_offset_ms(600_000);
+    };
+    let (issued, ()) = tokio::join!(issue(&desk), stranger);
+    desk.bitgo.set_clock_offset_ms(0);
+    let living = living(&desk).await;
+    match issued.unwrap_err() {
+        Error::Orphaned { id, .. } => assert_eq!(living, [id]),
+        other => panic!("{living:?} lives on, and nobody is told: {other}"),
+    }
+}
