@@ -30,6 +30,7 @@ const WITHDRAWAL: u128 = 9_000;
 /// What the bot did.
 #[derive(Default)]
 struct Tally {
+    issued: u64,
     leases: u64,
     signed_requests: u64,
     renewals: u64,
@@ -79,6 +80,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         .permitted_wallet(wallet)
         .spending_limit(&tbtc, Amount::new(LIMIT));
     let issued = vault.issue("desk", token, bitgo.otp()).await?;
+    tally.issued += 1;
     println!("Issued {}: it may spend {LIMIT} tbtc from wallet {wallet}.\n", issued.info.id);
 
     // A lease that is not signed gives its reservation back.
@@ -145,7 +147,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         && on_disk + on_wire == 0;
     if wants_json {
         let report = Report {
-            issued: 1,
+            issued: tally.issued,
             leases: tally.leases,
             signed_requests: tally.signed_requests,
             renewals: tally.renewals,
@@ -257,17 +259,21 @@ fn on_wire(
     if !contains(&bytes, wallet.to_string().as_bytes()) {
         return Err("the search of the wire finds nothing at all".into());
     }
-    Ok(secrets.iter().filter(|secret| stands_in(&bytes, secret)).count())
+    let own = [PASSPHRASE.to_owned()];
+    Ok(secrets.iter().chain(&own).filter(|secret| stands_in(&bytes, secret)).count())
 }
 
-/// Whether a secret stands in `bytes` as its text, or as the bytes its hex digits mean.
+/// Whether a secret stands in `bytes` as its text, or as the bytes it means: of a token those of
+/// its hex digits, of an extended private key the 32 of its scalar.
 fn stands_in(bytes: &[u8], secret: &str) -> bool {
     let hex = secret.strip_prefix("v2x").unwrap_or_default();
-    let raw: Option<Vec<u8>> = (0..hex.len() / 2)
+    let token: Option<Vec<u8>> = (0..hex.len() / 2)
         .map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok())
         .collect();
-    contains(bytes, secret.as_bytes())
-        || raw.is_some_and(|raw| !raw.is_empty() && contains(bytes, &raw))
+    let scalar = bs58::decode(secret).with_check(None).into_vec().ok();
+    let scalar = scalar.and_then(|xprv| Some(xprv.get(46..78)?.to_vec()));
+    let raw = [token, scalar].into_iter().flatten().filter(|raw| raw.len() >= 16);
+    raw.map(|raw| contains(bytes, &raw)).any(|found| found) || contains(bytes, secret.as_bytes())
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {

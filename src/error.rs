@@ -60,7 +60,7 @@ pub enum Error {
     )]
     IssuedInClear,
     /// The account's ECDH key is not known.
-    #[error("the account's ecdh key is not known: log in with the account's password")]
+    #[error("bitgo sent no ecdh key for the account: give it an ecdh keychain, then log in again")]
     NoEcdhKey,
     /// The server answered with a token that has ended already.
     #[error("the token that came had ended at {expired_at}: check the clock, then try again")]
@@ -81,8 +81,8 @@ pub enum Error {
         why: &'static str,
     },
     /// The answer to a signed request cannot be believed; if it moved money, the spend counts.
-    #[error("the answer is not trusted: {0}; what it answered counts as spent")]
-    Untrusted(#[source] Distrust),
+    #[error("the answer is not trusted: {0}; if the request moved money, it counts as spent")]
+    Untrusted(Distrust),
     /// The vault is closed.
     #[error("the vault is closed")]
     Closed,
@@ -97,8 +97,8 @@ pub enum Error {
         /// Why it was not kept.
         source: Box<Self>,
     },
-    /// Leases or clones of the vault are still alive.
-    #[error("leases or clones are still alive: the store closes with the last of them")]
+    /// Leases, signed requests, logins or clones of the vault are still alive.
+    #[error("leases, requests, logins or clones are still alive: the store closes with the last")]
     StillInUse,
     /// The runtime ended before the work did.
     #[error("the runtime ended before the work did")]
@@ -159,7 +159,7 @@ mod tests {
             ),
             (
                 Error::NoEcdhKey,
-                "the account's ecdh key is not known: log in with the account's password",
+                "bitgo sent no ecdh key for the account: give it an ecdh keychain, then log in again",
             ),
             (
                 Error::ArrivedExpired { expired_at: DateTime::UNIX_EPOCH },
@@ -176,7 +176,7 @@ mod tests {
             ),
             (
                 Error::Untrusted(Distrust::HmacWrong),
-                "the answer is not trusted: its hmac is wrong; what it answered counts as spent",
+                "the answer is not trusted: its hmac is wrong; if the request moved money, it counts as spent",
             ),
             (Error::Closed, "the vault is closed"),
             (
@@ -192,7 +192,7 @@ mod tests {
             ),
             (
                 Error::StillInUse,
-                "leases or clones are still alive: the store closes with the last of them",
+                "leases, requests, logins or clones are still alive: the store closes with the last",
             ),
             (Error::Interrupted, "the runtime ended before the work did"),
             (Error::Panicked, "a part of the vault panicked: close it and open it again"),

@@ -14,7 +14,8 @@ macro_rules! secrets {
         pub struct $name(SecretString);
 
         impl $name {
-            /// Takes the text over; the caller's buffer is the secret from now on.
+            /// Takes the text over. A `Box<str>` is moved; a `&str` is copied, and so may be a `String`
+            /// with room to spare: wiping what stays behind is then the caller's.
             pub fn new(text: impl Into<Box<str>>) -> Self {
                 Self(SecretString::new(text.into()))
             }
@@ -39,7 +40,7 @@ macro_rules! secrets {
 secrets! {
     /// A BitGo access token: `v2x` and 64 hex digits, or an older 40 or 64 hex digits.
     AccessToken;
-    /// What the vault's master key is derived from.
+    /// What the vault's key encryption key is derived from.
     Passphrase;
     /// The password of a BitGo account. It opens the account's ECDH key; BitGo gets only its HMAC.
     LoginPassword;

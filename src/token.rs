@@ -56,7 +56,7 @@ pub enum TokenKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Renewal {
-    /// Nobody renews it; its end is reported.
+    /// Nobody renews it: watch its `expires_at`.
     Manual,
     /// The server extends the session for the holder of its extension key.
     Extend {

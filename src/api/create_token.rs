@@ -91,7 +91,8 @@ struct Body<'a> {
 }
 
 impl CreateToken {
-    /// A token without any permission that ends `lifetime` after it is minted (at most 10 years).
+    /// A token without any permission that ends `lifetime` after it is minted, in whole seconds;
+    /// BitGo allows at most 10 years.
     pub fn new(label: &Label, lifetime: Duration) -> Self {
         Self {
             label: label.as_str().to_owned(),

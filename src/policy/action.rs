@@ -29,9 +29,6 @@ const INITIATE: [&str; 2] = ["recipients", "videoApprovers"];
 /// What else BitGo Express's `sendcoins` may say.
 const SENDCOINS: [&str; 6] = ["address", "amount", "recipients", "otp", "walletPassphrase", "prv"];
 
-/// What is for BitGo Express alone, which runs beside the bot: never for BitGo itself.
-const WALLET_KEYS: [&str; 2] = ["walletPassphrase", "prv"];
-
 /// A recipient. `tokenName` is not among it: it would move the charge to another coin than the
 /// path's, and no table of coins says yet which tokens live there.
 const RECIPIENT: [&str; 3] = ["address", "amount", "memo"];
@@ -49,8 +46,9 @@ pub(crate) struct Action {
     pub(crate) wallet: Option<WalletId>,
     /// What it would move.
     pub(crate) transfers: Vec<Transfer>,
-    /// Whether its body holds what opens the wallet's key.
-    pub(crate) holds_wallet_key: bool,
+    /// Whether it is a call of BitGo Express, which runs beside the bot: its body may hold what
+    /// opens the wallet's key, which BitGo itself must never get.
+    pub(crate) is_for_express: bool,
 }
 
 /// One movement of money.
@@ -92,7 +90,7 @@ impl Action {
     }
 
     fn view(permission: Option<Permission>, wallet: Option<WalletId>) -> Self {
-        Self { permission, wallet, transfers: Vec::new(), holds_wallet_key: false }
+        Self { permission, wallet, transfers: Vec::new(), is_for_express: false }
     }
 
     fn spend(
@@ -123,7 +121,7 @@ impl Action {
             permission: Some(Permission::WalletSpend),
             wallet: Some(named_wallet(wallet)?),
             transfers,
-            holds_wallet_key: WALLET_KEYS.iter().any(|key| fields.get(key).is_some()),
+            is_for_express: what == "sendcoins",
         })
     }
 }
@@ -202,9 +200,8 @@ mod tests {
         );
         let body = r#"{"address":"a","amount":7,"comment":"x"}"#;
         assert_eq!(amounts(sendcoins(body)), [("tbtc".into(), 7)]);
-        assert!(!sendcoins(body).unwrap().holds_wallet_key);
-        let body = r#"{"address":"a","amount":7,"walletPassphrase":"p"}"#;
-        assert!(sendcoins(body).unwrap().holds_wallet_key);
+        assert!(sendcoins(body).unwrap().is_for_express);
+        assert!(sendcoins(r#"{"address":"a","amount":7,"walletPassphrase":"p"}"#).is_ok());
     }
 
     #[test]

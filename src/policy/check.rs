@@ -21,13 +21,13 @@ pub(crate) fn check_expiry(token: &TokenInfo, now: DateTime<Utc>) -> Result<(), 
         Some(expires_at) => Err(Denied::new(
             Rule::Expired,
             format!(
-                "the token expired at {}; renew it or log in again",
+                "the token expired at {}; remove it and issue anew",
                 expires_at.format("%FT%TZ")
             ),
         )),
         None => Err(Denied::new(
             Rule::Expired,
-            "the token's expiry is not known; renew it or log in again",
+            "the token's expiry is not known; remove it and issue anew",
         )),
     }
 }
@@ -102,7 +102,7 @@ mod tests {
             permission: Some(permission),
             wallet: Some(WALLET),
             transfers: Vec::new(),
-            holds_wallet_key: false,
+            is_for_express: false,
         };
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         check(&action, token, now).err().map(|denied| denied.rule())

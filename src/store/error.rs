@@ -3,7 +3,8 @@
 use crate::crypto::CryptoError;
 use std::path::PathBuf;
 
-/// A refusal of the store. Nothing that was stored is changed by any of them.
+/// A refusal of the store. After [`StoreError::ReadOnly`] it is not known whether the last write
+/// was kept; no other changes what is stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -74,7 +75,7 @@ pub enum StoreError {
     },
     /// The data key has sealed as many records as it may.
     #[error(
-        "the data key has sealed all the records it may: make a new vault and import the tokens"
+        "the data key has sealed all the records it may: make a new vault, log in and issue anew"
     )]
     SealsExhausted,
     /// The token was removed meanwhile.
@@ -148,7 +149,7 @@ mod tests {
             ),
             (
                 StoreError::SealsExhausted,
-                "the data key has sealed all the records it may: make a new vault and import the tokens",
+                "the data key has sealed all the records it may: make a new vault, log in and issue anew",
             ),
             (StoreError::Removed, "the token was removed meanwhile"),
             (StoreError::TooLarge, "a record is larger than 64 kib: shorten its lists"),

@@ -57,7 +57,8 @@ impl VaultBuilder {
     }
 
     /// How long a lease may wait for its signature; 60 s unless said otherwise. An older lease is
-    /// refused by [`Lease::sign`](super::Lease::sign), which gives its reservation back.
+    /// refused by [`Lease::sign`](super::Lease::sign), which gives its reservation back; one that
+    /// is kept and never signed goes on holding it.
     pub fn lease_lifetime(mut self, lifetime: Duration) -> Self {
         self.lease_lifetime = lifetime;
         self
@@ -78,8 +79,9 @@ impl VaultBuilder {
     /// Makes a new vault and opens it. The directory is made if it is not there.
     ///
     /// # Errors
-    /// [`Error::EmptyPassphrase`]; [`Error::Store`], such as
-    /// [`StoreError::AlreadyExists`](crate::StoreError::AlreadyExists).
+    /// [`Error::EmptyPassphrase`]; [`Error::NoRuntime`]; [`Error::Store`], such as
+    /// [`AlreadyExists`](crate::StoreError::AlreadyExists) and
+    /// [`UnsafeDirectory`](crate::StoreError::UnsafeDirectory).
     pub async fn create(self, passphrase: Passphrase) -> Result<Vault, Error> {
         if passphrase.expose().is_empty() {
             return Err(Error::EmptyPassphrase);
@@ -93,7 +95,7 @@ impl VaultBuilder {
     /// Opens a vault.
     ///
     /// # Errors
-    /// [`Error::Store`]: [`NotFound`](crate::StoreError::NotFound),
+    /// [`Error::NoRuntime`]; [`Error::Store`]: [`NotFound`](crate::StoreError::NotFound),
     /// [`WrongPassphrase`](crate::StoreError::WrongPassphrase),
     /// [`InUse`](crate::StoreError::InUse),
     /// [`DamagedHeader`](crate::StoreError::DamagedHeader),

@@ -73,8 +73,9 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::LabelTaken`]; [`Error::Api`] with what BitGo said, such as
-    /// [`OtpRequired`](crate::api::ApiError::OtpRequired); [`Error::Crypto`] for a wrong server key.
-    /// Nothing is kept then.
+    /// [`OtpRequired`](crate::api::ApiError::OtpRequired); [`Error::Crypto`] for a wrong server key;
+    /// [`Error::IssuedInClear`] or [`Error::NoEcdhKey`] for an account without an ECDH keychain;
+    /// [`Error::ArrivedExpired`] if the clocks disagree; [`Error::Store`]. Nothing is kept then.
     pub async fn login(&self, label: &str, login: Login) -> Result<TokenStatus, Error> {
         let label = Label::new(label)?;
         self.core.run_to_end(move |core| mint::login(core, label, login)).await
@@ -85,7 +86,9 @@ impl Vault {
     /// Once begun it runs to its end, even if the future is dropped.
     ///
     /// # Errors
-    /// As [`Vault::login`]; [`Error::NoSuchToken`] where there is no such session.
+    /// As [`Vault::login`]; [`Error::NoSuchToken`] where there is no such session. A token that was
+    /// minted and cannot be kept is revoked; [`Error::Orphaned`] if that fails too. After
+    /// [`Lost`](crate::api::ApiError::Lost) a token may have been minted: look at BitGo.
     pub async fn issue(
         &self,
         session: &str,
@@ -131,13 +134,16 @@ impl Vault {
         lease::take_wait(&self.core, &Label::new(label)?, request).await
     }
 
-    /// Checks, reserves, signs, sends, verifies and settles: the token is never seen.
+    /// Checks, reserves, signs, sends, verifies and settles: the token is never seen. Waits for a
+    /// renewal as [`Vault::lease_wait`] does.
     ///
     /// The answer is returned whatever its status, once its HMAC is verified.
     ///
     /// # Errors
-    /// [`Error::Denied`] before anything leaves. [`Error::Api`] if the server was not reached
-    /// (the reservation is given back) or no whole answer came (it counts as spent).
+    /// [`Error::Denied`] before anything leaves. [`Error::Api`] with
+    /// [`Unreachable`](crate::api::ApiError::Unreachable) if the server was not reached (the
+    /// reservation is given back) or [`Lost`](crate::api::ApiError::Lost) if no whole answer came (it
+    /// counts as spent).
     /// [`Error::Untrusted`] for an answer without a valid HMAC (it counts as spent).
     pub async fn send(&self, label: &str, request: &Request) -> Result<Answer, Error> {
         send::send(&self.core, &Label::new(label)?, request).await
@@ -200,7 +206,7 @@ impl Vault {
         self.core.blocking(move |core| core.set_raw_exposure(&label, false)).await?
     }
 
-    /// The audit log, oldest first.
+    /// The audit log, oldest first: when a token was handed out, and what allowed or forbade it.
     ///
     /// # Errors
     /// [`StoreError::Damaged`](crate::StoreError::Damaged) where its chain is broken.
@@ -213,8 +219,9 @@ impl Vault {
         self.core.store.lock_level()
     }
 
-    /// Ends renewal and closes the store. It needs no network, and waits for no more than what
-    /// is being committed. Merely dropping the vault closes it too, in its own time.
+    /// Ends renewal and closes the vault for all its clones. It needs no network, and waits for no
+    /// more than work that has begun: a commit, a key derivation. Dropping the last clone closes it
+    /// too, and may block for a sync of the disk.
     ///
     /// # Errors
     /// [`Error::StillInUse`] while clones or leases are alive, or a login or an issuance is on its

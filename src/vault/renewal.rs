@@ -106,11 +106,12 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
     let swapped = core.blocking(move |core| {
         let _one_at_a_time = core.begin_change();
         // The rules may have changed while we were away: they stay as they are now.
-        let rules = entry.held().ok_or(Error::Closed)?.record.rules.clone();
+        let rules = entry.held().ok_or(RenewalError::Removed)?.record.rules.clone();
         let record = TokenRecord { info, rules, ..held.record.clone() };
-        let sealed: SealedSecret = core.store.replace_token(&record, &successor.secret)?;
+        let replaced = core.store.replace_token(&record, &successor.secret);
+        let sealed: SealedSecret = replaced.map_err(Error::from)?;
         entry.replace(Held::new(record, sealed));
-        entry.held().ok_or(Error::Closed)
+        entry.held().ok_or(RenewalError::Removed)
     });
     Ok(swapped.await??)
 }

@@ -5,7 +5,7 @@ use super::lease;
 use super::signed::Signed;
 use crate::api::{ApiError, DispatchError, RequestId};
 use crate::error::Error;
-use crate::policy::{Action, Denied, Outcome, Request};
+use crate::policy::{Action, Denied, Outcome, Request, Rule};
 use crate::token::Label;
 use std::fmt;
 use std::sync::Arc;
@@ -52,10 +52,11 @@ pub(super) async fn send(
     label: &Label,
     request: &Request,
 ) -> Result<Answer, Error> {
-    if Action::of(request)?.holds_wallet_key && !core.environment.is_loopback() {
-        return Err(Denied::body(
-            "walletPassphrase and prv are for BitGo Express on this machine, never for BitGo: \
-             send this with a client of your own, to Express",
+    if Action::of(request)?.is_for_express && !core.environment.is_loopback() {
+        return Err(Denied::new(
+            Rule::UnknownCall,
+            "sendcoins is a call of BitGo Express, and its body may hold a wallet's passphrase: \
+             lease it, and send it to your Express with a client of your own",
         )
         .into());
     }

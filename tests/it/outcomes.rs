@@ -9,9 +9,9 @@ const LIMIT: u128 = 1_000_000;
 const ASKED: u128 = 100;
 /// How the answer without a valid HMAC is told.
 const NO_HMAC: &str =
-    "the answer is not trusted: it carries no hmac; what it answered counts as spent";
+    "the answer is not trusted: it carries no hmac; if the request moved money, it counts as spent";
 const BAD_HMAC: &str =
-    "the answer is not trusted: its hmac is wrong; what it answered counts as spent";
+    "the answer is not trusted: its hmac is wrong; if the request moved money, it counts as spent";
 
 /// Sends `request` while `fault` is about: what came of it, as it is told, as the ledger counts it
 /// and as the server does.
@@ -137,7 +137,10 @@ async fn an_answer_outside_the_window_counts() {
     let sent =
         desk.vault.send("bot", &desk.withdrawal(ASKED)).await.map(|_| ()).map_err(|e| told(&e));
     let told = sent.expect_err("it is not within the window");
-    assert!(told.contains("outside the window; what it answered counts as spent"), "{told}");
+    assert!(
+        told.contains("outside the window; if the request moved money, it counts as spent"),
+        "{told}"
+    );
     assert_eq!((desk.used("bot"), desk.spent()), (ASKED, ASKED));
 }
 
