@@ -7,7 +7,6 @@ use bitgo_vault::crypto::{AuthKey, AuthVersion};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{AccessToken, Error, StoreError, TokenId};
 use std::env;
-use std::io::{Write, stderr};
 use std::process::Command;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -148,7 +147,7 @@ async fn mint_where_nothing_can_be_written() {
         assert!(matches!(error, Error::Store(StoreError::ReadOnly { .. })), "{what}: {error}");
     }
     assert_eq!(desk.bitgo.requests(""), before, "bitgo was not asked");
-    writeln!(stderr(), "nothing was minted").unwrap();
+    eprintln!("nothing was minted");
 }
 
 /// Anyone on the way can write that a token is not found.

@@ -209,8 +209,8 @@ async fn a_closed_vault_opens_again_at_once() {
     for round in 0..20 {
         // A caller that gives up waits no longer, but what it began runs on.
         let patience = Duration::from_micros(100 * (round % 5));
-        let _either_way = timeout(patience, desk.vault.lease_wait("bot", &spend)).await;
-        let _either_way = timeout(patience, desk.vault.forbid_raw_exposure("bot")).await;
+        drop(timeout(patience, desk.vault.lease_wait("bot", &spend)).await);
+        drop(timeout(patience, desk.vault.forbid_raw_exposure("bot")).await);
         desk = desk.reopened().await;
     }
     assert_eq!(desk.used("bot"), 0, "who went away had not signed");
