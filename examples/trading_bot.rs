@@ -272,8 +272,8 @@ fn stands_in(bytes: &[u8], secret: &str) -> bool {
         .collect();
     let scalar = bs58::decode(secret).with_check(None).into_vec().ok();
     let scalar = scalar.and_then(|xprv| Some(xprv.get(46..78)?.to_vec()));
-    let raw = [token, scalar].into_iter().flatten().filter(|raw| raw.len() >= 16);
-    raw.map(|raw| contains(bytes, &raw)).any(|found| found) || contains(bytes, secret.as_bytes())
+    let mut raw = [token, scalar].into_iter().flatten().filter(|raw| raw.len() >= 16);
+    raw.any(|raw| contains(bytes, &raw)) || contains(bytes, secret.as_bytes())
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {

@@ -81,10 +81,11 @@ impl Core {
         let task = self.runtime.spawn_blocking(move || {
             let result = work(&core);
             drop(core);
-            drop(at_work);
-            result
+            // Where nobody waits any more, the result is dropped first, and then the work has ended.
+            (result, at_work)
         });
-        task.await.map_err(Error::of_task)
+        let (result, _at_work) = task.await.map_err(Error::of_task)?;
+        Ok(result)
     }
 
     /// Runs a mint as a task of its own: what BitGo has made is kept though the caller went away.

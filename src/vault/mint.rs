@@ -52,6 +52,7 @@ pub(super) async fn login(
     login: Login,
 ) -> Result<TokenStatus, Error> {
     let _claim = core.claim(&label)?;
+    core.store.check_writable()?;
     let Login { email, password, otp, extensible } = login;
     let extension = extensible
         .then(|| ExtensionKey::generate(&mut SysRng))

@@ -113,7 +113,7 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
         entry.replace(Held::new(record, sealed));
         entry.held().ok_or(RenewalError::Removed)
     });
-    Ok(swapped.await??)
+    swapped.await?
 }
 
 /// Extends a session: the server moves its end, the token stays (PROTOCOL section 5).

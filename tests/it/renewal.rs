@@ -324,14 +324,8 @@ async fn an_expired_token_is_waited_for_and_comes_back() {
     assert_eq!(token(&desk).phase, Phase::Expired);
     assert_eq!(told(&desk.vault.lease("token", &view).unwrap_err()), "denied by expired");
     desk.bitgo.clear_faults();
-    // A reader waits half a minute, the next attempt may be a whole one away.
-    let start = Instant::now();
-    let lease = loop {
-        match desk.vault.lease_wait("token", &view).await {
-            Err(error) if start.elapsed() < MINUTE => assert_eq!(told(&error), "denied by expired"),
-            waited => break waited,
-        }
-    };
+    // The next attempt may be a minute away.
+    let lease = timeout(2 * MINUTE, desk.vault.lease_wait("token", &view)).await.unwrap();
     drop(lease.unwrap().sign().unwrap());
     assert_eq!(token(&desk).renewals, 1);
 }
@@ -370,7 +364,7 @@ async fn who_waits_for_an_expired_token_hears_of_its_end_and_of_the_vaults() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_of_an_expired_token_waits_half_a_minute_and_no_longer() {
+async fn a_reader_of_an_expired_token_waits_90_seconds_and_no_longer() {
     for way in WAYS {
         let desk = desk(way, ten_minutes()).await;
         // The next attempt is an hour away.
@@ -381,7 +375,7 @@ async fn a_reader_of_an_expired_token_waits_half_a_minute_and_no_longer() {
         let error = desk.vault.lease_wait("token", &view).await.map(drop).unwrap_err();
         let waited = start.elapsed();
         assert_eq!(told(&error), "denied by expired");
-        assert!((30..31).contains(&waited.as_secs()), "{waited:?}");
+        assert!((90..91).contains(&waited.as_secs()), "{waited:?}");
     }
 }
 

@@ -200,10 +200,10 @@ async fn what_was_leased_before_closing_can_still_settle() {
 /// `Ok` means that nothing of the vault is left: it opens again at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_vault_opens_again_at_once() {
-    let builder = Emulator::builder().internal_lifetime(Duration::from_millis(30));
+    let builder = Emulator::builder().internal_lifetime(Duration::from_secs(2));
     let mut desk = Desk::with(builder).await;
     desk.issue("bot", 1000).await;
-    // Renewed all the time, so that most rounds close over a renewal in flight.
+    // Renewed on the way, so that some rounds close over a renewal in flight.
     desk.vault.fetch_internal("desk", "internal").await.unwrap();
     let spend = desk.withdrawal(1);
     for round in 0..20 {
