@@ -240,7 +240,7 @@ impl Write for Pieces {
 /// Checks that an answer is neither stale nor from the future: at most [`WINDOW_BACK_MS`] behind
 /// `now_ms` and [`WINDOW_FORWARD_MS`] ahead of it, both included, both unix milliseconds.
 ///
-/// BitGo's SDK checks this in v3 only; the vault refuses in v2 as well (DESIGN section 5).
+/// BitGo's SDK checks this in v3 only; the vault refuses in v2 as well.
 ///
 /// # Errors
 /// [`CryptoError::Parameter`] if it lies outside.

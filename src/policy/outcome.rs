@@ -1,4 +1,4 @@
-//! What became of a signed spend, by the answer alone (DESIGN section 4).
+//! What became of a signed spend, by the answer alone.
 
 /// What became of a signed request that moves money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The house of DESIGN section 2: dependencies point down only, and what stands in one room
+//! The house: dependencies point down only, and what stands in one room
 //! stands nowhere else.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
