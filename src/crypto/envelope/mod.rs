@@ -239,11 +239,11 @@ mod tests {
         type Error = std::io::Error;
 
         fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-            unimplemented!("sealing draws bytes")
+            unreachable!("sealing draws bytes")
         }
 
         fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-            unimplemented!("sealing draws bytes")
+            unreachable!("sealing draws bytes")
         }
 
         fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
