@@ -28,7 +28,7 @@ const LIMIT: u128 = 100_000;
 const WITHDRAWAL: u128 = 9_000;
 
 /// What the bot did.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Tally {
     issued: u64,
     leases: u64,
@@ -42,13 +42,8 @@ struct Tally {
 /// The last line with `--json`.
 #[derive(Serialize)]
 struct Report {
-    issued: u64,
-    leases: u64,
-    signed_requests: u64,
-    renewals: u64,
-    denied_scope: u64,
-    denied_limit: u64,
-    denied_wallet: u64,
+    #[serde(flatten)]
+    tally: Tally,
     limit: String,
     spent_local: String,
     spent_server: String,
@@ -147,13 +142,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         && on_disk + on_wire == 0;
     if wants_json {
         let report = Report {
-            issued: tally.issued,
-            leases: tally.leases,
-            signed_requests: tally.signed_requests,
-            renewals: tally.renewals,
-            denied_scope: tally.denied_scope,
-            denied_limit: tally.denied_limit,
-            denied_wallet: tally.denied_wallet,
+            tally,
             limit: LIMIT.to_string(),
             spent_local: spent_local.to_string(),
             spent_server: spent_server.to_string(),

@@ -1,6 +1,7 @@
 //! The id of a request, known here and at BitGo.
 
-use crate::crypto::CryptoError;
+use crate::crypto::{CryptoError, random};
+use getrandom::SysRng;
 use http::HeaderValue;
 use std::fmt;
 
@@ -19,9 +20,7 @@ impl RequestId {
     /// # Errors
     /// [`CryptoError::Entropy`] if the system gives no randomness.
     pub fn random() -> Result<Self, CryptoError> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|_| CryptoError::Entropy)?;
-        Ok(Self(bytes))
+        Ok(Self(random(&mut SysRng)?))
     }
 
     /// The id as it stands in a `Request-ID` header.

@@ -93,22 +93,29 @@ pub fn key_encryption_key(
     salt: &Salt,
     params: KdfParams,
 ) -> Result<KeyEncryptionKey, CryptoError> {
-    let refused = CryptoError::Parameter("argon2 memory: the system gives less than asked");
     let costs = Params::new(params.m_cost, params.t_cost, params.p_cost, Some(32))
         .map_err(|_| CryptoError::Parameter("argon2 costs"))?;
-    let mut memory = Zeroizing::new(Vec::<Block>::new());
-    memory.try_reserve_exact(costs.block_count()).map_err(|_| refused)?;
+    let key = argon2id(passphrase.expose().as_bytes(), &salt.0, &costs)?;
+    KeyEncryptionKey::new(&key)
+}
+
+/// `Argon2id[salt, costs](password)`, 32 bytes; for the vault's own key and for envelopes. The
+/// crate's own memory would be freed unwiped, and an allocation that fails would end the process.
+pub(super) fn argon2id(
+    password: &[u8],
+    salt: &[u8],
+    costs: &Params,
+) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
+    let mut memory = Zeroizing::new(Vec::new());
+    memory
+        .try_reserve_exact(costs.block_count())
+        .map_err(|_| CryptoError::Parameter("argon2 memory: the system gives less than asked"))?;
     memory.resize(costs.block_count(), Block::default());
     let mut key = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, costs)
-        .hash_password_into_with_memory(
-            passphrase.expose().as_bytes(),
-            &salt.0,
-            key.as_mut(),
-            memory.as_mut_slice(),
-        )
-        .map_err(|_| CryptoError::Parameter("argon2 input"))?;
-    KeyEncryptionKey::new(&key)
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, costs.clone())
+        .hash_password_into_with_memory(password, salt, key.as_mut(), memory.as_mut_slice())
+        .map_err(|_| CryptoError::Parameter("argon2 input: password and salt below 2^32 bytes"))?;
+    Ok(key)
 }
 
 #[cfg(test)]

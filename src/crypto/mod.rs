@@ -38,7 +38,7 @@ pub use request_auth::{
 use rand_core::TryCryptoRng;
 
 /// Random bytes, or a typed error where the system gives none.
-fn random<const N: usize>(rng: &mut impl TryCryptoRng) -> Result<[u8; N], CryptoError> {
+pub(crate) fn random<const N: usize>(rng: &mut impl TryCryptoRng) -> Result<[u8; N], CryptoError> {
     let mut bytes = [0; N];
     rng.try_fill_bytes(&mut bytes).map_err(|_| CryptoError::Entropy)?;
     Ok(bytes)

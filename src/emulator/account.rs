@@ -2,7 +2,7 @@
 
 use crate::crypto::{
     CryptoError, DerivationPath, EnvelopeVersion, V1Params, generate_keypair, password_hmac,
-    seal_token, seal_v1,
+    random, seal_token, seal_v1,
 };
 use crate::id::{EnterpriseId, TokenId};
 use crate::secret::{AccessToken, EcdhXprv, LoginPassword};
@@ -44,7 +44,7 @@ impl Account {
             password_hmac: password_hmac(EMAIL, &password).to_string(),
             password,
             user: random_hex::<16>()?,
-            enterprise: EnterpriseId::from_bytes(random()?),
+            enterprise: EnterpriseId::from_bytes(random(&mut SysRng)?),
             server_xpub,
             encrypted_ecdh_xprv,
             server_xprv,
@@ -56,7 +56,7 @@ impl Account {
 
     /// Seals a token for the account's ECDH key along a fresh path: `(encryptedToken, derivationPath)`.
     pub(super) fn seal(&self, token: &AccessToken) -> Result<(String, String), CryptoError> {
-        let step = || Ok(u32::from_be_bytes(random()?) >> 1);
+        let step = || Ok(u32::from_be_bytes(random(&mut SysRng)?) >> 1);
         let path = format!("m/999999/{}/{}", step()?, step()?);
         let sealed = seal_token(
             &self.server_xprv,
@@ -77,15 +77,9 @@ pub(super) fn fresh_token(signs: bool) -> Result<AccessToken, CryptoError> {
 }
 
 pub(super) fn fresh_id() -> Result<TokenId, CryptoError> {
-    random().map(TokenId::from_bytes)
+    random(&mut SysRng).map(TokenId::from_bytes)
 }
 
 pub(super) fn random_hex<const N: usize>() -> Result<String, CryptoError> {
-    Ok(lower::encode_string(&random::<N>()?))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], CryptoError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|_| CryptoError::Entropy)?;
-    Ok(bytes)
+    Ok(lower::encode_string(&random::<N>(&mut SysRng)?))
 }

@@ -2,12 +2,12 @@
 
 use super::record::{AccountRow, InfoRow, RenewalRow, SecretRow, TokenRow};
 use super::{Store, StoreError, Tree, Write};
+use crate::crypto::random;
 use crate::id::LineageId;
 use crate::policy::LocalRules;
 use crate::secret::{AccessToken, EcdhXprv};
 use crate::token::{Label, Renewal, TokenInfo};
 use getrandom::SysRng;
-use rand_core::TryRng;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -44,9 +44,7 @@ pub(crate) struct Account {
 impl Store {
     /// A fresh lineage.
     pub(crate) fn new_lineage(&self) -> Result<LineageId, StoreError> {
-        let mut bytes = [0; 16];
-        SysRng.try_fill_bytes(&mut bytes).map_err(|_| crate::crypto::CryptoError::Entropy)?;
-        Ok(LineageId::from_bytes(bytes))
+        Ok(LineageId::from_bytes(random(&mut SysRng)?))
     }
 
     /// Keeps a new token with its ledger, and its account where it brought one; all or nothing.

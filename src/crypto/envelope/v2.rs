@@ -1,9 +1,10 @@
 //! Version 2: Argon2id and AES-256-GCM, in sessions with HKDF between the two.
 
 use super::{CryptoError, base64, bounded, buffer, bytes, decode, random};
+use crate::crypto::kdf::argon2id;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::Params;
 use hkdf::Hkdf;
 use rand_core::TryCryptoRng;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -160,13 +161,7 @@ fn derive_key(
 ) -> Result<Zeroizing<[u8; KEY_BYTES]>, CryptoError> {
     #[cfg(any(test, feature = "test-util"))]
     super::kdf_calls::count();
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
-    // The crate's own matrix would be freed unwiped.
-    let mut memory = Zeroizing::new(vec![Block::new(); params.block_count()]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-        .hash_password_into_with_memory(password, salt, &mut *key, memory.as_mut_slice())
-        .map_err(|_| CryptoError::Parameter("password length, below 2^32"))?;
-    Ok(key)
+    argon2id(password, salt, params)
 }
 
 /// `session key = HKDF-SHA256(key, hkdfSalt, "bitgo-v2-session")`
