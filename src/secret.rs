@@ -5,6 +5,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use std::ops::{Deref, DerefMut};
 use std::{fmt, io};
 use zeroize::Zeroizing;
 
@@ -68,6 +69,55 @@ impl AccessToken {
     }
 }
 
+/// Bytes of a secret, wiped when dropped: a buffer of one fixed size, which never moves.
+pub struct SecretBytes(Box<[u8]>);
+
+impl SecretBytes {
+    /// `len` zeros, to be filled in place.
+    pub(crate) fn zeroed(len: usize) -> Self {
+        Self(vec![0; len].into())
+    }
+
+    /// A copy of `bytes`; wiping the original is the caller's.
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl Deref for SecretBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for SecretBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes([REDACTED])")
+    }
+}
+
+/// Wipes whole memory at once, where [`zeroize`] writes value by value: a record of 64 KiB would
+/// take longer to wipe than to open.
+pub(crate) fn wipe<T: Copy + Default>(values: &mut [T]) {
+    values.fill(T::default());
+    // The write must have happened: from here on the compiler has to assume a reader.
+    zeroize::optimization_barrier(values);
+}
+
 /// JSON in one buffer of its exact size, wiped on drop: growing would leave unwiped copies behind.
 pub(crate) fn to_json(
     value: &(impl Serialize + ?Sized),
@@ -102,6 +152,7 @@ mod tests {
             (format!("{:?}", LoginPassword::new(secret)), "LoginPassword"),
             (format!("{:?}", Otp::new(secret)), "Otp"),
             (format!("{:?}", EcdhXprv::new(secret)), "EcdhXprv"),
+            (format!("{:?}", SecretBytes::copy_of(secret.as_bytes())), "SecretBytes"),
         ] {
             assert!(!printed.contains("secret"), "{printed}");
             assert_eq!(printed, format!("{name}([REDACTED])"));

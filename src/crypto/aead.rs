@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! record = version (1 byte) ‖ nonce (12, random) ‖ ciphertext ‖ tag (16)
-//! aad    = version ‖ vault id (16) ‖ epoch (4) ‖ tree length (1) ‖ tree ‖ name (16)
+//! aad    = version ‖ vault id (16) ‖ epoch (4) ‖ tree (11, padded with zeros) ‖ name (16)
 //! ```
 //!
-//! A record moved to another name, tree, epoch or vault does not open. All parts of the
-//! associated data but the tree have a fixed length, and the tree's is written before it.
+//! A record moved to another name, tree, epoch or vault does not open: the associated data binds
+//! it, and but for the name the key does so too. All parts have a fixed length; together they
+//! are three blocks of GHASH.
 
 use super::CryptoError;
+use crate::secret::SecretBytes;
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use rand_core::TryCryptoRng;
-use zeroize::Zeroizing;
 
 /// The largest plaintext of a record, in bytes. Larger values would go to sled's blobs, which are never synced.
 pub const RECORD_MAX: usize = 64 * 1024;
@@ -21,7 +22,10 @@ pub const RECORD_MAX: usize = 64 * 1024;
 pub const RECORD_OVERHEAD: usize = 1 + 12 + 16;
 
 const VERSION: u8 = 1;
-const TREE_NAME_MAX: usize = 16;
+const TREE_LEN: usize = 11;
+const NAME_LEN: usize = 16;
+/// All of the associated data but the name.
+const PREFIX_LEN: usize = 1 + 16 + 4 + TREE_LEN;
 
 /// The random id of one store, bound into every key and record of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,53 +41,31 @@ impl VaultId {
     }
 }
 
-/// Where a record stands: its vault, epoch, tree and name.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// The vault's id.
-    pub vault: &'a VaultId,
-    /// The epoch of the data key.
-    pub epoch: u32,
-    /// The tree; at most 16 bytes.
-    pub tree: &'static str,
-    /// The record's name within the tree.
-    pub name: &'a [u8; 16],
+/// Seals and opens the records of one tree of one vault in one epoch. Its key is expanded once.
+pub struct RecordCipher {
+    cipher: Aes256Gcm,
+    prefix: [u8; PREFIX_LEN],
 }
-
-impl Place<'_> {
-    /// The associated data, and how much of the buffer it takes.
-    fn associated_data(&self) -> Result<([u8; 38 + TREE_NAME_MAX], usize), CryptoError> {
-        let mut aad = [0; 38 + TREE_NAME_MAX];
-        let tree = self.tree.as_bytes();
-        if tree.len() > TREE_NAME_MAX {
-            return Err(CryptoError::Parameter("tree: at most 16 bytes"));
-        }
-        let (head, rest) = aad.split_at_mut(22);
-        head[0] = VERSION;
-        head[1..17].copy_from_slice(&self.vault.0);
-        head[17..21].copy_from_slice(&self.epoch.to_be_bytes());
-        head[21] = u8::try_from(tree.len()).unwrap_or(u8::MAX);
-        rest[..tree.len()].copy_from_slice(tree);
-        rest[tree.len()..tree.len() + 16].copy_from_slice(self.name);
-        Ok((aad, 38 + tree.len()))
-    }
-}
-
-/// Seals and opens the records of one tree. Its key is expanded once.
-pub struct RecordCipher(Aes256Gcm);
 
 impl RecordCipher {
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(Aes256Gcm::new(key.into()))
+    /// `key` must be of this very vault, epoch and tree. A longer name than the tree's field holds
+    /// is cut there; the key still depends on all of it.
+    pub(super) fn new(key: &[u8; 32], vault: &VaultId, epoch: u32, tree: &str) -> Self {
+        let mut prefix = [0; PREFIX_LEN];
+        prefix[0] = VERSION;
+        prefix[1..17].copy_from_slice(&vault.0);
+        prefix[17..21].copy_from_slice(&epoch.to_be_bytes());
+        prefix[21..].iter_mut().zip(tree.bytes()).for_each(|(place, byte)| *place = byte);
+        Self { cipher: Aes256Gcm::new(key.into()), prefix }
     }
 
-    /// `seal[key](nonce, aad, plaintext)` with a fresh random nonce.
+    /// `seal[key](nonce, aad, plaintext)` with a fresh random nonce, for the record of that name.
     ///
     /// # Errors
     /// [`CryptoError::Parameter`] above [`RECORD_MAX`], [`CryptoError::Entropy`] without randomness.
     pub fn seal(
         &self,
-        place: Place<'_>,
+        name: &[u8; NAME_LEN],
         plaintext: &[u8],
         rng: &mut impl TryCryptoRng,
     ) -> Result<Vec<u8>, CryptoError> {
@@ -91,12 +73,12 @@ impl RecordCipher {
             return Err(CryptoError::Parameter("record: at most 64 KiB"));
         }
         let nonce: [u8; 12] = super::random(rng)?;
-        let (aad, aad_len) = place.associated_data()?;
         let mut record = Vec::with_capacity(plaintext.len() + RECORD_OVERHEAD);
         record.push(VERSION);
         record.extend_from_slice(&nonce);
         record.extend_from_slice(plaintext);
-        let tag = seal_detached(&self.0, &nonce, &aad[..aad_len], &mut record[13..])?;
+        let aad = self.associated_data(name);
+        let tag = seal_detached(&self.cipher, &nonce, &aad, &mut record[13..])?;
         record.extend_from_slice(&tag);
         Ok(record)
     }
@@ -106,7 +88,7 @@ impl RecordCipher {
     /// # Errors
     /// [`CryptoError::Malformed`] or [`CryptoError::Version`] for what is no record,
     /// [`CryptoError::CouldNotOpen`] for an altered or moved one.
-    pub fn open(&self, place: Place<'_>, record: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    pub fn open(&self, name: &[u8; NAME_LEN], record: &[u8]) -> Result<SecretBytes, CryptoError> {
         let refused = CryptoError::Malformed("record length");
         if record.len() > RECORD_MAX + RECORD_OVERHEAD {
             return Err(refused);
@@ -117,10 +99,16 @@ impl RecordCipher {
         }
         let (nonce, rest) = rest.split_first_chunk().ok_or(refused)?;
         let (sealed, tag) = rest.split_last_chunk().ok_or(refused)?;
-        let (aad, aad_len) = place.associated_data()?;
-        let mut plaintext = Zeroizing::new(sealed.to_vec());
-        open_detached(&self.0, nonce, &aad[..aad_len], &mut plaintext, tag)?;
+        let mut plaintext = SecretBytes::copy_of(sealed);
+        open_detached(&self.cipher, nonce, &self.associated_data(name), &mut plaintext, tag)?;
         Ok(plaintext)
+    }
+
+    fn associated_data(&self, name: &[u8; NAME_LEN]) -> [u8; PREFIX_LEN + NAME_LEN] {
+        let mut aad = [0; PREFIX_LEN + NAME_LEN];
+        aad[..PREFIX_LEN].copy_from_slice(&self.prefix);
+        aad[PREFIX_LEN..].copy_from_slice(name);
+        aad
     }
 }
 
@@ -155,45 +143,50 @@ mod tests {
     use super::*;
     use getrandom::SysRng;
 
-    const VAULT: VaultId = VaultId([7; 16]);
-    const PLACE: Place<'static> = Place { vault: &VAULT, epoch: 1, tree: "tokens", name: &[9; 16] };
+    const NAME: [u8; 16] = [9; 16];
+
+    fn cipher() -> RecordCipher {
+        RecordCipher::new(&[1; 32], &VaultId([7; 16]), 1, "tokens")
+    }
 
     #[test]
     fn records_open_in_their_place_only() {
-        let cipher = RecordCipher::new(&[1; 32]);
-        let record = cipher.seal(PLACE, b"v2x secret", &mut SysRng).unwrap();
-        assert_eq!(cipher.open(PLACE, &record).unwrap().as_slice(), b"v2x secret");
-        for moved in [
-            Place { vault: &VaultId([8; 16]), ..PLACE },
-            Place { epoch: 2, ..PLACE },
-            Place { tree: "ledger", ..PLACE },
-            Place { name: &[8; 16], ..PLACE },
+        let (key, vault) = ([1; 32], VaultId([7; 16]));
+        let record = cipher().seal(&NAME, b"v2x secret", &mut SysRng).unwrap();
+        assert_eq!(cipher().open(&NAME, &record).unwrap()[..], *b"v2x secret");
+        // With the same key throughout, so that it is the associated data that refuses.
+        for (place, name, cipher) in [
+            ("name", [8; 16], cipher()),
+            ("vault", NAME, RecordCipher::new(&key, &VaultId([8; 16]), 1, "tokens")),
+            ("epoch", NAME, RecordCipher::new(&key, &vault, 2, "tokens")),
+            ("tree", NAME, RecordCipher::new(&key, &vault, 1, "ledger")),
+            ("key", NAME, RecordCipher::new(&[2; 32], &vault, 1, "tokens")),
         ] {
-            assert_eq!(cipher.open(moved, &record), Err(CryptoError::CouldNotOpen), "{moved:?}");
+            let refused = cipher.open(&name, &record);
+            assert!(matches!(refused, Err(CryptoError::CouldNotOpen)), "{place}");
         }
-        assert!(RecordCipher::new(&[2; 32]).open(PLACE, &record).is_err());
     }
 
     #[test]
     fn every_flipped_byte_and_every_cut_is_refused() {
-        let cipher = RecordCipher::new(&[1; 32]);
-        let record = cipher.seal(PLACE, b"secret", &mut SysRng).unwrap();
+        let cipher = cipher();
+        let record = cipher.seal(&NAME, b"secret", &mut SysRng).unwrap();
         for at in 0..record.len() {
             let mut changed = record.clone();
             changed[at] ^= 0x10;
-            assert!(cipher.open(PLACE, &changed).is_err(), "byte {at}");
-            assert!(cipher.open(PLACE, &record[..at]).is_err(), "cut at {at}");
+            assert!(cipher.open(&NAME, &changed).is_err(), "byte {at}");
+            assert!(cipher.open(&NAME, &record[..at]).is_err(), "cut at {at}");
         }
-        assert!(cipher.open(PLACE, &[record.as_slice(), &[0]].concat()).is_err());
+        assert!(cipher.open(&NAME, &[record.as_slice(), &[0]].concat()).is_err());
     }
 
     #[test]
     fn sizes_are_bounded_both_ways() {
-        let cipher = RecordCipher::new(&[1; 32]);
+        let cipher = cipher();
         let largest = vec![1; RECORD_MAX];
-        let record = cipher.seal(PLACE, &largest, &mut SysRng).unwrap();
-        assert_eq!(cipher.open(PLACE, &record).unwrap().as_slice(), largest);
-        assert!(cipher.seal(PLACE, &vec![1; RECORD_MAX + 1], &mut SysRng).is_err());
-        assert!(cipher.open(PLACE, &vec![1; RECORD_MAX + RECORD_OVERHEAD + 1]).is_err());
+        let record = cipher.seal(&NAME, &largest, &mut SysRng).unwrap();
+        assert_eq!(cipher.open(&NAME, &record).unwrap()[..], largest);
+        assert!(cipher.seal(&NAME, &vec![1; RECORD_MAX + 1], &mut SysRng).is_err());
+        assert!(cipher.open(&NAME, &vec![1; RECORD_MAX + RECORD_OVERHEAD + 1]).is_err());
     }
 }

@@ -5,7 +5,7 @@
 
 use super::CryptoError;
 use super::keys::KeyEncryptionKey;
-use crate::secret::Passphrase;
+use crate::secret::{Passphrase, wipe};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand_core::TryCryptoRng;
 use zeroize::Zeroizing;
@@ -99,28 +99,78 @@ pub fn key_encryption_key(
     KeyEncryptionKey::new(&key)
 }
 
-/// `Argon2id[salt, costs](password)`, 32 bytes; for the vault's own key and for envelopes. The
-/// crate's own memory would be freed unwiped, and an allocation that fails would end the process.
+/// `Argon2id[salt, costs](password)`, 32 bytes, in memory of its own that is wiped.
 pub(super) fn argon2id(
     password: &[u8],
     salt: &[u8],
     costs: &Params,
 ) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
-    let mut memory = Zeroizing::new(Vec::new());
-    memory
-        .try_reserve_exact(costs.block_count())
-        .map_err(|_| CryptoError::Parameter("argon2 memory: the system gives less than asked"))?;
-    memory.resize(costs.block_count(), Block::default());
-    let mut key = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, costs.clone())
-        .hash_password_into_with_memory(password, salt, key.as_mut(), memory.as_mut_slice())
-        .map_err(|_| CryptoError::Parameter("argon2 input: password and salt below 2^32 bytes"))?;
-    Ok(key)
+    Argon2Memory::default().argon2id(password, salt, costs)
+}
+
+/// The blocks that Argon2 fills, kept from one derivation to the next and wiped when dropped. The
+/// crate's own would be freed unwiped, and an allocation that fails would end the process.
+///
+/// # Security
+/// Between derivations the last key can be had from it.
+#[derive(Default)]
+pub(super) struct Argon2Memory(Vec<Block>);
+
+impl Argon2Memory {
+    /// `Argon2id[salt, costs](password)`, version 0x13, no secret, no associated data.
+    pub(super) fn argon2id(
+        &mut self,
+        password: &[u8],
+        salt: &[u8],
+        costs: &Params,
+    ) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
+        let mut key = Zeroizing::new([0; 32]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, costs.clone())
+            .hash_password_into_with_memory(
+                password,
+                salt,
+                key.as_mut(),
+                self.blocks(costs.block_count())?,
+            )
+            .map_err(|_| {
+                CryptoError::Parameter("argon2 input: password and salt below 2^32 bytes")
+            })?;
+        Ok(key)
+    }
+
+    fn blocks(&mut self, count: usize) -> Result<&mut [Block], CryptoError> {
+        if self.0.len() < count {
+            // The smaller one is wiped and freed first: growing it would leave a copy behind.
+            *self = Self::default();
+            self.0.try_reserve_exact(count).map_err(|_| {
+                CryptoError::Parameter("argon2 memory: the system gives less than asked")
+            })?;
+            self.0.resize(count, Block::default());
+        }
+        Ok(&mut self.0[..count])
+    }
+}
+
+impl Drop for Argon2Memory {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_memory_held_before_does_not_matter() {
+        let mut memory = Argon2Memory::default();
+        for (m_cost, p_cost, salt) in [(64, 2, "salt one"), (8, 1, "salt two"), (80, 1, "salt one")]
+        {
+            let costs = Params::new(m_cost, 2, p_cost, Some(32)).unwrap();
+            let fresh = argon2id(b"password", salt.as_bytes(), &costs).unwrap();
+            assert_eq!(memory.argon2id(b"password", salt.as_bytes(), &costs).unwrap(), fresh);
+        }
+    }
 
     #[test]
     fn costs_are_bounded_before_work() {

@@ -85,10 +85,11 @@ impl DataKey {
     }
 
     /// `HKDF-SHA256(ikm = data key, salt = none, info = "bitgo-vault/1" ‖ vault id ‖ epoch ‖ purpose)`.
-    fn derive(&self, vault: &VaultId, epoch: u32, purpose: &str, key: &mut [u8; 32]) {
+    fn derive(&self, vault: &VaultId, epoch: u32, purpose: [&str; 2], key: &mut [u8; 32]) {
+        let [purpose, of] = purpose.map(str::as_bytes);
         Hkdf::<Sha256>::new(None, &self.0[..])
             .expand_multi_info(
-                &[b"bitgo-vault/1", &vault.0, &epoch.to_be_bytes(), purpose.as_bytes()],
+                &[b"bitgo-vault/1", &vault.0, &epoch.to_be_bytes(), purpose, of],
                 key,
             )
             .expect("32 bytes are far below HKDF's limit of 255 blocks");
@@ -97,8 +98,8 @@ impl DataKey {
     /// The cipher of one tree.
     pub fn record_cipher(&self, vault: &VaultId, epoch: u32, tree: &str) -> RecordCipher {
         let mut key = Zeroizing::new([0; 32]);
-        self.derive(vault, epoch, &format!("seal/{tree}"), &mut key);
-        RecordCipher::new(&key)
+        self.derive(vault, epoch, ["seal/", tree], &mut key);
+        RecordCipher::new(&key, vault, epoch, tree)
     }
 
     /// The key under which record names are made.
@@ -107,7 +108,7 @@ impl DataKey {
     /// [`CryptoError::Key`] if the system gives no memory for it.
     pub fn name_key(&self, vault: &VaultId, epoch: u32) -> Result<NameKey, CryptoError> {
         let mut key = blank()?;
-        self.derive(vault, epoch, "names", &mut key);
+        self.derive(vault, epoch, ["names", ""], &mut key);
         Ok(NameKey(key))
     }
 
@@ -164,16 +165,16 @@ mod tests {
     fn vault_epoch_and_tree_each_change_the_key() {
         let key = DataKey(Locked::new([3; 32]).unwrap());
         let (one, two) = (VaultId([1; 16]), VaultId([2; 16]));
-        let derive = |vault, epoch, purpose| {
+        let derive = |vault, epoch, tree| {
             let mut derived = [0; 32];
-            key.derive(vault, epoch, purpose, &mut derived);
+            key.derive(vault, epoch, ["seal/", tree], &mut derived);
             derived
         };
-        let base = derive(&one, 0, "seal/tokens");
-        assert_eq!(base, derive(&one, 0, "seal/tokens"));
-        assert_ne!(base, derive(&two, 0, "seal/tokens"));
-        assert_ne!(base, derive(&one, 1, "seal/tokens"));
-        assert_ne!(base, derive(&one, 0, "seal/ledger"));
+        let base = derive(&one, 0, "tokens");
+        assert_eq!(base, derive(&one, 0, "tokens"));
+        assert_ne!(base, derive(&two, 0, "tokens"));
+        assert_ne!(base, derive(&one, 1, "tokens"));
+        assert_ne!(base, derive(&one, 0, "ledger"));
         let names = key.name_key(&one, 0).unwrap();
         assert_ne!(names.name("a", b"bc"), names.name("ab", b"c"));
     }

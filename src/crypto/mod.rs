@@ -5,26 +5,30 @@
 //! keys          data key: wrapped, unwrapped, one key derived per tree
 //! aead          records: sealed and opened (AES-256-GCM)
 //! envelope      BitGo's password envelopes, v1 (PBKDF2, AES-CCM) and v2 (Argon2id, AES-GCM)
-//! ecdh          token issuance: derivation paths, shared secret
+//! derivation    from an extended key down a path (BIP32)
+//! ecdh          token issuance: the secret that both sides share
+//! midstate      HMAC-SHA256 keyed once, PBKDF2 on top of it
 //! request_auth  HMAC of requests and answers, v2 and v3
 //! extension     the key that extends a session
 //! ```
 
 mod aead;
+mod derivation;
 mod ecdh;
 pub(crate) mod envelope;
 mod error;
 mod extension;
 mod kdf;
 mod keys;
+mod midstate;
 mod request_auth;
 
-pub use aead::{Place, RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
-pub use ecdh::{
-    DerivationPath, generate_keypair, open_token, open_xprv, seal_token, shared_secret,
-};
+pub use aead::{RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
+pub use derivation::{DerivationPath, EcdhPrivateKey, EcdhPublicKey};
+pub use ecdh::{generate_keypair, open_token, open_xprv, seal_token, shared_secret};
 pub use envelope::{
-    Envelope, EnvelopeVersion, MAX_ENVELOPE_BYTES, V1Params, V2Params, seal_v1, seal_v2,
+    Envelope, EnvelopeSession, EnvelopeVersion, MAX_ENVELOPE_BYTES, V1Params, V2Params, seal_v1,
+    seal_v2,
 };
 pub use error::{CryptoError, ErrorClass};
 pub use extension::{ExtensionKey, verify_extension};

@@ -1,8 +1,8 @@
 //! The one account the emulator serves, and the keys under which its tokens are issued.
 
 use crate::crypto::{
-    CryptoError, DerivationPath, EnvelopeVersion, V1Params, generate_keypair, password_hmac,
-    random, seal_token, seal_v1,
+    CryptoError, DerivationPath, EcdhPrivateKey, EcdhPublicKey, EnvelopeVersion, V1Params,
+    generate_keypair, password_hmac, random, seal_token, seal_v1,
 };
 use crate::id::{EnterpriseId, TokenId};
 use crate::secret::{AccessToken, EcdhXprv, LoginPassword};
@@ -24,7 +24,8 @@ pub(super) struct Account {
     pub(super) encrypted_ecdh_xprv: String,
     pub(super) server_xprv: EcdhXprv,
     pub(super) client_xprv: EcdhXprv,
-    client_xpub: String,
+    server: EcdhPrivateKey,
+    client: EcdhPublicKey,
     envelope_version: EnvelopeVersion,
 }
 
@@ -46,10 +47,11 @@ impl Account {
             user: random_hex::<16>()?,
             enterprise: EnterpriseId::from_bytes(random(&mut SysRng)?),
             server_xpub,
+            server: EcdhPrivateKey::parse(&server_xprv)?,
+            client: EcdhPublicKey::parse(&client_xpub)?,
             encrypted_ecdh_xprv,
             server_xprv,
             client_xprv,
-            client_xpub,
             envelope_version,
         })
     }
@@ -59,8 +61,8 @@ impl Account {
         let step = || Ok(u32::from_be_bytes(random(&mut SysRng)?) >> 1);
         let path = format!("m/999999/{}/{}", step()?, step()?);
         let sealed = seal_token(
-            &self.server_xprv,
-            &self.client_xpub,
+            &self.server,
+            &self.client,
             &DerivationPath::parse(&path)?,
             token,
             self.envelope_version,

@@ -43,10 +43,10 @@ impl Store {
             token_id: *token_id.as_bytes(),
             previous: head.last,
         };
-        let entry = self.seal(Tree::Audit, self.entry_name(head.entries), row)?;
+        let entry = self.seal(Tree::Audit, self.entry_name(head.entries), &row)?;
         let last = Sha256::digest(entry.value.as_deref().unwrap_or_default()).into();
         let next = Head { entries: head.entries + 1, last };
-        let mut writes = vec![entry, self.seal(Tree::Audit, self.head_name(), next)?];
+        let mut writes = vec![entry, self.seal(Tree::Audit, self.head_name(), &next)?];
         match changed {
             Some(record) => {
                 writes.push(self.token_write(record)?);

@@ -199,7 +199,7 @@ impl Store {
             .iter()
             .map(|(coin, counter)| (coin.to_string(), CounterRow::from(counter)));
         let row = LedgerRow { is_exposed: book.is_exposed, counters: rows.collect() };
-        self.seal(Tree::Ledger, *lineage.as_bytes(), row)
+        self.seal(Tree::Ledger, *lineage.as_bytes(), &row)
     }
 }
 

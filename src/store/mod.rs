@@ -28,7 +28,7 @@ pub(crate) use ledger::LedgerError;
 pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
 
 use crate::crypto::{
-    CryptoError, DataKey, KdfParams, KeyEncryptionKey, NameKey, Place, RecordCipher, Salt, VaultId,
+    CryptoError, DataKey, KdfParams, KeyEncryptionKey, NameKey, RecordCipher, Salt, VaultId,
     key_encryption_key,
 };
 use crate::environment::Environment;
@@ -96,8 +96,6 @@ struct Write {
 
 /// An open vault directory.
 pub(crate) struct Store {
-    vault_id: VaultId,
-    epoch: u32,
     ciphers: Locked<[RecordCipher; Tree::ALL.len()]>,
     names: NameKey,
     /// Guards the count of seals under the data key; held over the header's rewrite for a grant.
@@ -226,8 +224,6 @@ impl Store {
             .map_err(StoreError::sled)?;
         let committer = Committer::start(db, trees.clone(), &path.join("db"))?;
         Ok(Self {
-            vault_id,
-            epoch,
             ciphers: Locked::new(ciphers)?,
             names,
             header: Mutex::new(Sealing {
@@ -258,21 +254,17 @@ impl Store {
         header.unseal(&key).map(drop)
     }
 
-    fn place<'a>(&'a self, tree: Tree, name: &'a Name) -> Place<'a> {
-        Place { vault: &self.vault_id, epoch: self.epoch, tree: tree.name(), name }
-    }
-
     /// Seals a record for its place.
     fn seal(
         &self,
         tree: Tree,
         name: Name,
-        value: impl bincode::Encode,
+        row: &impl bincode::Encode,
     ) -> Result<Write, StoreError> {
         self.count_seal()?;
-        let plaintext = record::encode(value)?;
+        let plaintext = record::encode(row)?;
         let cipher = &self.ciphers[tree as usize];
-        let sealed = cipher.seal(self.place(tree, &name), &plaintext, &mut SysRng)?;
+        let sealed = cipher.seal(&name, &plaintext, &mut SysRng)?;
         Ok(Write { tree, name, value: Some(sealed) })
     }
 
@@ -285,7 +277,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let damaged = |what| StoreError::Damaged { tree: tree.name(), what };
         let plaintext = self.ciphers[tree as usize]
-            .open(self.place(tree, name), sealed)
+            .open(name, sealed)
             .map_err(|_| damaged("a record does not open"))?;
         record::decode(&plaintext).map_err(|_| damaged("a record opens but cannot be read"))
     }
@@ -358,7 +350,7 @@ impl Store {
     /// Binds a new vault to its environment.
     fn bind(&self, environment: &Environment) -> Result<(), StoreError> {
         let binding = record::Binding::of(environment);
-        self.commit(vec![self.seal(Tree::Meta, self.meta_name(), binding)?])
+        self.commit(vec![self.seal(Tree::Meta, self.meta_name(), &binding)?])
     }
 
     fn check_binding(&self, environment: &Environment) -> Result<(), StoreError> {

@@ -10,25 +10,30 @@ use crate::environment::Environment;
 use crate::money::{Amount, Coin};
 use crate::policy::Counter;
 use crate::scope::Scope;
+use crate::secret::SecretBytes;
 use crate::token::{SpendingLimit, TokenInfo, TokenKind};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use bincode::enc::write::SizeWriter;
 use bincode::{Decode, Encode};
 use chrono::{DateTime, Utc};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const FORMAT: Configuration<LittleEndian, Fixint, Limit<RECORD_MAX>> = bincode::config::standard()
     .with_little_endian()
     .with_fixed_int_encoding()
     .with_limit::<RECORD_MAX>();
 
-/// The row as bytes. The buffer has room for the largest row from the start, so that no
-/// unwiped copy is left behind by growth.
-pub(super) fn encode(row: impl Encode) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    let mut buffer = Zeroizing::new(vec![0; RECORD_MAX]);
-    let len =
-        bincode::encode_into_slice(row, &mut buffer, FORMAT).map_err(|_| StoreError::TooLarge)?;
-    buffer.truncate(len);
-    Ok(buffer)
+/// The row as bytes, in one buffer of its exact size: growing would leave unwiped copies behind.
+pub(super) fn encode(row: &impl Encode) -> Result<SecretBytes, StoreError> {
+    let too_large = |_| StoreError::TooLarge;
+    let mut size = SizeWriter::default();
+    bincode::encode_into_writer(row, &mut size, FORMAT).map_err(too_large)?;
+    if size.bytes_written > RECORD_MAX {
+        return Err(StoreError::TooLarge);
+    }
+    let mut bytes = SecretBytes::zeroed(size.bytes_written);
+    bincode::encode_into_slice(row, &mut bytes, FORMAT).map_err(too_large)?;
+    Ok(bytes)
 }
 
 /// The row from bytes; `Err` if they are not exactly one row.
@@ -247,9 +252,9 @@ mod tests {
 
     #[test]
     fn trailing_bytes_and_giant_lengths_are_refused() {
-        let bytes = encode(AuditHeadRow { entries: 1, last: [2; 32] }).unwrap();
+        let bytes = encode(&AuditHeadRow { entries: 1, last: [2; 32] }).unwrap();
         assert!(decode::<AuditHeadRow>(&bytes).is_ok());
-        assert!(decode::<AuditHeadRow>(&[bytes.as_slice(), &[0]].concat()).is_err());
+        assert!(decode::<AuditHeadRow>(&[&bytes[..], &[0]].concat()).is_err());
         assert!(decode::<AuditHeadRow>(&bytes[1..]).is_err());
         let giant = [0xff; 64];
         assert!(decode::<SecretRow>(&giant).is_err());

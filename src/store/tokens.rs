@@ -84,7 +84,7 @@ impl Store {
 
     /// The write that updates what is known of a token, for a commit with others.
     pub(super) fn token_write(&self, record: &TokenRecord) -> Result<Write, StoreError> {
-        self.seal(Tree::Tokens, *record.lineage.as_bytes(), row(record))
+        self.seal(Tree::Tokens, *record.lineage.as_bytes(), &row(record))
     }
 
     /// Removes a token, its ledger and what is known of it.

@@ -5,9 +5,9 @@
 //! Fields and lists this runner does not know are passed over.
 
 use crate::crypto::{
-    AuthKey, AuthVersion, CryptoError, DerivationPath, Envelope, EnvelopeVersion, ExtensionKey,
-    Subject, V1Params, V2Params, canonical_method, open_token, open_xprv, password_hmac,
-    seal_token, seal_v1, seal_v2, shared_secret, verify_extension,
+    AuthKey, AuthVersion, CryptoError, DerivationPath, EcdhPrivateKey, EcdhPublicKey, Envelope,
+    EnvelopeVersion, ExtensionKey, Subject, V1Params, V2Params, canonical_method, open_token,
+    open_xprv, password_hmac, seal_token, seal_v1, seal_v2, shared_secret, verify_extension,
 };
 use crate::secret::{AccessToken, EcdhXprv, LoginPassword};
 use base16ct::lower;
@@ -262,8 +262,12 @@ struct IssuanceCase {
 
 impl IssuanceCase {
     fn open(&self, encrypted_token: &str) -> Result<AccessToken, CryptoError> {
-        let ecdh_xprv = EcdhXprv::new(self.ecdh_xprv.as_str());
-        open_token(&ecdh_xprv, &self.server_xpub, &self.derivation_path, encrypted_token)
+        let (client, server) = (private_key(&self.ecdh_xprv)?, self.server()?);
+        open_token(&client, &server, &self.derivation_path, encrypted_token)
+    }
+
+    fn server(&self) -> Result<EcdhPublicKey, CryptoError> {
+        EcdhPublicKey::parse(&self.server_xpub)
     }
 
     fn open_xprv(&self) -> Result<Option<EcdhXprv>, CryptoError> {
@@ -275,6 +279,10 @@ impl IssuanceCase {
     }
 }
 
+fn private_key(xprv: &str) -> Result<EcdhPrivateKey, CryptoError> {
+    EcdhPrivateKey::parse(&EcdhXprv::new(xprv))
+}
+
 fn check_issuance(case: &Value) -> Outcome {
     let case: IssuanceCase = read(case)?;
     let path = DerivationPath::parse(&case.derivation_path).map_err(text)?;
@@ -283,18 +291,20 @@ fn check_issuance(case: &Value) -> Outcome {
         expect(ecdh_xprv.expose() == case.ecdh_xprv, "ecdhXprv differs")?;
     }
 
-    let ecdh_xprv = EcdhXprv::new(case.ecdh_xprv.as_str());
-    let secret = shared_secret(&ecdh_xprv, &case.server_xpub, &path).map_err(text)?;
+    let secret = private_key(&case.ecdh_xprv)
+        .and_then(|client| shared_secret(&client, &case.server()?, &path))
+        .map_err(text)?;
     expect_equal(case.shared_secret.as_deref(), &secret, "shared secret differs")?;
     let token = case.open(&case.encrypted_token).map_err(text)?;
     expect_equal(case.token.as_deref(), token.expose(), "token differs")?;
 
     if let (Some(server_xprv), Some(ecdh_xpub)) = (&case.server_xprv, &case.ecdh_xpub) {
-        let server_xprv = EcdhXprv::new(server_xprv.as_str());
-        let secret_there = shared_secret(&server_xprv, ecdh_xpub, &path).map_err(text)?;
+        let server = private_key(server_xprv).map_err(text)?;
+        let client = EcdhPublicKey::parse(ecdh_xpub).map_err(text)?;
+        let secret_there = shared_secret(&server, &client, &path).map_err(text)?;
         expect(*secret_there == *secret, "the server's shared secret differs")?;
         for version in [EnvelopeVersion::V1, EnvelopeVersion::V2] {
-            let sealed = seal_token(&server_xprv, ecdh_xpub, &path, &token, version, &mut SysRng)
+            let sealed = seal_token(&server, &client, &path, &token, version, &mut SysRng)
                 .and_then(|envelope| case.open(&envelope))
                 .map_err(text)?;
             expect(sealed.expose() == token.expose(), "token sealed again differs")?;

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::entry::TokenStatus;
 use crate::api::wire::{Issued, IssuedToken, TokenRecord as WireRecord};
 use crate::api::{ApiError, Auth, CreateToken, LoginOptions};
-use crate::crypto::{self, AuthKey, ExtensionKey};
+use crate::crypto::{self, AuthKey, EcdhPrivateKey, EcdhPublicKey, ExtensionKey};
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{self, LocalRules};
@@ -189,8 +189,11 @@ fn open(core: &Core, issued: &Issued, ecdh_xprv: &EcdhXprv) -> Result<AccessToke
     let Issued::Sealed { encrypted_token, derivation_path } = issued else {
         return Err(Error::IssuedInClear);
     };
-    let server_xpub = core.environment.server_xpub();
-    let token = crypto::open_token(ecdh_xprv, server_xpub, derivation_path, encrypted_token)
+    let token = EcdhPublicKey::parse(core.environment.server_xpub())
+        .and_then(|server| {
+            let client = EcdhPrivateKey::parse(ecdh_xprv)?;
+            crypto::open_token(&client, &server, derivation_path, encrypted_token)
+        })
         .map_err(Error::crypto("issued token"))?;
     match token.can_sign() {
         true => Ok(token),

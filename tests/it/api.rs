@@ -10,7 +10,8 @@ use bitgo_vault::api::{
     Page, RequestId, signed_headers,
 };
 use bitgo_vault::crypto::{
-    AuthKey, AuthVersion, EnvelopeVersion, ExtensionKey, open_token, open_xprv,
+    AuthKey, AuthVersion, EcdhPrivateKey, EcdhPublicKey, EnvelopeVersion, ExtensionKey, open_token,
+    open_xprv,
 };
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder, Fault, FaultKind};
 use bitgo_vault::{AccessToken, EcdhXprv, LoginPassword, Otp};
@@ -79,7 +80,9 @@ fn client(environment: &Environment) -> Client {
 fn open(bitgo: &Emulator, ecdh_xprv: &EcdhXprv, issued: &Issued) -> AccessToken {
     match issued {
         Issued::Sealed { encrypted_token, derivation_path } => {
-            open_token(ecdh_xprv, bitgo.server_xpub(), derivation_path, encrypted_token).unwrap()
+            let client = EcdhPrivateKey::parse(ecdh_xprv).unwrap();
+            let server = EcdhPublicKey::parse(bitgo.server_xpub()).unwrap();
+            open_token(&client, &server, derivation_path, encrypted_token).unwrap()
         }
         _ => panic!("an account with a keychain gets no token in clear"),
     }

@@ -1,6 +1,7 @@
 //! Version 1, SJCL's format: PBKDF2-HMAC-SHA256 and AES-CCM.
 
 use super::{CryptoError, base64, bounded, buffer, bytes, decode, random};
+use crate::crypto::midstate::HmacKey;
 use aes::{Aes128, Aes256};
 use ccm::aead::array::ArraySize;
 use ccm::consts::{U8, U11, U12, U13, U16};
@@ -8,7 +9,6 @@ use ccm::{AeadInOut, Ccm, KeyInit, Nonce, NonceSize, TagSize};
 use rand_core::TryCryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
-use sha2::Sha256;
 use std::borrow::Cow;
 use std::fmt::Write;
 use zeroize::Zeroizing;
@@ -169,9 +169,7 @@ const IV_BYTES: usize = 16;
 fn derive_key(password: &[u8], salt: &[u8], iterations: u32) -> Zeroizing<[u8; 32]> {
     #[cfg(any(test, feature = "test-util"))]
     super::kdf_calls::count();
-    let mut key = Zeroizing::new([0; 32]);
-    pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut *key);
-    key
+    HmacKey::new(password).pbkdf2(salt, iterations)
 }
 
 /// CCM's `L`: how many bytes hold the message's length, and what is left of 15 for the nonce.

@@ -1,7 +1,7 @@
 //! Version 2: Argon2id and AES-256-GCM, in sessions with HKDF between the two.
 
 use super::{CryptoError, base64, bounded, buffer, bytes, decode, random};
-use crate::crypto::kdf::argon2id;
+use crate::crypto::kdf::Argon2Memory;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
 use argon2::Params;
@@ -106,15 +106,29 @@ impl Envelope {
     }
 
     pub(super) fn open(&self, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        let mut key = derive_key(password, &self.salt, &self.params)?;
-        if let Some(salt) = &self.hkdf_salt {
-            key = session_key(&*key, salt);
-        }
+        self.open_under(&self.master_key(password, &mut Argon2Memory::default())?)
+    }
+
+    pub(super) fn open_under(&self, key: &MasterKey) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let mut buffer = Zeroizing::new(self.ciphertext.clone());
-        Aes256Gcm::new((&*key).into())
+        key.cipher(self.hkdf_salt.as_deref())
             .decrypt_in_place(&Nonce::from(self.iv), self.adata.as_bytes(), &mut *buffer)
             .map_err(|_| CryptoError::CouldNotOpen)?;
         Ok(buffer)
+    }
+
+    /// Runs the key derivation that this envelope asks for.
+    pub(super) fn master_key(
+        &self,
+        password: &[u8],
+        memory: &mut Argon2Memory,
+    ) -> Result<MasterKey, CryptoError> {
+        MasterKey::derive(password, self.salt.clone(), self.params.clone(), memory)
+    }
+
+    /// Whether `key` is what that derivation would yield, the password being the same.
+    pub(super) fn is_under(&self, key: &MasterKey) -> bool {
+        self.salt == key.salt && self.params == key.costs
     }
 }
 
@@ -125,53 +139,87 @@ pub(super) fn seal(
     plaintext: &str,
     rng: &mut impl TryCryptoRng,
 ) -> Result<String, CryptoError> {
-    let (m, t, p) = (params.m_cost.into(), params.t_cost.into(), params.p_cost.into());
-    let params = V2Params::checked(&m, &t, &p)?;
-    let salt = random::<SALT_BYTES>(rng)?;
-    let iv = random::<IV_BYTES>(rng)?;
-    let key = derive_key(password, &salt, &params)?;
-    let mut buffer = buffer(plaintext, TAG_BYTES);
-    Aes256Gcm::new((&*key).into())
-        .encrypt_in_place(&Nonce::from(iv), adata.unwrap_or_default().as_bytes(), &mut *buffer)
-        .map_err(|_| CryptoError::Parameter("plaintext length, below 2^36"))?;
-    let wire = Wire {
-        v: 2.into(),
-        m,
-        t,
-        p,
-        salt: base64(&salt).into(),
-        hkdf_salt: None,
-        iv: base64(&iv).into(),
-        ct: base64(&buffer).into(),
-        adata: adata.map(str::to_owned),
-    };
-    Ok(serde_json::to_string(&wire).expect("strings and numbers always serialise"))
+    let key = MasterKey::fresh(params, password, &mut Argon2Memory::default(), rng)?;
+    key.seal(None, adata, plaintext, rng)
+}
+
+/// `Argon2id(password, salt, m, t, p)`: what envelopes are sealed under, or, in a session, what
+/// their keys are derived from.
+pub(super) struct MasterKey {
+    salt: Vec<u8>,
+    costs: Params,
+    key: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+impl MasterKey {
+    /// Runs the derivation on a fresh salt.
+    pub(super) fn fresh(
+        params: V2Params,
+        password: &[u8],
+        memory: &mut Argon2Memory,
+        rng: &mut impl TryCryptoRng,
+    ) -> Result<Self, CryptoError> {
+        let (m, t, p) = (params.m_cost.into(), params.t_cost.into(), params.p_cost.into());
+        let costs = V2Params::checked(&m, &t, &p)?;
+        Self::derive(password, random::<SALT_BYTES>(rng)?.into(), costs, memory)
+    }
+
+    fn derive(
+        password: &[u8],
+        salt: Vec<u8>,
+        costs: Params,
+        memory: &mut Argon2Memory,
+    ) -> Result<Self, CryptoError> {
+        #[cfg(any(test, feature = "test-util"))]
+        super::kdf_calls::count();
+        let key = memory.argon2id(password, &salt, &costs)?;
+        Ok(Self { salt, costs, key })
+    }
+
+    /// The cipher of one envelope:
+    /// with `hkdfSalt` its key is `HKDF-SHA256(key, hkdfSalt, "bitgo-v2-session")`.
+    fn cipher(&self, hkdf_salt: Option<&[u8]>) -> Aes256Gcm {
+        let mut key = self.key.clone();
+        if let Some(salt) = hkdf_salt {
+            Hkdf::<Sha256>::new(Some(salt), &*self.key)
+                .expand(b"bitgo-v2-session", &mut *key)
+                .expect("HKDF-SHA256 yields up to 8160 bytes");
+        }
+        Aes256Gcm::new((&*key).into())
+    }
+
+    pub(super) fn seal(
+        &self,
+        hkdf_salt: Option<[u8; HKDF_SALT_BYTES]>,
+        adata: Option<&str>,
+        plaintext: &str,
+        rng: &mut impl TryCryptoRng,
+    ) -> Result<String, CryptoError> {
+        let iv = random::<IV_BYTES>(rng)?;
+        let mut buffer = buffer(plaintext, TAG_BYTES);
+        self.cipher(hkdf_salt.as_ref().map(<[u8; _]>::as_slice))
+            .encrypt_in_place(&Nonce::from(iv), adata.unwrap_or_default().as_bytes(), &mut *buffer)
+            .map_err(|_| CryptoError::Parameter("plaintext length, below 2^36"))?;
+        let wire = Wire {
+            v: 2.into(),
+            m: self.costs.m_cost().into(),
+            t: self.costs.t_cost().into(),
+            p: self.costs.p_cost().into(),
+            salt: base64(&self.salt).into(),
+            hkdf_salt: hkdf_salt.map(|salt| base64(&salt)),
+            iv: base64(&iv).into(),
+            ct: base64(&buffer).into(),
+            adata: adata.map(str::to_owned),
+        };
+        Ok(serde_json::to_string(&wire).expect("strings and numbers always serialise"))
+    }
 }
 
 const KEY_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
+pub(super) const HKDF_SALT_BYTES: usize = 32;
 const IV_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
-
-/// `key = Argon2id(password, salt, m, t, p)`
-fn derive_key(
-    password: &[u8],
-    salt: &[u8],
-    params: &Params,
-) -> Result<Zeroizing<[u8; KEY_BYTES]>, CryptoError> {
-    #[cfg(any(test, feature = "test-util"))]
-    super::kdf_calls::count();
-    argon2id(password, salt, params)
-}
-
-/// `session key = HKDF-SHA256(key, hkdfSalt, "bitgo-v2-session")`
-fn session_key(key: &[u8], salt: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
-    let mut session_key = Zeroizing::new([0; KEY_BYTES]);
-    Hkdf::<Sha256>::new(Some(salt), key)
-        .expand(b"bitgo-v2-session", &mut *session_key)
-        .expect("HKDF-SHA256 yields up to 8160 bytes");
-    session_key
-}
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -180,10 +228,11 @@ pub(super) mod tests {
     /// Bytes that need not be text, sealed with the least cost and a nonce of zeros.
     pub(crate) fn sealed_bytes(password: &[u8], salt: &[u8], plaintext: &[u8]) -> String {
         let params = Params::new(8, 1, 1, Some(KEY_BYTES)).unwrap();
-        let key = derive_key(password, salt, &params).unwrap();
+        let memory = &mut Argon2Memory::default();
+        let key = MasterKey::derive(password, salt.into(), params, memory).unwrap();
         let mut buffer = plaintext.to_vec();
         let nonce = Nonce::from([0; IV_BYTES]);
-        Aes256Gcm::new((&*key).into()).encrypt_in_place(&nonce, b"", &mut buffer).unwrap();
+        key.cipher(None).encrypt_in_place(&nonce, b"", &mut buffer).unwrap();
         base64(&buffer)
     }
 }
