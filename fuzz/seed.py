@@ -141,6 +141,7 @@ def answers():
     yield answer({"accessToken": plain, "authenticationMetadata": metadata | {"spooferContext": {}}})
     yield answer({"accessTokens": [plain, plain], "nextBatchPrevId": ID})
     yield answer({"accessTokens": []}, timestamp=NOW_MS + 60_000)
+    yield answer({"accessTokens": [{"": 1}] * 250})
     yield answer("{}", 202)
     yield answer("<!doctype html><title>BitGo</title>", content_type="text/html")
     for case in cases("hmac.json", "v2v3")[::9]:

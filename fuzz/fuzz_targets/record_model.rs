@@ -2,8 +2,8 @@
 //! order: a record opens if and only if its bytes are, to the last, such as were once sealed for
 //! the place where they stand, and then yields what was sealed.
 //!
-//! That includes an old version put back in its own place: a record by itself cannot tell. Only a
-//! head over all records, kept outside of the store, could; there is none yet (SECURITY.md).
+//! That includes an old version put back in its own place, or a removed one: a record by itself
+//! cannot tell. An anchor outside of the store could; SECURITY.md says "No anchor yet".
 //!
 //! Input: operations of a few bytes each.
 

@@ -284,4 +284,11 @@ mod tests {
         let long = SecretRow { token: "x".repeat(RECORD_MAX), extension_key: None };
         assert!(matches!(encode(&long), Err(StoreError::TooLarge)));
     }
+
+    #[test]
+    fn a_row_is_written_as_it_was_read() {
+        let head = encode(AuditHeadRow { entries: 1, last: [2; 32] }).unwrap();
+        assert_eq!(recode_rows(&head), [("audit head", head.clone())]);
+        assert_eq!(recode_token_info(&head), None);
+    }
 }
