@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Makes fuzz/seeds/ from tests/vectors/: small inputs in the form each target reads."""
 
+import hashlib
 import json
 import pathlib
 import shutil
+import struct
 
 FUZZ = pathlib.Path(__file__).parent
 VECTORS = FUZZ.parent / "tests" / "vectors"
 SEEDS = FUZZ / "seeds"
-LONGEST = 1000
+LONGEST = 2000
+ID = "5941b202b42fcbc707170d5b597491d9"
+NOW_MS = 1767323045000
 
 
 def cases(file, *lists):
@@ -18,9 +22,165 @@ def cases(file, *lists):
 
 def write(target, inputs):
     (SEEDS / target).mkdir(parents=True)
-    small = sorted({text for text in inputs if len(text.encode()) <= LONGEST})
-    for number, text in enumerate(small):
-        (SEEDS / target / f"{number:02}").write_text(text)
+    inputs = {text if isinstance(text, bytes) else text.encode() for text in inputs}
+    for number, seed in enumerate(sorted(seed for seed in inputs if len(seed) <= LONGEST)):
+        (SEEDS / target / f"{number:02}").write_bytes(seed)
+
+
+def rows():
+    """One row of each kind and more, as src/store/record.rs lays them out."""
+
+    def text(value):
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    def option(value):
+        return b"\0" if value is None else b"\1" + value
+
+    def items(values):
+        return struct.pack("<Q", len(values)) + b"".join(values)
+
+    def wide(value):
+        return value.to_bytes(16, "little")
+
+    ident, time = bytes.fromhex(ID), struct.pack("<q", NOW_MS)
+    renewals = struct.pack("<I", 0), struct.pack("<IQ", 1, 3600), struct.pack("<I", 2)
+    limits = text("hteth") + option(None) + wide(0), text("tbtc") + option(wide(5 << 20)) + wide(2**53 + 1)
+    wallets = items([ident, ident])
+    scopes = items([text("openid"), text("wallet_spend:" + ID), text("Odd One")])
+    spare = text("desk") + option(text("user-1")), text("") + option(None)
+    full = ident + b"\1" + scopes + option(ident) + option(wallets) + option(time) + option(time)
+    full += b"\0" + items([text("203.0.113.0/28")]) + items(limits) + b"\0"
+    least = ident + b"\0" + items([]) + option(None) * 4 + b"\1" + items([]) + items([]) + b"\1"
+    token = spare[0] + renewals[0] + b"\1" + full
+    counter = option(wide(9)) + wide(1) + wide(2) + wide(3) + wide(0) + wide(4)
+    yield token
+    yield token[:-1] + b"\2"
+    yield spare[1] + renewals[1] + b"\0" + least
+    yield spare[0] + renewals[2] + b"\0" + least
+    yield text("https://app.bitgo-test.com") + text("xpub661MyMwAqRbcF")
+    for case in cases("token_issuance.json", "valid")[:2]:
+        yield text("user-1") + text(case["ecdhXprv"])
+    for case in cases("extend_token.json", "valid")[:2]:
+        yield text(case["token"]) + option(text(case["wif"]))
+        yield text(case["token"]) + option(None)
+    yield b"\0" + items([text("tbtc") + counter])
+    yield b"\1" + items([text("tbtc") + counter, text("hteth") + counter])
+    yield time + b"\0" + ident + bytes(32)
+    yield struct.pack("<Q", 3) + bytes(range(32))
+    yield struct.pack("<Q", 2**63)
+
+
+def headers():
+    """Headers as src/store/header.rs draws them, whole and not."""
+
+    def header(version=1, costs=(65536, 3, 4), magic=b"BGVAULT\0", more=b""):
+        bound = magic + struct.pack(">HQ", version, 1) + bytes(range(16))
+        bound += struct.pack(">III", *costs) + bytes(range(16)) + struct.pack(">IQ", 0, 1024)
+        content = bound + bytes(60) + more
+        return content + hashlib.sha256(content).digest()
+
+    yield header()
+    yield header(costs=(8, 1, 1))
+    yield header(costs=(2**32 - 1,) * 3)
+    yield header(version=2)
+    yield header(version=2, more=b"later")
+    yield header(magic=b"SQLite f")
+    yield header()[:-1]
+    yield header()[:40]
+    yield bytes([8, 2, 26, 255, 70, 1])
+
+
+def answers():
+    """Answers as the emulator words them, for each of the client's calls and each refusal."""
+
+    def answer(body, status=200, **headers):
+        lines = [str(status)] + [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        text = body if isinstance(body, str) else json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+        return "\n".join(lines) + "\n\n" + text
+
+    record = {
+        "id": ID,
+        "label": "desk",
+        "user": "user-1",
+        "client": "bitgo",
+        "created": "2026-01-02T03:04:05.678Z",
+        "expires": "2026-02-02T03:04:05.678Z",
+        "isExtensible": False,
+        "ipRestrict": ["203.0.113.0/28"],
+        "scope": ["openid", "wallet_spend:" + ID],
+        "permittedWallets": [ID],
+        "adminScope": "read",
+        "oauth": {"oauthRequired": True, "expires": None},
+        "unlock": {
+            "txCount": 1,
+            "txValueLimit": 3,
+            "spendingLimits": {
+                "tbtc": {"txCount": 3, "txValue": 2**53 + 1, "txValueLimit": str(2**53 + 3)},
+                "hteth": {"txValue": 0, "txValueLimit": 1.5e21},
+                "tsol": {"txValue": 7, "maxLimit": True},
+            },
+            "allErc20TokensLimit": {"enabled": True, "txValueLimitInSmallUnits": "99"},
+        },
+    }
+    plain = {"id": ID, "isExtensible": True, "futureField": {"n": [1, 2]}}
+    cheap = [case for case in cases("token_issuance.json", "valid") if len(case["encryptedToken"]) < 400]
+    for case in cheap[:3]:
+        issued = {"encryptedToken": case["encryptedToken"], "derivationPath": case["derivationPath"]}
+        login = {"expires_at": 1767326645, "expires_in": 3600, "token_id": ID, "scope": ["openid"]}
+        login |= issued | {"encryptedECDHXprv": case["encryptedECDHXprv"]}
+        yield answer(login | {"user": {"id": "user-1", "username": "a@b"}}, content_type="application/json")
+        yield answer(plain | issued, timestamp=NOW_MS)
+    token = cases("extend_token.json", "valid")[0]["token"]
+    yield answer({"access_token": token, "expires_at": 1.7e9, "noECDHKeychain": True, "user": None})
+    yield answer(plain | {"token": token})
+    yield answer(record, timestamp=NOW_MS)
+    yield answer({"session": record}, timestamp=NOW_MS - 300_000)
+    yield answer({"session": plain}, timestamp=NOW_MS - 300_001)
+    metadata = {"userId": "user-1", "userContext": {}}
+    yield answer({"accessToken": record, "authenticationMetadata": metadata}, timestamp=NOW_MS)
+    yield answer({"accessToken": plain, "authenticationMetadata": metadata | {"spooferContext": {}}})
+    yield answer({"accessTokens": [plain, plain], "nextBatchPrevId": ID})
+    yield answer({"accessTokens": []}, timestamp=NOW_MS + 60_000)
+    yield answer({"accessTokens": [{"": 1}] * 250})
+    yield answer("{}", 202)
+    yield answer("<!doctype html><title>BitGo</title>", content_type="text/html")
+    for case in cases("hmac.json", "v2v3")[::9]:
+        signed = {"hmac": case["responseHmac"], "timestamp": case["timestampMs"]}
+        yield answer(case["responseBody"], case["statusCode"], **signed)
+    for status, name, error, more in [
+        (400, "Invalid", "invalid body", {}),
+        (401, "Unauthorized", "session expired", {}),
+        (401, "InvalidToken", "invalid token", {"requestId": ID}),
+        (401, "NeedsOTP", "needs OTP", {"needsOTP": True}),
+        (401, "NeedsUnlock", "needs unlock", {"needsUnlock": True}),
+        (401, "Unauthorized", "IP address not allowed", {"context": {"ip": "203.0.113.7"}}),
+        (401, "Sso", "sso", {"context": {"oauth": {"oauthRequired": True}}}),
+        (403, "Forbidden", "token lacks required scope", {}),
+        (404, "NotFound", "not found", {}),
+        (503, "<script>", "later", {}),
+    ]:
+        yield answer({"error": error, "name": name, "context": {}} | more, status, timestamp=NOW_MS)
+    yield answer("{}", 401, x_auth_required="true")
+    yield answer("{}", 429, retry_after=120)
+    yield answer("{}", 429, retry_after="Thu, 01 Jan 1970 00:02:00 GMT")
+    yield answer("", 302, location="/login")
+    for number in (2**53 + 1, 2**128 - 1, 2**128, "1.5e+21", '"1200e-2"', "0.5", "-1", "1e32767", '"0.0"'):
+        yield answer(str(number))
+
+
+def scripts():
+    """Scripts of record_model: put 0, move 2, swap 3, replay 4, cut 5, flip 6, grow 7, remove 8."""
+    put = lambda at, text: bytes([0, at, len(text)]) + text
+    one, two = put(0, b"v2x secret"), put(13, b"")
+    yield one + two
+    yield one + bytes([2, 1, 0])
+    yield one + two + bytes([3, 0, 13]) + bytes([3, 0, 13])
+    yield one + put(0, b"later") + bytes([4, 0, 0, 0])
+    yield one + bytes([4, 18, 0, 0])
+    yield one + bytes([5, 0, 0, 20])
+    yield one + bytes([6, 0, 0, 3, 1]) * 2
+    yield one + bytes([7, 0, 0]) + bytes([5, 0, 0, 39])
+    yield one + bytes([8, 0]) + put(0, b"anew")
 
 
 shutil.rmtree(SEEDS, ignore_errors=True)
@@ -39,3 +199,7 @@ write(
     "request_subject",
     ["\n".join((case["method"], case["url"], case["body"])) for case in cases("hmac.json", "v2v3")],
 )
+write("sealed_record", [bytes([at, 0, at, 0xFF]) + row for at, row in enumerate(rows())])
+write("store_header", headers())
+write("wire_answers", answers())
+write("record_model", scripts())

@@ -3,8 +3,8 @@
 
 #![no_main]
 
-use bitgo_vault::crypto::{AuthKey, AuthVersion, Subject, canonical_method, canonical_target};
 use bitgo_vault::AccessToken;
+use bitgo_vault::crypto::{AuthKey, AuthVersion, Subject, canonical_method, canonical_target};
 use hmac::{Hmac, KeyInit, Mac};
 use libfuzzer_sys::fuzz_target;
 use sha2::Sha256;

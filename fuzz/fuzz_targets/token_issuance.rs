@@ -3,11 +3,11 @@
 
 #![no_main]
 
-use bitgo_vault::crypto::{DerivationPath, generate_keypair, open_token, shared_secret};
 use bitgo_vault::EcdhXprv;
+use bitgo_vault::crypto::{DerivationPath, generate_keypair, open_token, shared_secret};
+use bitgo_vault_fuzz::is_cheap;
 use getrandom::SysRng;
 use libfuzzer_sys::fuzz_target;
-use serde_json::Value;
 use std::sync::LazyLock;
 
 struct Pair {
@@ -44,10 +44,3 @@ fuzz_target!(|text: &str| {
         assert_eq!(*here, *there);
     }
 });
-
-/// What cannot be parsed is cheap; what can is measured by its own numbers.
-fn is_cheap(envelope: &str) -> bool {
-    let envelope: Value = serde_json::from_str(envelope).unwrap_or_default();
-    let at_most = |field: &str, cap| envelope[field].as_u64().is_none_or(|cost| cost <= cap);
-    at_most("iter", 1000) && at_most("m", 1024) && at_most("t", 2)
-}

@@ -108,7 +108,7 @@ impl Asked<'_> {
 
 /// Who vouches for an answer.
 #[derive(Clone, Copy)]
-pub(super) enum Vouched<'a> {
+pub(crate) enum Vouched<'a> {
     /// The token's HMAC.
     ByHmac(Asked<'a>),
     /// The connection alone; the request carried a token in clear.
@@ -119,7 +119,7 @@ pub(super) enum Vouched<'a> {
 
 impl RawAnswer {
     /// Believes the answer, or says why not: a refusal is sorted, a success must be vouched for.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         self,
         vouched: Vouched<'_>,
         now: DateTime<Utc>,

@@ -24,6 +24,8 @@ mod settings;
 mod sorting;
 pub mod wire;
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use answer::Vouched;
 pub use answer::{Asked, RawAnswer, Success};
 pub use calls::{LoginOptions, Page};
 pub use client::{Auth, Client, DispatchError, signed_headers};

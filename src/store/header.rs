@@ -37,7 +37,7 @@ const BOUND_LEN: usize = 74;
 const LEN: usize = BOUND_LEN + WRAPPED_LEN + 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub(super) generation: u64,
     pub(super) vault_id: VaultId,
     pub(super) kdf: KdfParams,
@@ -49,12 +49,12 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn new(vault_id: VaultId, kdf: KdfParams, salt: Salt) -> Self {
+    pub(crate) fn new(vault_id: VaultId, kdf: KdfParams, salt: Salt) -> Self {
         Self { generation: 1, vault_id, kdf, salt, epoch: 0, seals: 0, wrapped: [0; WRAPPED_LEN] }
     }
 
     /// Grants `seals` and wraps the data key anew, which binds everything before it.
-    pub(super) fn seal(
+    pub(crate) fn seal(
         &mut self,
         key: &KeyEncryptionKey,
         data_key: &DataKey,
@@ -66,7 +66,7 @@ impl Header {
         Ok(())
     }
 
-    pub(super) fn unseal(&self, key: &KeyEncryptionKey) -> Result<DataKey, StoreError> {
+    pub(crate) fn unseal(&self, key: &KeyEncryptionKey) -> Result<DataKey, StoreError> {
         key.unwrap(&self.wrapped, &self.bound()).map_err(|error| match error {
             CryptoError::CouldNotOpen => StoreError::WrongPassphrase,
             other => other.into(),
@@ -89,7 +89,7 @@ impl Header {
         bytes
     }
 
-    pub(super) fn to_bytes(self) -> Vec<u8> {
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = self.bound();
         bytes.extend_from_slice(&self.wrapped);
         let sum = Sha256::digest(&bytes);
@@ -97,7 +97,7 @@ impl Header {
         bytes
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
         let damaged = |what| StoreError::DamagedHeader { what };
         let mut rest = bytes.strip_prefix(&MAGIC).ok_or(damaged("it is no vault header"))?;
         let format = u16::from_be_bytes(take(&mut rest)?);

@@ -24,7 +24,10 @@ mod tests;
 
 pub use audit::AuditAction;
 pub use error::StoreError;
+pub(crate) use header::Header;
 pub(crate) use ledger::LedgerError;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use record::{recode_rows, recode_token_info};
 pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
 
 use crate::crypto::{
@@ -36,7 +39,6 @@ use crate::locked::{LockLevel, Locked};
 use crate::secret::Passphrase;
 use committer::{Committer, Ticket};
 use getrandom::SysRng;
-use header::Header;
 use lock::LockFile;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

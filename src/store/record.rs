@@ -44,6 +44,34 @@ pub(super) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, Unreadable> {
     }
 }
 
+/// The bytes as each kind of row that they are, by its name: read, and written again.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, Zeroizing<Vec<u8>>)> {
+    fn recoded<T: Decode<()> + Encode>(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        encode(decode::<T>(bytes).ok()?).ok()
+    }
+    [
+        ("binding", recoded::<Binding>(bytes)),
+        ("token", recoded::<TokenRow>(bytes)),
+        ("secret", recoded::<SecretRow>(bytes)),
+        ("account", recoded::<AccountRow>(bytes)),
+        ("ledger", recoded::<LedgerRow>(bytes)),
+        ("audit", recoded::<AuditRow>(bytes)),
+        ("audit head", recoded::<AuditHeadRow>(bytes)),
+    ]
+    .into_iter()
+    .filter_map(|(kind, row)| Some((kind, row?)))
+    .collect()
+}
+
+/// What a token row says of its token, read into the words of the vault, and written again.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) fn recode_token_info(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let row: TokenRow = decode(bytes).ok()?;
+    let info = TokenInfo::try_from(row.info).ok()?;
+    encode(TokenRow { info: InfoRow::from(&info), ..row }).ok()
+}
+
 /// Bytes that are no row of the kind.
 #[derive(Debug)]
 pub(super) struct Unreadable;
@@ -260,5 +288,12 @@ mod tests {
         assert!(decode::<SecretRow>(&giant).is_err());
         let long = SecretRow { token: "x".repeat(RECORD_MAX), extension_key: None };
         assert!(matches!(encode(&long), Err(StoreError::TooLarge)));
+    }
+
+    #[test]
+    fn a_row_is_written_as_it_was_read() {
+        let head = encode(AuditHeadRow { entries: 1, last: [2; 32] }).unwrap();
+        assert_eq!(recode_rows(&head), [("audit head", head.clone())]);
+        assert_eq!(recode_token_info(&head), None);
     }
 }

@@ -1,0 +1,85 @@
+//! Readers of bytes that an attacker may have written, as far as they are private: for fuzz targets.
+
+use crate::api::{ApiError, Asked, RawAnswer, Success, Vouched};
+use crate::crypto::{CryptoError, DataKey, KdfParams, KeyEncryptionKey, Salt, VaultId};
+use crate::store::{self, StoreError};
+use chrono::{DateTime, Utc};
+use getrandom::SysRng;
+use zeroize::Zeroizing;
+
+/// The header of a vault's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreHeader(store::Header);
+
+impl StoreHeader {
+    /// A new vault's header, under `key`, with a data key of its own.
+    ///
+    /// # Errors
+    /// [`CryptoError::Entropy`] if the system gives no randomness.
+    pub fn seal(key: &KeyEncryptionKey, kdf: KdfParams, salt: Salt) -> Result<Self, CryptoError> {
+        let rng = &mut SysRng;
+        let mut header = store::Header::new(VaultId::random(rng)?, kdf, salt);
+        header.seal(key, &DataKey::generate(rng)?, 1, rng)?;
+        Ok(Self(header))
+    }
+
+    /// Parses a header; the passphrase is not asked for.
+    ///
+    /// # Errors
+    /// [`StoreError::DamagedHeader`] or [`StoreError::UnknownFormat`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
+        store::Header::parse(bytes).map(Self)
+    }
+
+    /// The header as it stands on disk.
+    pub fn to_bytes(self) -> Vec<u8> {
+        self.0.to_bytes()
+    }
+
+    /// Unwraps the data key.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongPassphrase`] for another key, or a header that was altered.
+    pub fn unseal(&self, key: &KeyEncryptionKey) -> Result<DataKey, StoreError> {
+        self.0.unseal(key)
+    }
+}
+
+/// The bytes of an opened record as each kind of row that they are, by its name: read, and
+/// written again.
+pub fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, Zeroizing<Vec<u8>>)> {
+    store::recode_rows(bytes)
+}
+
+/// A token's row, read into the words of the vault, and written again from those.
+pub fn recode_token_info(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    store::recode_token_info(bytes)
+}
+
+/// Who vouches for an answer.
+#[derive(Clone, Copy)]
+pub enum Voucher<'a> {
+    /// The token's HMAC.
+    Hmac(Asked<'a>),
+    /// The connection alone; the request carried a token in clear.
+    Connection,
+    /// The connection alone; the request carried no token.
+    Nobody,
+}
+
+/// Believes an answer, or says why not, as the client does with all that comes off the wire.
+///
+/// # Errors
+/// The refusal, sorted, or [`ApiError::Untrusted`].
+pub fn judge(
+    answer: RawAnswer,
+    voucher: Voucher<'_>,
+    now: DateTime<Utc>,
+) -> Result<Success, ApiError> {
+    let vouched = match voucher {
+        Voucher::Hmac(asked) => Vouched::ByHmac(asked),
+        Voucher::Connection => Vouched::ByConnection,
+        Voucher::Nobody => Vouched::Anonymous,
+    };
+    answer.judge(vouched, now)
+}
