@@ -17,6 +17,8 @@ mod error;
 mod extension;
 mod kdf;
 mod keys;
+#[cfg(test)]
+mod known;
 mod request_auth;
 
 pub use aead::{Place, RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
