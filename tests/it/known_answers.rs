@@ -56,7 +56,7 @@ fn every_file_is_the_one_its_origin_is_told_of() {
             files += 1;
         }
     }
-    assert_eq!(files, 5 + 8);
+    assert_eq!(files, 5 + 9);
 }
 
 /// One chain of BIP 32: its place, and both halves of its key.
