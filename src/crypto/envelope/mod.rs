@@ -483,7 +483,8 @@ mod tests {
         check_long_envelopes(4, 0..=0xff_ffff);
     }
 
-    /// From here on CCM counts with L = 4. Without optimisation it takes many seconds: `cargo test --release 16_mib`.
+    /// From here on CCM counts with L = 4. Without optimisation it takes many seconds:
+    /// `cargo test --release 16_mib`.
     #[test]
     #[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
     fn long_envelopes_are_sjcls_from_16_mib() {
