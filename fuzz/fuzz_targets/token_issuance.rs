@@ -4,20 +4,25 @@
 #![no_main]
 
 use bitgo_vault::EcdhXprv;
-use bitgo_vault::crypto::{DerivationPath, generate_keypair, open_token, shared_secret};
+use bitgo_vault::crypto::{
+    DerivationPath, EcdhPrivateKey, EcdhPublicKey, generate_keypair, open_token, shared_secret,
+};
 use bitgo_vault_fuzz::is_cheap;
 use getrandom::SysRng;
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
 struct Pair {
-    xprv: EcdhXprv,
-    xpub: String,
+    private: EcdhPrivateKey,
+    public: EcdhPublicKey,
 }
 
 fn pair() -> Pair {
     let (xprv, xpub) = generate_keypair(&mut SysRng).unwrap();
-    Pair { xprv, xpub }
+    Pair {
+        private: EcdhPrivateKey::parse(&xprv).unwrap(),
+        public: EcdhPublicKey::parse(&xpub).unwrap(),
+    }
 }
 
 static CLIENT: LazyLock<Pair> = LazyLock::new(pair);
@@ -34,13 +39,15 @@ fuzz_target!(|text: &str| {
         return;
     }
     if is_cheap(envelope)
-        && let Ok(token) = open_token(&EcdhXprv::new(xprv), xpub, path, envelope)
+        && let Ok(client) = EcdhPrivateKey::parse(&EcdhXprv::new(xprv))
+        && let Ok(server) = EcdhPublicKey::parse(xpub)
+        && let Ok(token) = open_token(&client, &server, path, envelope)
     {
         assert!(token.is_plausible());
     }
     if let Ok(path) = DerivationPath::parse(path) {
-        let here = shared_secret(&CLIENT.xprv, &SERVER.xpub, &path).unwrap();
-        let there = shared_secret(&SERVER.xprv, &CLIENT.xpub, &path).unwrap();
+        let here = shared_secret(&CLIENT.private, &SERVER.public, &path).unwrap();
+        let there = shared_secret(&SERVER.private, &CLIENT.public, &path).unwrap();
         assert_eq!(*here, *there);
     }
 });

@@ -140,6 +140,7 @@ pub(super) fn open_detached(
 
 #[cfg(test)]
 mod tests {
+    use super::super::known;
     use super::*;
     use getrandom::SysRng;
 
@@ -188,5 +189,33 @@ mod tests {
         assert_eq!(cipher.open(&NAME, &record).unwrap()[..], largest);
         assert!(cipher.seal(&NAME, &vec![1; RECORD_MAX + 1], &mut SysRng).is_err());
         assert!(cipher.open(&NAME, &vec![1; RECORD_MAX + RECORD_OVERHEAD + 1]).is_err());
+    }
+
+    /// NIST's and Wycheproof's: sealed to the very bytes, opened again, the altered refused.
+    #[test]
+    fn others_aes_gcm_answers_come_out() {
+        let file = include_str!("../../tests/vectors/known/aes_gcm.json");
+        let (mut valid, mut invalid) = (0, 0);
+        for case in known::cases(file, "cases") {
+            let part = |field| known::bytes(&case, field);
+            let cipher = Aes256Gcm::new_from_slice(&part("key")).unwrap();
+            let nonce = part("iv").try_into().unwrap();
+            let tag = part("tag").try_into().unwrap();
+            let (aad, plaintext, ciphertext) = (part("aad"), part("msg"), part("ct"));
+
+            let mut opened = ciphertext.clone();
+            let result = open_detached(&cipher, &nonce, &aad, &mut opened, &tag);
+            if !known::is_valid(&case) {
+                assert_eq!(result, Err(CryptoError::CouldNotOpen), "{case}");
+                invalid += 1;
+                continue;
+            }
+            assert_eq!((result, opened), (Ok(()), plaintext.clone()), "{case}");
+            let mut sealed = plaintext;
+            let made = seal_detached(&cipher, &nonce, &aad, &mut sealed).unwrap();
+            assert_eq!((sealed, made), (ciphertext, tag), "{case}");
+            valid += 1;
+        }
+        assert_eq!((valid, invalid), (114, 27));
     }
 }

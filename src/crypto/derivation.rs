@@ -221,7 +221,11 @@ fn compressed(point: ProjectivePoint) -> PublicBytes {
 }
 
 fn extended_key(base58: &str, prefix: Prefix) -> Option<ExtendedKey> {
-    base58.parse().ok().filter(|key: &ExtendedKey| key.prefix == prefix)
+    let key: ExtendedKey = base58.parse().ok()?;
+    // BIP32's fifth vector has roots that claim a parent; `bip32` would take them.
+    let attrs = &key.attrs;
+    let is_orphan = attrs.parent_fingerprint == [0; 4] && attrs.child_number.0 == 0;
+    (key.prefix == prefix && (attrs.depth > 0 || is_orphan)).then_some(key)
 }
 
 #[cfg(test)]

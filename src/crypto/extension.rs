@@ -170,6 +170,7 @@ fn address(key: &VerifyingKey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::known;
     use super::*;
 
     const WIF: &str = "KyfakgM6puuaHfzMLssFCSMzzsfTMzwo3PU68oJCWXno7DgrRKkT";
@@ -248,6 +249,32 @@ mod tests {
                 verify_extension(ADDRESS, TIMESTAMP, &token(), &duration, &signature),
                 Ok(()),
             );
+        }
+    }
+
+    /// Deterministic signatures that others publish; with a low s and, where they tell it, the
+    /// header.
+    #[test]
+    fn others_rfc6979_signatures_come_out() {
+        let file = include_str!("../../tests/vectors/known/rfc6979.json");
+        let signatures = known::cases(file, "signatures");
+        assert_eq!(signatures.len(), 6);
+        for case in signatures {
+            let key = SigningKey::from_slice(&known::bytes(&case, "secret")).unwrap();
+            let digest = Sha256::digest(known::text(&case, "message"));
+            let (signature, _) = ExtensionKey(key).0.sign_prehash_recoverable(&digest);
+            assert_eq!(*signature.to_bytes(), *known::bytes(&case, "signature"), "{case}");
+        }
+
+        let compact = known::cases(file, "compact");
+        assert_eq!(compact.len(), 2);
+        for case in compact {
+            let key = ExtensionKey::from_wif(known::text(&case, "wif")).unwrap();
+            let digest = Sha256::digest(Sha256::digest(known::text(&case, "message")));
+            let (signature, recovery_id) = key.0.sign_prehash_recoverable(&digest);
+            let header = HEADER + recovery_id.to_byte();
+            let compact = [&[header], &*signature.to_bytes()].concat();
+            assert_eq!(compact, known::bytes(&case, "signature"), "{case}");
         }
     }
 }

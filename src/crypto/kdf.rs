@@ -159,6 +159,7 @@ impl Drop for Argon2Memory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::known;
     use super::*;
 
     #[test]
@@ -187,6 +188,21 @@ mod tests {
             (u32::MAX, u32::MAX, u32::MAX, false),
         ] {
             assert_eq!(KdfParams::new(m, t, p).is_ok(), fits, "{m} {t} {p}");
+        }
+    }
+
+    /// The reference implementation's.
+    #[test]
+    fn others_argon2id_answers_come_out() {
+        let file = include_str!("../../tests/vectors/known/argon2id.json");
+        let cases = known::cases(file, "cases");
+        assert_eq!(cases.len(), 8);
+        for case in cases {
+            let [m, t, p] = ["m", "t", "p"].map(|field| known::number(&case, field));
+            let costs = Params::new(m, t, p, Some(32)).unwrap();
+            let part = |field| known::bytes(&case, field);
+            let key = argon2id(&part("password"), &part("salt"), &costs).unwrap();
+            assert_eq!(*key, *part("tag"), "{case}");
         }
     }
 }

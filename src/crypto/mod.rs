@@ -20,6 +20,8 @@ mod error;
 mod extension;
 mod kdf;
 mod keys;
+#[cfg(test)]
+mod known;
 mod midstate;
 mod request_auth;
 

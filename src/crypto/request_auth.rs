@@ -322,6 +322,7 @@ fn verify(mac: Message<'_>, hmac_hex: &str) -> Result<(), CryptoError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::known;
     use super::*;
 
     const TOKEN: &str = "v2x5970f8a0723276938e9c690ec6f881216ca24de9251063741108df4c79d4b7ee";
@@ -449,5 +450,27 @@ mod tests {
         ] {
             assert_eq!(check_window(answered_at, now).is_ok(), fits, "{answered_at}");
         }
+    }
+
+    /// RFC 4231's and Wycheproof's.
+    #[test]
+    fn others_hmac_answers_come_out() {
+        let file = include_str!("../../tests/vectors/known/hmac_sha256.json");
+        let (mut valid, mut invalid) = (0, 0);
+        for case in known::cases(file, "cases") {
+            let key = HmacKey::new(&known::bytes(&case, "key"));
+            let mut mac = key.message();
+            mac.update(&known::bytes(&case, "msg"));
+            let tag = known::text(&case, "tag");
+            if known::is_valid(&case) {
+                // RFC 4231 truncates the fifth case's.
+                assert_eq!(hex(mac)[..tag.len()], *tag, "{case}");
+                valid += 1;
+            } else {
+                assert_eq!(verify(mac, tag), Err(CryptoError::CouldNotOpen), "{case}");
+                invalid += 1;
+            }
+        }
+        assert_eq!((valid, invalid), (40, 54));
     }
 }

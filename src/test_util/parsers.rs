@@ -2,10 +2,10 @@
 
 use crate::api::{ApiError, Asked, RawAnswer, Success, Vouched};
 use crate::crypto::{CryptoError, DataKey, KdfParams, KeyEncryptionKey, Salt, VaultId};
+use crate::secret::SecretBytes;
 use crate::store::{self, StoreError};
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
-use zeroize::Zeroizing;
 
 /// The header of a vault's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +47,12 @@ impl StoreHeader {
 
 /// The bytes of an opened record as each kind of row that they are, by its name: read, and
 /// written again.
-pub fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, Zeroizing<Vec<u8>>)> {
+pub fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
     store::recode_rows(bytes)
 }
 
 /// A token's row, read into the words of the vault, and written again from those.
-pub fn recode_token_info(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub fn recode_token_info(bytes: &[u8]) -> Option<SecretBytes> {
     store::recode_token_info(bytes)
 }
 

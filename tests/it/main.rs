@@ -13,6 +13,7 @@ mod exposure;
 mod floors;
 #[cfg(feature = "emulator")]
 mod issue;
+mod known_answers;
 #[cfg(feature = "emulator")]
 mod lease;
 #[cfg(feature = "emulator")]

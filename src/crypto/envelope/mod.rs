@@ -210,10 +210,13 @@ pub(crate) mod kdf_calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::known;
+    use base16ct::lower;
     use getrandom::SysRng;
     use rand_core::TryRng;
     use secrecy::ExposeSecret;
     use serde_json::{Value, json};
+    use sha2::{Digest, Sha256};
 
     const V1_FAST: V1Params = V1Params { iterations: 1, key_bits: 256, tag_bits: 64 };
     const V2_FAST: V2Params = V2Params { m_cost: 8, t_cost: 1, p_cost: 1 };
@@ -455,5 +458,45 @@ mod tests {
     fn debug_form_is_the_version() {
         let envelope = Envelope::parse(&sealed(EnvelopeVersion::V2)).unwrap();
         assert_eq!(format!("{envelope:?}"), "Envelope(V2)");
+    }
+
+    /// SJCL's very bytes, of which the file keeps the digest.
+    fn check_long_envelopes(count: usize, plaintext_bytes: RangeInclusive<usize>) {
+        let file = include_str!("../../../tests/vectors/known/ccm_long.json");
+        let mut cases = known::cases(file, "cases");
+        let length = |case: &Value| known::number(case, "plaintext_bytes") as usize;
+        cases.retain(|case| plaintext_bytes.contains(&length(case)));
+        assert_eq!(cases.len(), count);
+        for case in cases {
+            let mut plaintext = "0123456789abcdef".repeat(length(&case).div_ceil(16));
+            plaintext.truncate(length(&case));
+            let mut rng = Replay([known::bytes(&case, "salt"), known::bytes(&case, "iv")].concat());
+            let number = |field| known::number(&case, field);
+            let params = V1Params {
+                iterations: number("iter"),
+                key_bits: number("ks"),
+                tag_bits: number("ts"),
+            };
+            let password = known::text(&case, "password");
+
+            let envelope = seal_v1(params, password.as_bytes(), "", &plaintext, &mut rng).unwrap();
+            let digest = lower::encode_string(&Sha256::digest(&envelope));
+            let expect = (number("envelope_bytes") as usize, known::text(&case, "envelope_sha256"));
+            assert_eq!((envelope.len(), digest.as_str()), expect, "{case}");
+            assert!(open(&envelope, password).as_deref() == Ok(&*plaintext), "{case}");
+        }
+    }
+
+    #[test]
+    fn long_envelopes_are_sjcls_up_to_64_kib() {
+        check_long_envelopes(4, 0..=0xff_ffff);
+    }
+
+    /// From here on CCM counts with L = 4. Without optimisation it takes many seconds:
+    /// `cargo test --release 16_mib`.
+    #[test]
+    #[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
+    fn long_envelopes_are_sjcls_from_16_mib() {
+        check_long_envelopes(1, 0x100_0000..=usize::MAX);
     }
 }
