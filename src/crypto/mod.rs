@@ -6,7 +6,7 @@
 //! aead          records: sealed and opened (AES-256-GCM)
 //! envelope      BitGo's password envelopes, v1 (PBKDF2, AES-CCM) and v2 (Argon2id, AES-GCM)
 //! ecdh          token issuance: derivation paths, shared secret
-//! request_auth  HMAC of requests and answers, v2 and v3
+//! request_auth  HMAC of requests and answers, v2 to v4
 //! extension     the key that extends a session
 //! ```
 
@@ -32,7 +32,7 @@ pub use kdf::{KdfParams, Salt, key_encryption_key};
 pub use keys::{DataKey, KeyEncryptionKey, NameKey, WRAPPED_LEN};
 pub use request_auth::{
     AuthKey, AuthVersion, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, canonical_method,
-    canonical_target, check_window, password_hmac,
+    canonical_target, check_window, content_digest, password_hmac,
 };
 
 use rand_core::TryCryptoRng;

@@ -12,6 +12,8 @@ mod desk;
 mod exposure;
 mod floors;
 #[cfg(feature = "emulator")]
+mod in_clear;
+#[cfg(feature = "emulator")]
 mod issue;
 #[cfg(feature = "emulator")]
 mod lease;
@@ -24,3 +26,5 @@ mod replay;
 #[cfg(feature = "emulator")]
 mod vault;
 mod vectors;
+#[cfg(feature = "emulator")]
+mod versions;
