@@ -45,9 +45,10 @@ fn marks(desk: &Desk) -> Vec<(String, bool)> {
 #[tokio::test]
 async fn tokens_in_clear_are_kept_and_marked_only_where_that_was_chosen() {
     type Refused = fn(&Error) -> bool;
+    type Case = (fn() -> EmulatorBuilder, Option<Refused>);
     let issued_in_clear: Refused = |error| matches!(error, Error::IssuedInClear);
     let cannot_sign: Refused = |error| matches!(error, Error::CannotSign);
-    let cases: [(fn() -> EmulatorBuilder, Option<Refused>); 4] = [
+    let cases: [Case; 4] = [
         (Emulator::builder, None),
         (|| Emulator::builder().with_older_tokens(), Some(cannot_sign)),
         (in_clear, Some(issued_in_clear)),
