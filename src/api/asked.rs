@@ -20,6 +20,9 @@ const X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 const X_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
 const X_AUTH_REQUEST_ID: HeaderName = HeaderName::from_static("x-auth-request-id");
 
+/// The most headers that are made here, and a content type.
+const HEADERS_MAX: usize = 8;
+
 /// How a request proves who sends it.
 #[derive(Clone, Copy, Debug)]
 pub enum Auth<'a> {
@@ -50,7 +53,8 @@ impl Asked<'_> {
     /// [`ApiError::Unsendable`] for a token in clear that is no header.
     pub fn headers(&self, body: &[u8], now: DateTime<Utc>) -> Result<HeaderMap, ApiError> {
         let id = self.request_id.to_string();
-        let mut headers = HeaderMap::from_iter([(REQUEST_ID, hex_header(&id))]);
+        let mut headers = HeaderMap::with_capacity(HEADERS_MAX);
+        headers.insert(REQUEST_ID, hex_header(&id));
         let (key, version) = match self.auth {
             Some(Auth::Hmac(key, version)) => (key, version),
             Some(Auth::Bearer(token)) => {

@@ -8,21 +8,20 @@ use crate::error::Error;
 use crate::secret::AccessToken;
 
 /// A token made ready to vouch for a request.
-#[expect(clippy::large_enum_variant, reason = "it lives for one call; a box would cost each one")]
-pub(super) enum Credential<'t> {
+pub(super) enum Credential {
     /// By HMAC; the token stays here.
     Signs(AuthKey, AuthVersion),
     /// The token itself goes along, over TLS or within this machine.
-    Travels(&'t AccessToken),
+    Travels(AccessToken),
 }
 
-impl<'t> Credential<'t> {
+impl Credential {
     /// Readies a token. Every token that arrives or is used comes through here: one that cannot
     /// sign is refused unless the vault was opened to take it.
-    pub(super) fn of(core: &Core, token: &'t AccessToken) -> Result<Self, Error> {
+    pub(super) fn of(core: &Core, token: &AccessToken) -> Result<Self, Error> {
         match token.can_sign() {
             true => Ok(Self::Signs(AuthKey::new(token), core.auth_version)),
-            false if core.accepts_clear => Ok(Self::Travels(token)),
+            false if core.accepts_clear => Ok(Self::Travels(AccessToken::new(token.expose()))),
             false => Err(Error::CannotSign),
         }
     }

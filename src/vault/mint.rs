@@ -105,15 +105,14 @@ pub(super) async fn issue(
     let label = Label::new(token.label())?;
     let _claim = core.claim(&label)?;
     let bearer = Bearer::of(&core, &session)?;
-    let credential = Credential::of(&core, &bearer.token)?;
-    let issued = core.client.create_token(credential.auth(), &token, &otp).await?;
+    let issued = core.client.create_token(bearer.credential.auth(), &token, &otp).await?;
     let id = issued.record.id;
     let kept = receive(&core, &bearer, issued, label, TokenKind::LongLived, Renewal::Manual).await;
     match kept {
         Ok(status) => Ok(status),
         // A token that nobody holds must not live on; one that is not found does not, if it is
         // the server that says so.
-        Err(error) => match core.client.delete_token(credential.auth(), id).await {
+        Err(error) => match core.client.delete_token(bearer.credential.auth(), id).await {
             Ok(_) => Err(error),
             Err(ApiError::Rejected(refusal))
                 if refusal.status() == 404 && refusal.is_verified() =>
@@ -132,8 +131,7 @@ pub(super) async fn fetch_internal(
 ) -> Result<TokenStatus, Error> {
     let _claim = core.claim(&label)?;
     let bearer = Bearer::of(&core, &session)?;
-    let credential = Credential::of(&core, &bearer.token)?;
-    let issued = core.client.internal_access_token(credential.auth()).await?;
+    let issued = core.client.internal_access_token(bearer.credential.auth()).await?;
     receive(&core, &bearer, issued, label, TokenKind::Internal, Renewal::InternalToken).await
 }
 
@@ -157,7 +155,7 @@ async fn receive(
 
 /// A token of the vault that vouches for a call of the vault's own.
 struct Bearer {
-    token: AccessToken,
+    credential: Credential,
     user: String,
 }
 
@@ -170,7 +168,7 @@ impl Bearer {
         policy::check_expiry(&held.record.info, core.clock.now())?;
         let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
         let user = held.record.account.clone().ok_or(Error::NoEcdhKey)?;
-        Ok(Self { token: secret.token, user })
+        Ok(Self { credential: Credential::of(core, &secret.token)?, user })
     }
 }
 

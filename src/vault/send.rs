@@ -37,7 +37,7 @@ impl Answer {
     }
 
     /// Whether its HMAC was verified. `false` for a token that cannot sign: then the connection
-    /// alone vouches for the answer.
+    /// alone vouches for the answer, and no spend is proven by it.
     pub fn is_verified(&self) -> bool {
         self.is_verified
     }

@@ -39,7 +39,7 @@ impl<'r> Signed<'r> {
     pub(super) fn new(
         core: Arc<Core>,
         request: &'r Request,
-        credential: Credential<'_>,
+        credential: Credential,
         mut reservation: Reservation,
     ) -> Result<Self, Error> {
         let request_id = RequestId::random().map_err(Error::crypto("request's new id"))?;
