@@ -23,6 +23,7 @@ fn sign(c: &mut Criterion) {
         timestamp_ms: 1_515_748_528_011,
         method: "POST",
         target: TARGET,
+        auth_request_id: "",
     };
     let raw = Hmac::<Sha256>::new_from_slice(TOKEN.as_bytes()).unwrap();
 

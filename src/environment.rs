@@ -1,6 +1,7 @@
 //! Which BitGo a vault speaks to: its root URI and the public key that tokens are issued under.
 
 use crate::word_error::WordError;
+use bip32::{ExtendedKey, Prefix, XPub};
 use std::fmt;
 
 const PROD_ROOT: &str = "https://app.bitgo.com";
@@ -38,6 +39,8 @@ impl Environment {
     /// # Errors
     /// [`WordError::RootUri`] unless the URI is `https://host[:port]`, or `http://` with a
     /// loopback host: plain HTTP beyond this machine would let anyone on the way read and alter.
+    /// [`WordError::ServerXpub`] unless the key is an extended public one whose checksum fits and
+    /// whose point is on the curve; a private one is refused as well.
     pub fn custom(root_uri: &str, server_xpub: &str) -> Result<Self, WordError> {
         let root = root_uri.strip_suffix('/').unwrap_or(root_uri).to_ascii_lowercase();
         let uri: http::Uri = root.parse().map_err(|_| WordError::RootUri)?;
@@ -50,6 +53,7 @@ impl Environment {
         if root != format!("{scheme}://{authority}") || authority.as_str().contains('@') {
             return Err(WordError::RootUri);
         }
+        check_xpub(server_xpub)?;
         let server_xpub = server_xpub.into();
         Ok(Self::Custom(CustomEnvironment { root_uri: root.into(), server_xpub }))
     }
@@ -77,6 +81,16 @@ impl Environment {
             Self::Custom(custom) => &custom.server_xpub,
         }
     }
+}
+
+/// Refuses a key here rather than when the first token is issued. The prefix is looked at first,
+/// for [`XPub`] would take a private key as well.
+fn check_xpub(text: &str) -> Result<(), WordError> {
+    let key: ExtendedKey = text.parse().map_err(|_| WordError::ServerXpub)?;
+    if key.prefix != Prefix::XPUB {
+        return Err(WordError::ServerXpub);
+    }
+    XPub::try_from(key).map(drop).map_err(|_| WordError::ServerXpub)
 }
 
 impl fmt::Display for Environment {
@@ -108,11 +122,65 @@ mod tests {
             ("127.0.0.1:3000", false),
             ("", false),
         ] {
-            assert_eq!(Environment::custom(uri, "xpub").is_ok(), fits, "{uri}");
+            assert_eq!(Environment::custom(uri, TEST_XPUB).is_ok(), fits, "{uri}");
         }
-        let written = Environment::custom("HTTPS://BitGo.example/", "xpub").unwrap();
+        let written = Environment::custom("HTTPS://BitGo.example/", TEST_XPUB).unwrap();
         assert_eq!(written.root_uri(), "https://bitgo.example");
         assert!(!written.is_loopback());
-        assert!(Environment::custom("http://[::1]:3000", "xpub").unwrap().is_loopback());
+        assert!(Environment::custom("http://[::1]:3000", TEST_XPUB).unwrap().is_loopback());
+    }
+
+    /// An extended key made from the test server's, with its version and its point replaced.
+    fn altered(version: [u8; 4], point: [u8; 33]) -> String {
+        let mut bytes = bs58::decode(TEST_XPUB).with_check(None).into_vec().unwrap();
+        bytes[..4].copy_from_slice(&version);
+        bytes[45..].copy_from_slice(&point);
+        bs58::encode(bytes).with_check().into_string()
+    }
+
+    #[test]
+    fn a_server_key_is_an_xpub_on_the_curve() {
+        const XPUB: [u8; 4] = [0x04, 0x88, 0xb2, 0x1e];
+        const XPRV: [u8; 4] = [0x04, 0x88, 0xad, 0xe4];
+        const TPUB: [u8; 4] = [0x04, 0x35, 0x87, 0xcf];
+        let point = |tag, x: [u8; 32]| {
+            let mut point = [tag; 33];
+            point[1..].copy_from_slice(&x);
+            point
+        };
+        let mut generator = [0; 32];
+        base16ct::lower::decode(
+            "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+            &mut generator,
+        )
+        .unwrap();
+        let mut five = [0; 32];
+        five[31] = 5;
+        let private = altered(XPRV, point(0, [1; 32]));
+        assert!(private.starts_with("xprv"), "what a hurried hand would paste");
+        for (key, fits) in [
+            (TEST_XPUB, true),
+            (PROD_XPUB, true),
+            (&altered(XPUB, point(2, generator)), true),
+            // y² = 5³ + 7 has no root; 2^256 - 1 is no element of the field.
+            (&altered(XPUB, point(2, five)), false),
+            (&altered(XPUB, point(2, [0xff; 32])), false),
+            (&altered(XPUB, point(4, generator)), false),
+            (&altered(TPUB, point(2, generator)), false),
+            (&private, false),
+            (&altered(XPUB, point(0, [1; 32])), false),
+            (&TEST_XPUB[..110], false),
+            (&TEST_XPUB.replace("sGL", "sGM"), false),
+            (&format!(" {TEST_XPUB}"), false),
+            ("xpub", false),
+            ("", false),
+        ] {
+            let made = Environment::custom("https://bitgo.example", key);
+            assert_eq!(made.is_ok(), fits, "{key}");
+            if let Err(error) = made {
+                assert_eq!(error, WordError::ServerXpub);
+                assert!(!format!("{error} {error:?}").contains("xprv"), "{error}");
+            }
+        }
     }
 }

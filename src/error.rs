@@ -56,7 +56,8 @@ pub enum Error {
     EmptyPassphrase,
     /// The server issued a token in clear.
     #[error(
-        "the server issued the token in clear, which is not accepted: give the account an ecdh keychain"
+        "the server issued the token in clear, which is not accepted: give the account an ecdh keychain, \
+         or open the vault with dangerous_accept_tokens_in_clear"
     )]
     IssuedInClear,
     /// The account's ECDH key is not known.
@@ -71,9 +72,15 @@ pub enum Error {
     /// The server's record is another token's.
     #[error("the server's record is another token's: nothing was kept")]
     WrongRecord,
-    /// The token cannot sign requests.
-    #[error("the token cannot sign requests: only tokens that begin with v2x can")]
+    /// The token cannot sign requests, and the vault was not opened to let it travel.
+    #[error(
+        "the token cannot sign requests, only tokens that begin with v2x can: to let it travel in clear, \
+         open the vault with dangerous_accept_tokens_in_clear"
+    )]
     CannotSign,
+    /// The token cannot sign requests, so a signed request would hold the token itself.
+    #[error("the token cannot sign requests and travels in clear: use it by send, not by a lease")]
+    SendOnly,
     /// The lease is no longer valid.
     #[error("the lease is void ({why}): take a new one")]
     LeaseVoid {
@@ -155,7 +162,7 @@ mod tests {
             (Error::EmptyPassphrase, "an empty passphrase protects nothing: choose one"),
             (
                 Error::IssuedInClear,
-                "the server issued the token in clear, which is not accepted: give the account an ecdh keychain",
+                "the server issued the token in clear, which is not accepted: give the account an ecdh keychain, or open the vault with dangerous_accept_tokens_in_clear",
             ),
             (
                 Error::NoEcdhKey,
@@ -168,7 +175,11 @@ mod tests {
             (Error::WrongRecord, "the server's record is another token's: nothing was kept"),
             (
                 Error::CannotSign,
-                "the token cannot sign requests: only tokens that begin with v2x can",
+                "the token cannot sign requests, only tokens that begin with v2x can: to let it travel in clear, open the vault with dangerous_accept_tokens_in_clear",
+            ),
+            (
+                Error::SendOnly,
+                "the token cannot sign requests and travels in clear: use it by send, not by a lease",
             ),
             (
                 Error::LeaseVoid { why: "the token was renewed" },

@@ -99,7 +99,8 @@ pub struct TokenInfo {
     pub ip_restrict: Vec<String>,
     /// The server's spending limits, by coin. A coin that is missing cannot be spent.
     pub spending_limits: BTreeMap<Coin, SpendingLimit>,
-    /// Whether the server handed the token out in clear (accounts without an ECDH key).
+    /// Whether the server handed the token out in clear (accounts without an ECDH key), or it cannot
+    /// sign and travels so.
     pub issued_in_clear: bool,
 }
 

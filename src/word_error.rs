@@ -22,4 +22,7 @@ pub enum WordError {
     /// Not a root URI.
     #[error("not a usable root uri: https://host[:port] is wanted, or http:// on loopback")]
     RootUri,
+    /// Not an extended public key.
+    #[error("not a server key: an xpub with its checksum is wanted, never a private key")]
+    ServerXpub,
 }

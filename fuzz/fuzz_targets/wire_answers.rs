@@ -13,9 +13,9 @@ use bitgo_vault::AccessToken;
 use bitgo_vault::api::wire::{
     IssuedToken, LoginAnswer, Malformed, Object, ScopedSession, TokenPage, TokenRecord,
 };
-use bitgo_vault::api::{ApiError, Asked, Distrust, RawAnswer, RequestId};
+use bitgo_vault::api::{ApiError, Asked, Auth, Distrust, RawAnswer, RequestId};
 use bitgo_vault::crypto::{AuthKey, AuthVersion, Subject, check_window};
-use bitgo_vault::test_util::{Voucher, judge};
+use bitgo_vault::test_util::judge;
 use bitgo_vault_fuzz::peak_heap;
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
@@ -42,6 +42,18 @@ static KEY: LazyLock<AuthKey> = LazyLock::new(|| {
     let token = format!("v2x{}", base16ct::lower::encode_string(&token));
     AuthKey::new(&AccessToken::new(token))
 });
+
+/// What the request was called: no input knows that either.
+static ID: LazyLock<RequestId> = LazyLock::new(|| RequestId::random().unwrap());
+const ECHO: &str = "request-id";
+
+/// Where an answer's HMAC and its time stand.
+fn signature_headers(version: AuthVersion) -> [&'static str; 2] {
+    match version {
+        AuthVersion::V4 => ["x-signature", "x-request-timestamp"],
+        _ => ["hmac", "timestamp"],
+    }
+}
 
 #[derive(Clone)]
 struct Came {
@@ -71,32 +83,46 @@ impl Came {
         came
     }
 
-    fn timestamp_ms(&self) -> Option<i64> {
-        self.headers.get("timestamp")?.to_str().ok()?.parse().ok()
+    fn timestamp(&self, version: AuthVersion) -> Option<i64> {
+        let [_, timestamp] = signature_headers(version);
+        self.headers.get(timestamp)?.to_str().ok()?.parse().ok()
     }
 
-    /// The answer with the HMAC that belongs to it.
-    fn signed(mut self, version: AuthVersion) -> Self {
-        let timestamp_ms = self.timestamp_ms().unwrap_or(NOW_MS);
-        let subject = Subject { version, timestamp_ms, method: "GET", target: TARGET };
+    /// The answer with the HMAC that belongs to it, and when it was given.
+    fn signed(mut self, version: AuthVersion) -> (Self, Option<i64>) {
+        let unit_ms = if version == AuthVersion::V4 { 1000 } else { 1 };
+        let stamp = self.timestamp(version).unwrap_or(NOW_MS / unit_ms);
+        let timestamp_ms = stamp.checked_mul(unit_ms);
+        let subject = Subject {
+            version,
+            timestamp_ms: timestamp_ms.unwrap_or_default(),
+            method: "GET",
+            target: TARGET,
+            auth_request_id: &ID.to_string(),
+        };
         let hmac = KEY.sign_response(&subject, self.status, &self.body);
-        self.headers.insert("hmac", hmac.parse().unwrap());
-        self.headers.insert("timestamp", timestamp_ms.into());
-        self
+        let [signature, timestamp] = signature_headers(version);
+        self.headers.insert(signature, hmac.parse().unwrap());
+        self.headers.insert(timestamp, stamp.into());
+        if stamp % 2 == 0 {
+            self.headers.insert(ECHO, ID.to_header());
+        }
+        (self, timestamp_ms)
     }
 
     fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    fn judge(&self, voucher: Voucher<'_>) -> Result<Vec<u8>, ApiError> {
+    fn judge(&self, auth: Option<Auth<'_>>) -> Result<Vec<u8>, ApiError> {
+        let asked = Asked { auth, method: &Method::GET, target: TARGET, request_id: *ID };
         let answer = RawAnswer {
             status: self.status,
             headers: self.headers.clone(),
             body: Zeroizing::new(self.body.clone()),
-            request_id: RequestId::random().unwrap(),
+            request_id: *ID,
         };
-        let believed = judge(answer, voucher, now())?;
+        let believed = judge(answer, &asked, now())?;
         assert!(self.is_success());
         assert_eq!(*believed.body, self.body);
         Ok(believed.body.to_vec())
@@ -119,15 +145,21 @@ fuzz_target!(|input: &[u8]| {
 
 /// What is believed, and how what is not is sorted.
 fn belief(came: &Came) {
-    for version in [AuthVersion::V2, AuthVersion::V3] {
-        let asked = Asked { key: &KEY, version, method: &Method::GET, target: TARGET };
-        let voucher = Voucher::Hmac(asked);
-        let error = came.judge(voucher).unwrap_err();
-        sorted(came, &error, false, true);
+    let token = AccessToken::new("0123456789abcdef0123456789abcdef01234567");
+    let mut came = came.clone();
+    if came.headers.contains_key(ECHO) {
+        let refused = came.judge(None);
+        assert!(matches!(refused, Err(ApiError::Untrusted { what: Distrust::OtherRequest, .. })));
+        came.headers.remove(ECHO);
+    }
+    for version in [AuthVersion::V2, AuthVersion::V3, AuthVersion::V4] {
+        let auth = Some(Auth::Hmac(&KEY, version));
+        let error = came.judge(auth).unwrap_err();
+        sorted(&came, &error, false, true);
 
-        let signed = came.clone().signed(version);
-        let in_time = signed.timestamp_ms().is_some_and(|at| check_window(at, NOW_MS).is_ok());
-        match signed.judge(voucher) {
+        let (signed, answered_at_ms) = came.clone().signed(version);
+        let in_time = answered_at_ms.is_some_and(|at| check_window(at, NOW_MS).is_ok());
+        match signed.judge(auth) {
             Ok(_) => assert!(in_time),
             Err(ApiError::Untrusted { what: Distrust::Html, .. }) if signed.is_success() => {}
             Err(error) => {
@@ -137,18 +169,18 @@ fn belief(came: &Came) {
         }
         let mut other = signed.clone();
         other.body.push(b' ');
-        sorted(&other, &other.judge(voucher).unwrap_err(), false, true);
+        sorted(&other, &other.judge(auth).unwrap_err(), false, true);
         let other = Came { status: signed.status ^ 1, ..signed };
-        sorted(&other, &other.judge(voucher).unwrap_err(), false, true);
+        sorted(&other, &other.judge(auth).unwrap_err(), false, true);
     }
-    for (voucher, authenticated) in [(Voucher::Connection, true), (Voucher::Nobody, false)] {
-        match came.judge(voucher) {
+    for auth in [Some(Auth::Bearer(&token)), None] {
+        match came.judge(auth) {
             Ok(_) | Err(ApiError::Untrusted { what: Distrust::Html, .. }) => {
                 assert!(came.is_success())
             }
             Err(error) => {
                 assert!(!came.is_success());
-                sorted(came, &error, false, authenticated);
+                sorted(&came, &error, false, auth.is_some());
             }
         }
     }

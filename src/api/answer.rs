@@ -1,13 +1,13 @@
 //! An answer, as it came and as it is believed.
 
+use super::asked::Asked;
 use super::error::{ApiError, Distrust};
 use super::request_id::RequestId;
 use super::sorting::Refused;
 use super::wire::Malformed;
-use crate::crypto::{AuthKey, AuthVersion, Subject, check_window};
 use chrono::{DateTime, Utc};
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -61,98 +61,30 @@ impl Success {
     }
 }
 
-/// The request an answer must belong to, and the key that signed it.
-#[derive(Clone, Copy)]
-pub struct Asked<'a> {
-    /// The key.
-    pub key: &'a AuthKey,
-    /// The version of the scheme.
-    pub version: AuthVersion,
-    /// The method that was sent.
-    pub method: &'a Method,
-    /// The path and query that were sent.
-    pub target: &'a str,
-}
-
-impl Asked<'_> {
-    /// Checks the HMAC of an answer of any status, then its time; the answer is the server's time.
-    ///
-    /// # Errors
-    /// The [`Distrust`] that the answer earned. Its body must then not be used.
-    pub fn verify(
-        &self,
-        status: u16,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: DateTime<Utc>,
-    ) -> Result<DateTime<Utc>, Distrust> {
-        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let (Some(hmac), Some(timestamp)) = (header("hmac"), header("timestamp")) else {
-            return Err(Distrust::HmacMissing);
-        };
-        let timestamp_ms = timestamp.parse().map_err(|_| Distrust::HmacWrong)?;
-        let answered_at =
-            DateTime::from_timestamp_millis(timestamp_ms).ok_or(Distrust::HmacWrong)?;
-        let subject = Subject {
-            version: self.version,
-            timestamp_ms,
-            method: self.method.as_str(),
-            target: self.target,
-        };
-        self.key.verify_response(&subject, status, body, hmac).map_err(|_| Distrust::HmacWrong)?;
-        check_window(timestamp_ms, now.timestamp_millis())
-            .map_err(|_| Distrust::OutsideWindow { answered_at })?;
-        Ok(answered_at)
-    }
-}
-
-/// Who vouches for an answer.
-#[derive(Clone, Copy)]
-pub(crate) enum Vouched<'a> {
-    /// The token's HMAC.
-    ByHmac(Asked<'a>),
-    /// The connection alone; the request carried a token in clear.
-    ByConnection,
-    /// The connection alone; the request carried no token.
-    Anonymous,
-}
-
 impl RawAnswer {
-    /// Believes the answer, or says why not: a refusal is sorted, a success must be vouched for.
-    pub(crate) fn judge(
-        self,
-        vouched: Vouched<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<Success, ApiError> {
-        let verdict = match vouched {
-            Vouched::ByHmac(signed) => {
-                signed.verify(self.status, &self.headers, &self.body, now).map(Some)
-            }
-            Vouched::ByConnection | Vouched::Anonymous => Ok(None),
+    /// Believes the answer, or says why not: a refusal is sorted, be it signed or only claimed; a
+    /// success must be vouched for. What answers another request is neither.
+    pub(crate) fn judge(self, asked: &Asked<'_>, now: DateTime<Utc>) -> Result<Success, ApiError> {
+        let (status, request_id) = (self.status, self.request_id);
+        let untrusted = |what| ApiError::Untrusted { what, status, request_id };
+        let verdict = match asked.verify(status, &self.headers, &self.body, now) {
+            Err(what @ Distrust::OtherRequest) => return Err(untrusted(what)),
+            verdict => verdict,
         };
-        if !(200..300).contains(&self.status) {
+        if !(200..300).contains(&status) {
             let refused = Refused {
-                status: self.status,
+                status,
                 headers: &self.headers,
                 body: &self.body,
-                request_id: self.request_id,
+                request_id,
                 verified: matches!(verdict, Ok(Some(_))),
-                authenticated: !matches!(vouched, Vouched::Anonymous),
+                authenticated: asked.auth.is_some(),
             };
             return Err(refused.sort(now));
         }
         let verdict = if self.is_html() { Err(Distrust::Html) } else { verdict };
-        match verdict {
-            Ok(server_time) => Ok(Success {
-                status: self.status,
-                body: self.body,
-                request_id: self.request_id,
-                server_time,
-            }),
-            Err(what) => {
-                Err(ApiError::Untrusted { what, status: self.status, request_id: self.request_id })
-            }
-        }
+        let server_time = verdict.map_err(untrusted)?;
+        Ok(Success { status, body: self.body, request_id, server_time })
     }
 
     fn is_html(&self) -> bool {
@@ -164,11 +96,16 @@ impl RawAnswer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::asked::Auth;
     use super::*;
+    use crate::crypto::{AuthKey, AuthVersion, Subject};
     use crate::secret::AccessToken;
+    use http::{HeaderValue, Method};
 
     const NOW_MS: i64 = 1_767_323_045_000;
-    const TARGET: &str = "/api/v2/user/session";
+    const ID: RequestId = RequestId::from_bytes([0xab; 16]);
+    const ASKED: Asked<'_> =
+        Asked { auth: None, method: &Method::GET, target: "/api/v2/user/session", request_id: ID };
 
     fn key(digit: &str) -> AuthKey {
         AuthKey::new(&AccessToken::new(format!("v2x{}", digit.repeat(64))))
@@ -184,23 +121,24 @@ mod tests {
             status,
             headers,
             body: Zeroizing::new(body.as_bytes().to_vec()),
-            request_id: RequestId::random().unwrap(),
+            request_id: ID,
         }
     }
 
     /// What becomes of an answer signed over `(status, body, time)` that arrives as another one.
     fn judged(sealed: (u16, &str, i64), came: (u16, &str, i64)) -> Result<Success, ApiError> {
-        let (key, method) = (key("a"), Method::GET);
+        let key = key("a");
         let subject = Subject {
             version: AuthVersion::V3,
             timestamp_ms: sealed.2,
             method: "GET",
-            target: TARGET,
+            target: ASKED.target,
+            auth_request_id: "",
         };
         let hmac = key.sign_response(&subject, sealed.0, sealed.1.as_bytes());
-        let signed = Asked { key: &key, version: AuthVersion::V3, method: &method, target: TARGET };
+        let asked = Asked { auth: Some(Auth::Hmac(&key, AuthVersion::V3)), ..ASKED };
         let now = DateTime::from_timestamp_millis(NOW_MS).unwrap();
-        raw(came.0, came.1, came.2, Some(&hmac)).judge(Vouched::ByHmac(signed), now)
+        raw(came.0, came.1, came.2, Some(&hmac)).judge(&asked, now)
     }
 
     fn distrust(result: Result<Success, ApiError>) -> Distrust {
@@ -241,10 +179,36 @@ mod tests {
 
     #[test]
     fn a_success_without_hmac_is_untrusted() {
-        let (key, method) = (key("a"), Method::GET);
-        let signed = Asked { key: &key, version: AuthVersion::V2, method: &method, target: TARGET };
+        let key = key("a");
+        let asked = Asked { auth: Some(Auth::Hmac(&key, AuthVersion::V2)), ..ASKED };
         let now = DateTime::from_timestamp_millis(NOW_MS).unwrap();
-        let answer = raw(200, "{}", NOW_MS, None).judge(Vouched::ByHmac(signed), now);
+        let answer = raw(200, "{}", NOW_MS, None).judge(&asked, now);
         assert_eq!(distrust(answer), Distrust::HmacMissing);
+    }
+
+    #[test]
+    fn what_echoes_another_id_is_no_answer_whatever_it_says() {
+        let now = DateTime::from_timestamp_millis(NOW_MS).unwrap();
+        let own = ID.to_string();
+        for (status, body) in [(200, "{}"), (200, "<html>"), (401, "{}"), (404, "{}"), (503, "")] {
+            for (echoes, other) in [
+                (vec![], false),
+                (vec![own.as_str()], false),
+                (vec![&own, "other"], true),
+                (vec!["other"], true),
+                (vec![""], true),
+                (vec!["\u{fc}"], true),
+            ] {
+                let mut answer = raw(status, body, NOW_MS, None);
+                for echo in &echoes {
+                    let echo = HeaderValue::from_bytes(echo.as_bytes()).unwrap();
+                    answer.headers.append("request-id", echo);
+                }
+                let judged = answer.judge(&ASKED, now);
+                let distrusted =
+                    matches!(judged, Err(ApiError::Untrusted { what: Distrust::OtherRequest, .. }));
+                assert_eq!(distrusted, other, "{status} {echoes:?}: {judged:?}");
+            }
+        }
     }
 }

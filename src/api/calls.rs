@@ -1,7 +1,8 @@
 //! The calls of PROTOCOL section 2, one method each.
 
 use super::answer::Success;
-use super::client::{Auth, Call, Client};
+use super::asked::Auth;
+use super::client::{Call, Client};
 use super::create_token::CreateToken;
 use super::error::{ApiError, Distrust};
 use super::wire::{IssuedToken, LoginAnswer, ScopedSession, TokenPage, TokenRecord};

@@ -4,17 +4,16 @@
 //! "nothing left" from "it may have had its effect". [`Client::execute`] is that door with
 //! a signature before it and the judgement of the answer after it.
 
-use super::answer::{Asked, RawAnswer, Success, Vouched};
+use super::answer::{RawAnswer, Success};
+use super::asked::{Asked, Auth};
 use super::error::ApiError;
-use super::request_id::RequestId;
+use super::request_id::{REQUEST_ID, RequestId};
 use super::settings::ClientSettings;
 use crate::clock::Clock;
-use crate::crypto::{AuthKey, AuthVersion, Subject};
 use crate::environment::Environment;
-use crate::secret::AccessToken;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::error::Error;
@@ -28,20 +27,6 @@ use zeroize::Zeroizing;
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body accepted, in bytes: a full page of 200 records takes about 400 KiB.
 const BODY_MAX: usize = 4 * 1024 * 1024;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-const AUTH_VERSION: HeaderName = HeaderName::from_static("bitgo-auth-version");
-const AUTH_TIMESTAMP: HeaderName = HeaderName::from_static("auth-timestamp");
-const HMAC: HeaderName = HeaderName::from_static("hmac");
-
-/// How a request proves who sends it.
-#[derive(Clone, Copy, Debug)]
-pub enum Auth<'a> {
-    /// By HMAC; the token does not travel.
-    Hmac(&'a AuthKey, AuthVersion),
-    /// By the token in clear: only for tokens that cannot sign.
-    Bearer(&'a AccessToken),
-}
 
 /// One call: what is asked, and by whom.
 pub(super) struct Call<'a> {
@@ -205,32 +190,13 @@ impl Client {
         if !body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        match auth {
-            Some(Auth::Hmac(key, version)) => {
-                let timestamp_ms = self.now().timestamp_millis();
-                headers.extend(signed_headers(key, version, timestamp_ms, &method, target, &body));
-            }
-            Some(Auth::Bearer(token)) => {
-                let bearer = bearer(token.expose());
-                headers.insert(
-                    AUTHORIZATION,
-                    bearer.ok_or(ApiError::Unsendable("the token is no header"))?,
-                );
-            }
-            None => {}
-        }
         let request_id = RequestId::random()
             .map_err(|_| ApiError::Unsendable("the system gives no randomness for its id"))?;
+        let asked = Asked { auth, method: &method, target, request_id };
+        headers.extend(asked.headers(&body, self.now())?);
         let body = std::mem::take(&mut *body);
         let answer = self.dispatch(method.clone(), target, headers, body, request_id).await?;
-        let vouched = match auth {
-            Some(Auth::Hmac(key, version)) => {
-                Vouched::ByHmac(Asked { key, version, method: &method, target })
-            }
-            Some(Auth::Bearer(_)) => Vouched::ByConnection,
-            None => Vouched::Anonymous,
-        };
-        answer.judge(vouched, self.now())
+        answer.judge(&asked, self.now())
     }
 
     /// The time by the client's clock.
@@ -256,32 +222,6 @@ impl Client {
         }
         Ok(url)
     }
-}
-
-/// The headers by which a token signs a request (PROTOCOL section 3). `target` is what is sent.
-pub fn signed_headers(
-    key: &AuthKey,
-    version: AuthVersion,
-    timestamp_ms: i64,
-    method: &Method,
-    target: &str,
-    body: &[u8],
-) -> HeaderMap {
-    let subject = Subject { version, timestamp_ms, method: method.as_str(), target };
-    let hmac = HeaderValue::from_str(&key.sign_request(&subject, body));
-    HeaderMap::from_iter([
-        (AUTH_VERSION, HeaderValue::from_static(version.as_str())),
-        (AUTH_TIMESTAMP, timestamp_ms.into()),
-        (HMAC, hmac.expect("hex digits make a header")),
-        (AUTHORIZATION, bearer(key.bearer()).expect("hex digits make a header")),
-    ])
-}
-
-fn bearer(secret: &str) -> Option<HeaderValue> {
-    let text = Zeroizing::new(format!("Bearer {secret}"));
-    let mut value = HeaderValue::from_str(&text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 /// Appends to a buffer of secrets: grown by hand, so that the old one is wiped.
@@ -326,7 +266,7 @@ mod tests {
     use crate::clock::SystemClock;
 
     fn client(root_uri: &str) -> Client {
-        let environment = Environment::custom(root_uri, "xpub").unwrap();
+        let environment = Environment::custom(root_uri, Environment::Test.server_xpub()).unwrap();
         Client::new(&environment, Arc::new(SystemClock::new()), ClientSettings::default()).unwrap()
     }
 
@@ -359,11 +299,5 @@ mod tests {
     fn a_client_over_tls_needs_no_process_default() {
         client("https://bitgo.example");
         assert!(rustls::crypto::CryptoProvider::get_default().is_none());
-    }
-
-    #[test]
-    fn a_bearer_is_not_printed() {
-        let value = bearer("v2xsecret").unwrap();
-        assert!(!format!("{value:?}").contains("secret"));
     }
 }

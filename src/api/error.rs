@@ -16,7 +16,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Distrust {
-    /// No `hmac` or `timestamp` header.
+    /// It echoes another request's id.
+    #[error("it answers another request")]
+    OtherRequest,
+    /// No HMAC, or no time.
     #[error("it carries no hmac")]
     HmacMissing,
     /// The HMAC does not fit what was asked and answered.
@@ -210,6 +213,7 @@ mod tests {
             assert_eq!(error.to_string(), expect);
         }
         for (what, expect) in [
+            (Distrust::OtherRequest, "it answers another request"),
             (Distrust::HmacMissing, "it carries no hmac"),
             (Distrust::HmacWrong, "its hmac is wrong"),
             (

@@ -3,7 +3,8 @@
 //! ```text
 //! calls          one method per call of PROTOCOL section 2
 //! client         sign → dispatch → judge; reqwest stands here and nowhere else
-//! answer         whether an answer may be believed: HMAC, window, status
+//! asked          how a request is signed, and which answer is its own: HMAC, window, id
+//! answer         whether an answer may be believed
 //! error, sorting why a call failed, sorted by what to do about it
 //! create_token   what a new token shall be allowed
 //! wire           the JSON of it all, read exactly
@@ -14,6 +15,7 @@
 //! holds a body, a token or a URL.
 
 mod answer;
+mod asked;
 mod calls;
 mod client;
 mod create_token;
@@ -24,11 +26,10 @@ mod settings;
 mod sorting;
 pub mod wire;
 
-#[cfg(any(test, feature = "test-util"))]
-pub(crate) use answer::Vouched;
-pub use answer::{Asked, RawAnswer, Success};
+pub use answer::{RawAnswer, Success};
+pub use asked::{Asked, Auth};
 pub use calls::{LoginOptions, Page};
-pub use client::{Auth, Client, DispatchError, signed_headers};
+pub use client::{Client, DispatchError};
 pub use create_token::CreateToken;
 pub use error::{ApiError, Distrust};
 pub use refusal::Refusal;

@@ -2,8 +2,10 @@
 
 use crate::crypto::{CryptoError, random};
 use getrandom::SysRng;
-use http::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use std::fmt;
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// The random id under which one request is known here and at BitGo (`Request-ID`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@
 //! derivation    from an extended key down a path (BIP32)
 //! ecdh          token issuance: the secret that both sides share
 //! midstate      HMAC-SHA256 keyed once, PBKDF2 on top of it
-//! request_auth  HMAC of requests and answers, v2 and v3
+//! request_auth  HMAC of requests and answers, v2 to v4
 //! extension     the key that extends a session
 //! ```
 
@@ -38,7 +38,7 @@ pub use kdf::{KdfParams, Salt, key_encryption_key};
 pub use keys::{DataKey, KeyEncryptionKey, NameKey, WRAPPED_LEN};
 pub use request_auth::{
     AuthKey, AuthVersion, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, canonical_method,
-    canonical_target, check_window, password_hmac,
+    canonical_target, check_window, content_digest, password_hmac,
 };
 
 use rand_core::TryCryptoRng;

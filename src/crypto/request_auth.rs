@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! bearer = hex(SHA-256(token))                          the Authorization header
-//! hmac   = hex(HMAC-SHA256[token](subject))             the HMAC header
+//! hmac   = hex(HMAC-SHA256[token](subject))             the HMAC header, in v4 X-Signature
 //!
 //! subject   of a request                                of an answer
 //! v2        timestamp|target|body                       timestamp|target|status|body
 //! v3        METHOD|timestamp|3.0|target|body            METHOD|timestamp|target|status|body
+//! v4        seconds⏎METHOD⏎target⏎digest⏎id⏎            seconds⏎METHOD⏎target⏎status⏎digest⏎id⏎
+//!           digest = hex(SHA-256(body)); id = what the request was called, in both
 //! ```
 
 use super::CryptoError;
@@ -34,6 +36,9 @@ pub enum AuthVersion {
     /// Version 3: the method and the version itself are covered.
     #[default]
     V3,
+    /// Version 4, which BitGo has published and does not demand yet: the request's id is covered,
+    /// so that an answer fits one request alone.
+    V4,
 }
 
 impl AuthVersion {
@@ -42,6 +47,7 @@ impl AuthVersion {
         match self {
             Self::V2 => "2.0",
             Self::V3 => "3.0",
+            Self::V4 => "4.0",
         }
     }
 }
@@ -51,13 +57,16 @@ impl AuthVersion {
 pub struct Subject<'a> {
     /// The version of the scheme.
     pub version: AuthVersion,
-    /// Unix time in milliseconds: of a request its `Auth-Timestamp` header, of an answer the
-    /// answer's own `timestamp` header.
+    /// Unix time in milliseconds: of a request its own time, of an answer the server's. Version 4
+    /// covers its whole seconds.
     pub timestamp_ms: i64,
     /// The HTTP method, in any case; `del` counts as `DELETE`.
     pub method: &'a str,
     /// Path and query as they are sent, or the whole URL (see [`canonical_target`]).
     pub target: &'a str,
+    /// The request's `X-Auth-Request-Id`, of an answer that of the request it answers. Covered by
+    /// version 4 alone.
+    pub auth_request_id: &'a str,
 }
 
 impl Subject<'_> {
@@ -70,6 +79,7 @@ impl Subject<'_> {
                 .text("|")
                 .number(self.timestamp_ms)
                 .text("|3.0"),
+            AuthVersion::V4 => return self.lines(mac, None, body),
         };
         mac.text("|").text(&canonical_target(self.target)).text("|").bytes(body);
         mac.0
@@ -77,13 +87,32 @@ impl Subject<'_> {
 
     fn answer<'k>(&self, key: &'k HmacKey, status: u16, body: &[u8]) -> Message<'k> {
         let mut mac = Pieces(key.message());
-        if self.version == AuthVersion::V3 {
-            mac.text(&canonical_method(self.method)).text("|");
-        }
+        match self.version {
+            AuthVersion::V2 => &mut mac,
+            AuthVersion::V3 => mac.text(&canonical_method(self.method)).text("|"),
+            AuthVersion::V4 => return self.lines(mac, Some(status), body),
+        };
         mac.number(self.timestamp_ms).text("|").text(&canonical_target(self.target));
         mac.text("|").number(status).text("|").bytes(body);
         mac.0
     }
+
+    /// Version 4: each part in a line of its own, the last one ended as well.
+    fn lines<'k>(&self, mut mac: Pieces<'k>, status: Option<u16>, body: &[u8]) -> Message<'k> {
+        mac.number(self.timestamp_ms.div_euclid(1000)).text("\n");
+        mac.text(&canonical_method(self.method)).text("\n");
+        mac.text(&canonical_target(self.target)).text("\n");
+        if let Some(status) = status {
+            mac.number(status).text("\n");
+        }
+        mac.text(&content_digest(body)).text("\n").text(self.auth_request_id).text("\n");
+        mac.0
+    }
+}
+
+/// What stands for a body in version 4, and in its `X-Content-SHA256`: `hex(SHA-256(body))`.
+pub fn content_digest(body: &[u8]) -> String {
+    lower::encode_string(&Sha256::digest(body))
 }
 
 /// A token made ready to sign: its bearer form and its HMAC state, keyed once.
@@ -153,53 +182,6 @@ impl AuthKey {
         hmac_hex: &str,
     ) -> Result<(), CryptoError> {
         verify(subject.answer(&self.mac, status, body), hmac_hex)
-    }
-
-    /// Signs a request by version 4, which BitGo has published and does not demand yet:
-    /// `hex(HMAC-SHA256[token](seconds⏎METHOD⏎target⏎hex(SHA-256(body))⏎id⏎))`.
-    pub fn sign_request_v4(
-        &self,
-        timestamp_secs: i64,
-        method: &str,
-        target: &str,
-        body: &[u8],
-        auth_request_id: &str,
-    ) -> String {
-        self.sign_v4(timestamp_secs, method, target, None, body, auth_request_id)
-    }
-
-    /// Signs an answer by version 4: as the request, with the status in a line after the target.
-    pub fn sign_response_v4(
-        &self,
-        timestamp_secs: i64,
-        method: &str,
-        target: &str,
-        status: u16,
-        body: &[u8],
-        auth_request_id: &str,
-    ) -> String {
-        self.sign_v4(timestamp_secs, method, target, Some(status), body, auth_request_id)
-    }
-
-    fn sign_v4(
-        &self,
-        timestamp_secs: i64,
-        method: &str,
-        target: &str,
-        status: Option<u16>,
-        body: &[u8],
-        auth_request_id: &str,
-    ) -> String {
-        let mut mac = Pieces(self.mac.message());
-        mac.number(timestamp_secs).text("\n");
-        mac.text(&canonical_method(method)).text("\n");
-        mac.text(&canonical_target(target)).text("\n");
-        if let Some(status) = status {
-            mac.number(status).text("\n");
-        }
-        mac.text(&lower::encode_string(&Sha256::digest(body))).text("\n");
-        mac.text(auth_request_id).text("\n");
-        hex(mac.0)
     }
 }
 
@@ -332,7 +314,13 @@ mod tests {
     }
 
     fn subject(version: AuthVersion) -> Subject<'static> {
-        Subject { version, timestamp_ms: 1_515_748_528_011, method: "post", target: "/api/v2/x" }
+        Subject {
+            version,
+            timestamp_ms: 1_515_748_528_011,
+            method: "post",
+            target: "/api/v2/x",
+            auth_request_id: "id",
+        }
     }
 
     #[test]
@@ -362,25 +350,26 @@ mod tests {
                 "POST|1515748528011|3.0|/api/v2/x|{}",
                 "POST|1515748528011|/api/v2/x|200|[]",
             ),
+            (
+                AuthVersion::V4,
+                "1515748528\nPOST\n/api/v2/x\n44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\nid\n",
+                "1515748528\nPOST\n/api/v2/x\n200\n4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945\nid\n",
+            ),
         ] {
             assert_eq!(key().sign_request(&subject(version), b"{}"), raw(request));
             assert_eq!(key().sign_response(&subject(version), 200, b"[]"), raw(answer));
         }
-        let request =
-            key().sign_request_v4(1_739_845_481, "get", "https://app.bitgo.com", b"", "id");
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(request, raw(&format!("1739845481\nGET\n/\n{empty}\nid\n")));
     }
 
     #[test]
     fn whatever_is_covered_breaks_the_hmac_when_changed() {
         let key = key();
-        for version in [AuthVersion::V2, AuthVersion::V3] {
+        for version in [AuthVersion::V2, AuthVersion::V3, AuthVersion::V4] {
             let good = subject(version);
             let hmac = key.sign_response(&good, 200, b"{}");
             assert_eq!(key.verify_response(&good, 200, b"{}", &hmac), Ok(()));
 
-            let later = Subject { timestamp_ms: good.timestamp_ms + 1, ..good };
+            let later = Subject { timestamp_ms: good.timestamp_ms + 1000, ..good };
             let elsewhere = Subject { target: "/api/v2/y", ..good };
             let mut flipped = hmac.clone().into_bytes();
             flipped[0] = if flipped[0] == b'0' { b'1' } else { b'0' };
@@ -402,10 +391,16 @@ mod tests {
                 );
             }
         }
-        let get = Subject { method: "get", ..subject(AuthVersion::V3) };
-        let hmac = key.sign_request(&get, b"");
-        assert_eq!(key.verify_request(&get, b"", &hmac), Ok(()));
-        assert!(key.verify_request(&subject(AuthVersion::V3), b"", &hmac).is_err());
+        for version in [AuthVersion::V3, AuthVersion::V4] {
+            let get = Subject { method: "get", ..subject(version) };
+            let hmac = key.sign_request(&get, b"");
+            assert_eq!(key.verify_request(&get, b"", &hmac), Ok(()));
+            assert!(key.verify_request(&subject(version), b"", &hmac).is_err());
+        }
+        let v4 = subject(AuthVersion::V4);
+        let hmac = key.sign_response(&v4, 400, b"{}");
+        let other = Subject { auth_request_id: "other", ..v4 };
+        assert!(key.verify_response(&other, 400, b"{}", &hmac).is_err(), "another's answer");
     }
 
     #[test]

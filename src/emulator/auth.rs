@@ -2,8 +2,9 @@
 
 use super::received::Received;
 use super::refused::Refused;
+use super::state::State;
 use super::token::Token;
-use crate::crypto::{AuthVersion, Subject, check_window};
+use crate::crypto::{AuthVersion, Subject, check_window, content_digest};
 use crate::id::TokenId;
 use chrono::{DateTime, Utc};
 
@@ -11,40 +12,65 @@ use chrono::{DateTime, Utc};
 pub(super) struct Identity {
     pub(super) token: TokenId,
     /// What the answer's HMAC covers; `None` for a token that came in clear.
-    signed: Option<(AuthVersion, Box<str>, Box<str>)>,
+    pub(super) signed: Option<Signed>,
+}
+
+/// A request that was signed, as far as its answer's HMAC covers it.
+pub(super) struct Signed {
+    version: AuthVersion,
+    method: Box<str>,
+    target: Box<str>,
+    auth_request_id: Box<str>,
+}
+
+impl Signed {
+    /// What the answer's HMAC covers, and in version 4 with which id.
+    pub(super) fn subject(&self, timestamp_ms: i64) -> Subject<'_> {
+        Subject {
+            version: self.version,
+            timestamp_ms,
+            method: &self.method,
+            target: &self.target,
+            auth_request_id: &self.auth_request_id,
+        }
+    }
 }
 
 impl Identity {
-    /// Version, method and target of a signed request.
-    pub(super) fn subject(&self) -> Option<(AuthVersion, &str, &str)> {
-        let (version, method, target) = self.signed.as_ref()?;
-        Some((*version, method, target))
-    }
-
     /// Finds whose request it is. `None` if it proves nothing: no bearer, an unknown one, a
-    /// wrong HMAC, or a time outside the window.
-    pub(super) fn of(received: &Received, tokens: &[Token], now: DateTime<Utc>) -> Option<Self> {
+    /// wrong HMAC, a time outside the window, or a digest that is not its body's.
+    pub(super) fn of(received: &Received, state: &State, now: DateTime<Utc>) -> Option<Self> {
         let bearer = received.header("authorization")?.strip_prefix("Bearer ")?;
-        let Some(hmac) = received.header("hmac") else {
-            let token = tokens.iter().find(|token| token.secret.expose() == bearer)?;
-            let travels = !token.secret.can_sign();
+        let v4 = received.header("x-signature");
+        let Some(hmac) = v4.or(received.header("hmac")) else {
+            let token = state.tokens.iter().find(|token| token.secret.expose() == bearer)?;
+            let travels = !token.secret.can_sign() || !state.settings.has_ecdh_keychain;
             return travels.then_some(Self { token: token.id, signed: None });
         };
-        let version = match received.header("bitgo-auth-version")? {
-            "2.0" => AuthVersion::V2,
-            "3.0" => AuthVersion::V3,
+        let number = |name| received.header(name)?.parse::<i64>().ok();
+        let (version, timestamp_ms, id) = match (v4, received.header("bitgo-auth-version")?) {
+            (None, "2.0") => (AuthVersion::V2, number("auth-timestamp")?, ""),
+            (None, "3.0") => (AuthVersion::V3, number("auth-timestamp")?, ""),
+            (Some(_), "4.0") => {
+                if received.header("x-content-sha256")? != content_digest(&received.body) {
+                    return None;
+                }
+                let timestamp_ms = number("x-request-timestamp")?.checked_mul(1000)?;
+                (AuthVersion::V4, timestamp_ms, received.header("x-auth-request-id")?)
+            }
             _ => return None,
         };
-        let timestamp_ms = received.header("auth-timestamp")?.parse().ok()?;
         check_window(timestamp_ms, now.timestamp_millis()).ok()?;
-        let token = tokens.iter().find(|token| token.key.bearer() == bearer)?;
-        let method = received.method.as_str();
-        let subject = Subject { version, timestamp_ms, method, target: &received.target };
-        token.key.verify_request(&subject, &received.body, hmac).ok()?;
-        Some(Self {
-            token: token.id,
-            signed: Some((version, method.into(), received.target.clone())),
-        })
+        let signs = |token: &&Token| token.secret.can_sign() && token.key.bearer() == bearer;
+        let token = state.tokens.iter().find(signs)?;
+        let signed = Signed {
+            version,
+            method: received.method.as_str().into(),
+            target: received.target.clone(),
+            auth_request_id: id.into(),
+        };
+        token.key.verify_request(&signed.subject(timestamp_ms), &received.body, hmac).ok()?;
+        Some(Self { token: token.id, signed: Some(signed) })
     }
 }
 

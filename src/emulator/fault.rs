@@ -23,6 +23,10 @@ pub enum FaultKind {
     BadHmac,
     /// The call happens; the answer's HMAC is missing.
     NoHmac,
+    /// The call happens; the answer echoes another request's id.
+    OtherRequestId,
+    /// The call happens; the answer echoes no id, as if a proxy had stripped it.
+    NoRequestId,
     /// The call happens; the connection ends before its answer.
     DropAfterEffect,
     /// The connection ends before the call happens.

@@ -117,9 +117,15 @@ impl EmulatorBuilder {
         self
     }
 
-    /// An account without an ECDH key: tokens are of the older kind and come in clear.
+    /// An account without an ECDH key: tokens come in clear, and may be sent so.
     pub fn without_ecdh_keychain(mut self) -> Self {
         self.settings.has_ecdh_keychain = false;
+        self
+    }
+
+    /// Issues tokens of the older kind, 64 hex digits, which cannot sign.
+    pub fn with_older_tokens(mut self) -> Self {
+        self.settings.tokens_sign = false;
         self
     }
 
@@ -190,6 +196,7 @@ impl Emulator {
                 session_lifetime: SESSION_LIFETIME,
                 internal_lifetime: INTERNAL_LIFETIME,
                 has_ecdh_keychain: true,
+                tokens_sign: true,
                 limits_enforced: true,
                 traffic_recorded: true,
                 internal: Grant { scopes, ..Grant::default() },

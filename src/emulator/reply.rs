@@ -2,7 +2,7 @@
 
 use super::auth::Identity;
 use super::refused::Refused;
-use crate::crypto::{AuthKey, Subject};
+use crate::crypto::{AuthKey, AuthVersion};
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -12,6 +12,8 @@ use serde::Serialize;
 const X_AUTH_REQUIRED: HeaderName = HeaderName::from_static("x-auth-required");
 const HMAC: HeaderName = HeaderName::from_static("hmac");
 const TIMESTAMP: HeaderName = HeaderName::from_static("timestamp");
+const X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
+const X_REQUEST_TIMESTAMP: HeaderName = HeaderName::from_static("x-request-timestamp");
 
 /// An answer: made by a route, signed at the door.
 pub(super) struct Reply {
@@ -51,27 +53,35 @@ impl Reply {
 
     /// Adds the HMAC by which the bearer knows the answer (PROTOCOL section 3).
     pub(super) fn sign(&mut self, key: &AuthKey, identity: &Identity, now_ms: i64) {
-        let Some((version, method, target)) = identity.subject() else { return };
-        let subject = Subject { version, timestamp_ms: now_ms, method, target };
+        let Some(signed) = &identity.signed else { return };
+        let subject = signed.subject(now_ms);
         let hmac = key.sign_response(&subject, self.status, &self.body);
+        let (hmac_name, time_name, time) = match subject.version {
+            AuthVersion::V2 | AuthVersion::V3 => (HMAC, TIMESTAMP, now_ms),
+            // Which headers bear them is not published: the request's names are taken.
+            AuthVersion::V4 => (X_SIGNATURE, X_REQUEST_TIMESTAMP, now_ms.div_euclid(1000)),
+        };
         if let Ok(hmac) = HeaderValue::from_str(&hmac) {
-            self.headers.insert(HMAC, hmac);
-            self.headers.insert(TIMESTAMP, now_ms.into());
+            self.headers.insert(hmac_name, hmac);
+            self.headers.insert(time_name, time.into());
         }
     }
 
     pub(super) fn falsify_hmac(&mut self) {
-        if self.headers.contains_key(HMAC) {
-            let wrong = HeaderValue::from_static(
-                "0000000000000000000000000000000000000000000000000000000000000000",
-            );
-            self.headers.insert(HMAC, wrong);
+        let wrong = HeaderValue::from_static(
+            "0000000000000000000000000000000000000000000000000000000000000000",
+        );
+        for name in [HMAC, X_SIGNATURE] {
+            if let Some(hmac) = self.headers.get_mut(name) {
+                *hmac = wrong.clone();
+            }
         }
     }
 
     pub(super) fn drop_hmac(&mut self) {
-        self.headers.remove(HMAC);
-        self.headers.remove(TIMESTAMP);
+        for name in [HMAC, TIMESTAMP, X_SIGNATURE, X_REQUEST_TIMESTAMP] {
+            self.headers.remove(name);
+        }
     }
 
     pub(super) fn into_response(self) -> Response {

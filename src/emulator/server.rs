@@ -15,7 +15,7 @@ use axum::body::to_bytes;
 use axum::extract::{self, ConnectInfo, Request};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -104,8 +104,13 @@ async fn serve(
     let now = shared.now();
     let mut state = shared.state();
     let mut reply = answer(&mut state, &received, fault.as_ref(), now);
-    if let Some(id) = received.headers.get(REQUEST_ID) {
-        reply.headers.insert(REQUEST_ID, id.clone());
+    let echo = match fault {
+        Some(FaultKind::OtherRequestId) => Some(HeaderValue::from_static("another")),
+        Some(FaultKind::NoRequestId) => None,
+        _ => received.headers.get(REQUEST_ID).cloned(),
+    };
+    if let Some(echo) = echo {
+        reply.headers.insert(REQUEST_ID, echo);
     }
     let sent = match fault {
         Some(FaultKind::DropBefore | FaultKind::DropAfterEffect) => {
@@ -132,7 +137,7 @@ fn answer(
     fault: Option<&FaultKind>,
     now: DateTime<Utc>,
 ) -> Reply {
-    let identity = Identity::of(received, &state.tokens, now);
+    let identity = Identity::of(received, state, now);
     let mut reply = match fault {
         Some(FaultKind::Status(status, body)) => Reply::text(*status, body.clone()),
         Some(FaultKind::RetryAfter(secs)) => Reply::retry_after(*secs),

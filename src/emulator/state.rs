@@ -21,6 +21,7 @@ pub(super) struct Settings {
     pub(super) session_lifetime: Duration,
     pub(super) internal_lifetime: Duration,
     pub(super) has_ecdh_keychain: bool,
+    pub(super) tokens_sign: bool,
     pub(super) limits_enforced: bool,
     pub(super) traffic_recorded: bool,
     pub(super) internal: Grant,
@@ -73,7 +74,7 @@ impl State {
         now: DateTime<Utc>,
         lifetime: Duration,
     ) -> Result<usize, Refused> {
-        let secret = fresh_token(self.settings.has_ecdh_keychain)?;
+        let secret = fresh_token(self.settings.tokens_sign)?;
         self.tokens.push(Token {
             id: fresh_id()?,
             kind,

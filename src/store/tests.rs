@@ -146,7 +146,7 @@ fn a_vault_is_bound_to_its_environment() {
     let other = Store::open(dir.path(), &passphrase(), &Environment::Prod);
     assert!(matches!(other, Err(StoreError::OtherEnvironment { .. })));
     let root = Environment::Test.root_uri();
-    let other_key = Environment::custom(root, "xpub661other").unwrap();
+    let other_key = Environment::custom(root, Environment::Prod.server_xpub()).unwrap();
     let other = Store::open(dir.path(), &passphrase(), &other_key);
     assert!(matches!(other, Err(StoreError::OtherEnvironment { .. })), "the server key counts");
 }

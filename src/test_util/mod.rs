@@ -5,7 +5,7 @@ mod parsers;
 pub mod vectors;
 
 pub use clock::TokioClock;
-pub use parsers::{StoreHeader, Voucher, judge, recode_rows, recode_token_info};
+pub use parsers::{StoreHeader, judge, recode_rows, recode_token_info};
 
 /// How many key derivations opening and sealing envelopes has cost this thread so far.
 ///

@@ -1,6 +1,6 @@
 //! Readers of bytes that an attacker may have written, as far as they are private: for fuzz targets.
 
-use crate::api::{ApiError, Asked, RawAnswer, Success, Vouched};
+use crate::api::{ApiError, Asked, RawAnswer, Success};
 use crate::crypto::{CryptoError, DataKey, KdfParams, KeyEncryptionKey, Salt, VaultId};
 use crate::secret::SecretBytes;
 use crate::store::{self, StoreError};
@@ -56,30 +56,14 @@ pub fn recode_token_info(bytes: &[u8]) -> Option<SecretBytes> {
     store::recode_token_info(bytes)
 }
 
-/// Who vouches for an answer.
-#[derive(Clone, Copy)]
-pub enum Voucher<'a> {
-    /// The token's HMAC.
-    Hmac(Asked<'a>),
-    /// The connection alone; the request carried a token in clear.
-    Connection,
-    /// The connection alone; the request carried no token.
-    Nobody,
-}
-
 /// Believes an answer, or says why not, as the client does with all that comes off the wire.
 ///
 /// # Errors
 /// The refusal, sorted, or [`ApiError::Untrusted`].
 pub fn judge(
     answer: RawAnswer,
-    voucher: Voucher<'_>,
+    asked: &Asked<'_>,
     now: DateTime<Utc>,
 ) -> Result<Success, ApiError> {
-    let vouched = match voucher {
-        Voucher::Hmac(asked) => Vouched::ByHmac(asked),
-        Voucher::Connection => Vouched::ByConnection,
-        Voucher::Nobody => Vouched::Anonymous,
-    };
-    answer.judge(vouched, now)
+    answer.judge(asked, now)
 }

@@ -25,6 +25,7 @@ pub struct VaultBuilder {
     environment: Environment,
     kdf: KdfParams,
     auth_version: AuthVersion,
+    accepts_clear: bool,
     lease_lifetime: Duration,
     client: ClientSettings,
     clock: Arc<dyn Clock>,
@@ -37,6 +38,7 @@ impl VaultBuilder {
             environment,
             kdf: KdfParams::DEFAULT,
             auth_version: AuthVersion::V3,
+            accepts_clear: false,
             lease_lifetime: LEASE_LIFETIME,
             client: ClientSettings::default(),
             clock: Arc::new(SystemClock::new()),
@@ -50,9 +52,24 @@ impl VaultBuilder {
         self
     }
 
-    /// The version of BitGo's request authentication; 3 unless said otherwise.
+    /// The version of BitGo's request authentication; 3 unless said otherwise. Version 4 binds
+    /// each answer to its request, but BitGo has not yet said what headers its answers bear.
     pub fn auth_version(mut self, version: AuthVersion) -> Self {
         self.auth_version = version;
+        self
+    }
+
+    /// Takes tokens that BitGo issues in clear, as it does to accounts without an ECDH keychain
+    /// (legacy and SSO), and older tokens of 40 or 64 hex digits, which cannot sign. They are
+    /// marked for good: [`TokenInfo::issued_in_clear`](crate::TokenInfo::issued_in_clear). Without
+    /// this they are refused as they come; one that was kept and cannot sign is then not used.
+    ///
+    /// # Security
+    /// A token in clear was seen by whatever ends TLS on its way. One that cannot sign travels with
+    /// every request and its answers bear no HMAC: the connection alone vouches for them, so all
+    /// that it spends counts, and it spends by [`Vault::send`] only.
+    pub fn dangerous_accept_tokens_in_clear(mut self) -> Self {
+        self.accepts_clear = true;
         self
     }
 
@@ -125,6 +142,7 @@ impl VaultBuilder {
             options.clock,
             options.environment,
             options.auth_version,
+            options.accepts_clear,
             options.lease_lifetime,
             tracker,
             runtime,

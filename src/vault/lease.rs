@@ -7,6 +7,7 @@
 //! ```
 
 use super::core::Core;
+use super::credential::Credential;
 use super::entry::{Entry, Held};
 use super::reservation::Reservation;
 use super::signed::Signed;
@@ -14,7 +15,7 @@ use crate::error::Error;
 use crate::policy::{self, Action, Charge, Denied, Outcome, Request, Rule};
 use crate::scope::{Permission, Scope};
 use crate::secret::AccessToken;
-use crate::store::AuditAction;
+use crate::store::{AuditAction, TokenRecord};
 use crate::token::{Label, TokenInfo};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +27,19 @@ pub struct Lease<'r> {
     entry: Arc<Entry>,
     held: Arc<Held>,
     request: &'r Request,
+    sender: Sender,
     reservation: Reservation,
     /// In the clock's monotonic time.
     void_from: Duration,
+}
+
+/// Whose HTTP client sends the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// The bot's own, which must not see a token.
+    Bot,
+    /// The vault's.
+    Vault,
 }
 
 impl std::fmt::Debug for Lease<'_> {
@@ -43,9 +54,9 @@ pub(super) fn take<'r>(
     label: &Label,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    let Permit { entry, held, charges } = permit(core, label, request)?;
+    let Permit { entry, held, charges } = permit(core, label, request, Sender::Bot)?;
     let reservation = Reservation::make(core, held.record.lineage, charges)?;
-    Ok(Lease::new(core, entry, held, request, reservation))
+    Ok(Lease::new(core, entry, held, request, Sender::Bot, reservation))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -53,17 +64,18 @@ pub(super) async fn take_wait<'r>(
     core: &Arc<Core>,
     label: &Label,
     request: &'r Request,
+    sender: Sender,
 ) -> Result<Lease<'r>, Error> {
     core.check_open()?;
     core.entry(label)?.await_renewal(core.clock.now()).await;
-    let Permit { entry, held, charges } = permit(core, label, request)?;
+    let Permit { entry, held, charges } = permit(core, label, request, sender)?;
     let lineage = held.record.lineage;
     let reservation = match charges.is_empty() {
         true => Reservation::make(core, lineage, charges)?,
         // Should the caller go away, the reservation is dropped with the task, and given back.
         false => core.blocking(move |core| Reservation::make(core, lineage, charges)).await??,
     };
-    Ok(Lease::new(core, entry, held, request, reservation))
+    Ok(Lease::new(core, entry, held, request, sender, reservation))
 }
 
 /// A request that only its budget may still forbid.
@@ -74,12 +86,18 @@ struct Permit {
 }
 
 /// Reads the request and checks it against everything but the budget.
-fn permit(core: &Core, label: &Label, request: &Request) -> Result<Permit, Error> {
+fn permit(core: &Core, label: &Label, request: &Request, sender: Sender) -> Result<Permit, Error> {
     core.check_open()?;
     let entry = core.entry(label)?;
     let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
+    let TokenRecord { lineage, info, rules, .. } = &held.record;
+    // None but those that are marked so may be unable to sign. To be exposed they are still leased.
+    if info.issued_in_clear && !(sender == Sender::Bot && rules.raw_exposure) {
+        let secret = core.store.open_secret(*lineage, &held.secret)?;
+        Credential::of(core, &secret.token)?.check_for(sender)?;
+    }
     let action = Action::of(request)?;
-    policy::check(&action, &held.record.info, core.clock.now())?;
+    policy::check(&action, info, core.clock.now())?;
     let charges = policy::charges(&action.transfers)?;
     Ok(Permit { entry, held, charges })
 }
@@ -90,22 +108,26 @@ impl<'r> Lease<'r> {
         entry: Arc<Entry>,
         held: Arc<Held>,
         request: &'r Request,
+        sender: Sender,
         reservation: Reservation,
     ) -> Self {
         let void_from = core.clock.monotonic().saturating_add(core.lease_lifetime);
-        Self { core: Arc::clone(core), entry, held, request, reservation, void_from }
+        Self { core: Arc::clone(core), entry, held, request, sender, reservation, void_from }
     }
 
     /// Signs the request, once. From here on only a verified answer gives the reservation back.
     ///
     /// # Errors
     /// [`Error::LeaseVoid`] if the lease is too old or its token was renewed or removed;
-    /// [`Error::Denied`] if the token has expired. The reservation is given back.
+    /// [`Error::Denied`] if the token has expired; [`Error::SendOnly`] if it cannot sign, for the
+    /// headers would then hold the token itself. The reservation is given back.
     pub fn sign(self) -> Result<Signed<'r>, Error> {
         self.check_alive()?;
-        let Self { core, held, request, reservation, .. } = self;
+        let Self { core, held, request, sender, reservation, .. } = self;
         let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
-        Signed::new(core, request, &secret.token, reservation)
+        let credential = Credential::of(&core, &secret.token)?;
+        credential.check_for(sender)?;
+        Signed::new(Arc::clone(&core), request, credential, reservation)
     }
 
     /// Gives the reservation back, as dropping the lease does.

@@ -5,10 +5,11 @@
 //! failure before leaves the store as it was.
 
 use super::core::Core;
+use super::credential::Credential;
 use super::entry::TokenStatus;
 use crate::api::wire::{Issued, IssuedToken, TokenRecord as WireRecord};
-use crate::api::{ApiError, Auth, CreateToken, LoginOptions};
-use crate::crypto::{self, AuthKey, EcdhPrivateKey, EcdhPublicKey, ExtensionKey};
+use crate::api::{ApiError, CreateToken, LoginOptions};
+use crate::crypto::{self, EcdhPrivateKey, EcdhPublicKey, ExtensionKey};
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{self, LocalRules};
@@ -66,22 +67,25 @@ pub(super) async fn login(
 
     let user = answer.user_id.map_or_else(|| email.to_lowercase(), Into::into);
     let (sealed_xprv, issued) = (answer.encrypted_ecdh_xprv, answer.issued);
-    if let Issued::Clear(_) = issued {
-        return Err(Error::IssuedInClear);
-    }
     let opened = core.blocking(move |core| {
-        let ecdh_xprv = match sealed_xprv {
-            Some(sealed) => crypto::open_xprv(&sealed.0, &password)
-                .map_err(Error::crypto("account's ecdh key"))?,
-            None => core.store.account(&user)?.ok_or(Error::NoEcdhKey)?.ecdh_xprv,
+        let account = match sealed_xprv {
+            Some(sealed) => {
+                let ecdh_xprv = crypto::open_xprv(&sealed.0, &password)
+                    .map_err(Error::crypto("account's ecdh key"))?;
+                AccountOf::New(Account { user, ecdh_xprv })
+            }
+            None => AccountOf::Known(user),
         };
-        let token = open(core, &issued, &ecdh_xprv)?;
-        Ok::<_, Error>((token, Account { user, ecdh_xprv }))
+        let opened = match &account {
+            AccountOf::New(account) => open(core, issued, Some(&account.ecdh_xprv)),
+            AccountOf::Known(user) => open_of(core, issued, user),
+        };
+        Ok::<_, Error>((opened?, account))
     });
-    let (token, account) = opened.await??;
+    let (Opened { token, in_clear }, account) = opened.await??;
 
     let record = own_record(&core, &token, answer.token_id).await?;
-    let mut info = record.to_info(TokenKind::Session, false);
+    let mut info = record.to_info(TokenKind::Session, in_clear);
     info.expires_at = info.expires_at.or(Some(answer.expires_at));
     let renewal = match extension.is_some() && info.is_extensible {
         true => Renewal::Extend { lifetime: super::entry::lifetime(&info) },
@@ -89,7 +93,7 @@ pub(super) async fn login(
     };
     let extension_key = extension.map(|key| key.to_wif());
     let secret = TokenSecret { token, extension_key };
-    keep(&core, label, info, renewal, secret, AccountOf::New(account)).await
+    keep(&core, label, info, renewal, secret, account).await
 }
 
 pub(super) async fn issue(
@@ -101,14 +105,14 @@ pub(super) async fn issue(
     let label = Label::new(token.label())?;
     let _claim = core.claim(&label)?;
     let bearer = Bearer::of(&core, &session)?;
-    let issued = core.client.create_token(bearer.auth(&core), &token, &otp).await?;
+    let issued = core.client.create_token(bearer.credential.auth(), &token, &otp).await?;
     let id = issued.record.id;
     let kept = receive(&core, &bearer, issued, label, TokenKind::LongLived, Renewal::Manual).await;
     match kept {
         Ok(status) => Ok(status),
         // A token that nobody holds must not live on; one that is not found does not, if it is
         // the server that says so.
-        Err(error) => match core.client.delete_token(bearer.auth(&core), id).await {
+        Err(error) => match core.client.delete_token(bearer.credential.auth(), id).await {
             Ok(_) => Err(error),
             Err(ApiError::Rejected(refusal))
                 if refusal.status() == 404 && refusal.is_verified() =>
@@ -127,7 +131,7 @@ pub(super) async fn fetch_internal(
 ) -> Result<TokenStatus, Error> {
     let _claim = core.claim(&label)?;
     let bearer = Bearer::of(&core, &session)?;
-    let issued = core.client.internal_access_token(bearer.auth(&core)).await?;
+    let issued = core.client.internal_access_token(bearer.credential.auth()).await?;
     receive(&core, &bearer, issued, label, TokenKind::Internal, Renewal::InternalToken).await
 }
 
@@ -141,17 +145,17 @@ async fn receive(
     renewal: Renewal,
 ) -> Result<TokenStatus, Error> {
     let IssuedToken { issued, record } = issued;
-    let token = open_for(core, issued, bearer.user.clone()).await?;
+    let Opened { token, in_clear } = open_for(core, issued, bearer.user.clone()).await?;
     let own = own_record(core, &token, Some(record.id)).await?;
-    let mut info = own.to_info(kind, false);
+    let mut info = own.to_info(kind, in_clear);
     info.expires_at = info.expires_at.or(record.expires);
     let secret = TokenSecret { token, extension_key: None };
     keep(core, label, info, renewal, secret, AccountOf::Known(bearer.user.clone())).await
 }
 
 /// A token of the vault that vouches for a call of the vault's own.
-pub(super) struct Bearer {
-    key: AuthKey,
+struct Bearer {
+    credential: Credential,
     user: String,
 }
 
@@ -164,12 +168,14 @@ impl Bearer {
         policy::check_expiry(&held.record.info, core.clock.now())?;
         let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
         let user = held.record.account.clone().ok_or(Error::NoEcdhKey)?;
-        Ok(Self { key: AuthKey::new(&secret.token), user })
+        Ok(Self { credential: Credential::of(core, &secret.token)?, user })
     }
+}
 
-    fn auth(&self, core: &Core) -> Auth<'_> {
-        Auth::Hmac(&self.key, core.auth_version)
-    }
+/// A token that came, and whether it is to be marked: it came in clear, or must travel so.
+pub(super) struct Opened {
+    pub(super) token: AccessToken,
+    pub(super) in_clear: bool,
 }
 
 /// Opens a token issued to the account of `user`.
@@ -177,28 +183,32 @@ pub(super) async fn open_for(
     core: &Arc<Core>,
     issued: Issued,
     user: String,
-) -> Result<AccessToken, Error> {
-    let opened = core.blocking(move |core| {
-        let account = core.store.account(&user)?.ok_or(Error::NoEcdhKey)?;
-        open(core, &issued, &account.ecdh_xprv)
-    });
-    opened.await?
+) -> Result<Opened, Error> {
+    core.blocking(move |core| open_of(core, issued, &user)).await?
 }
 
-fn open(core: &Core, issued: &Issued, ecdh_xprv: &EcdhXprv) -> Result<AccessToken, Error> {
-    let Issued::Sealed { encrypted_token, derivation_path } = issued else {
-        return Err(Error::IssuedInClear);
+fn open_of(core: &Core, issued: Issued, user: &str) -> Result<Opened, Error> {
+    let account = core.store.account(user)?;
+    open(core, issued, account.as_ref().map(|account| &account.ecdh_xprv))
+}
+
+fn open(core: &Core, issued: Issued, ecdh_xprv: Option<&EcdhXprv>) -> Result<Opened, Error> {
+    let (token, in_clear) = match issued {
+        Issued::Clear(token) if core.accepts_clear => (token, true),
+        Issued::Clear(_) => return Err(Error::IssuedInClear),
+        Issued::Sealed { encrypted_token, derivation_path } => {
+            let ecdh_xprv = ecdh_xprv.ok_or(Error::NoEcdhKey)?;
+            let token = EcdhPublicKey::parse(core.environment.server_xpub())
+                .and_then(|server| {
+                    let client = EcdhPrivateKey::parse(ecdh_xprv)?;
+                    crypto::open_token(&client, &server, &derivation_path, &encrypted_token)
+                })
+                .map_err(Error::crypto("issued token"))?;
+            (token, false)
+        }
     };
-    let token = EcdhPublicKey::parse(core.environment.server_xpub())
-        .and_then(|server| {
-            let client = EcdhPrivateKey::parse(ecdh_xprv)?;
-            crypto::open_token(&client, &server, derivation_path, encrypted_token)
-        })
-        .map_err(Error::crypto("issued token"))?;
-    match token.can_sign() {
-        true => Ok(token),
-        false => Err(Error::CannotSign),
-    }
+    let in_clear = in_clear || !token.can_sign();
+    Ok(Opened { token, in_clear })
 }
 
 /// The record behind a token, asked with the token itself; it must be alive and its own.
@@ -207,8 +217,8 @@ pub(super) async fn own_record(
     token: &AccessToken,
     id: Option<TokenId>,
 ) -> Result<WireRecord, Error> {
-    let key = AuthKey::new(token);
-    let record = core.client.session(Auth::Hmac(&key, core.auth_version)).await?;
+    let credential = Credential::of(core, token)?;
+    let record = core.client.session(credential.auth()).await?;
     if id.is_some_and(|id| id != record.id) {
         return Err(Error::WrongRecord);
     }
@@ -225,7 +235,7 @@ pub(super) fn arrived(core: &Core, mut info: TokenInfo) -> Result<TokenInfo, Err
     Ok(info)
 }
 
-/// Whose ECDH key opens a token's successors.
+/// Whose ECDH key opens a token's successors. An account without one is known by its name alone.
 enum AccountOf {
     New(Account),
     Known(String),

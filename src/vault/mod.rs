@@ -1,18 +1,20 @@
 //! The vault: where store, policy, API and renewal are joined.
 //!
 //! ```text
-//! builder   options → create, unlock
-//! core      what every part works on: store, client, clock, the tokens by label
-//! entry     one token as it is held: sealed, replaced whole when renewed
-//! mint      login, issue, fetch: from BitGo into the store
-//! lease     policy → reservation (charges, durable) → signed (the request) → settled
-//! send      the same, with the vault's own HTTP client
-//! refusals  that one refusal gives back one reservation
-//! renewal   what renewing a token means
+//! builder     options → create, unlock
+//! core        what every part works on: store, client, clock, the tokens by label
+//! entry       one token as it is held: sealed, replaced whole when renewed
+//! credential  how a token proves itself: it signs, or it travels
+//! mint        login, issue, fetch: from BitGo into the store
+//! lease       policy → reservation (charges, durable) → signed (the request) → settled
+//! send        the same, with the vault's own HTTP client
+//! refusals    that one refusal gives back one reservation
+//! renewal     what renewing a token means
 //! ```
 
 mod builder;
 mod core;
+mod credential;
 mod entry;
 mod lease;
 mod mint;
@@ -30,6 +32,7 @@ pub use send::Answer;
 pub use signed::Signed;
 
 use self::core::Core;
+use self::lease::Sender;
 use crate::api::CreateToken;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -74,7 +77,9 @@ impl Vault {
     /// # Errors
     /// [`Error::LabelTaken`]; [`Error::Api`] with what BitGo said, such as
     /// [`OtpRequired`](crate::api::ApiError::OtpRequired); [`Error::Crypto`] for a wrong server key;
-    /// [`Error::IssuedInClear`] or [`Error::NoEcdhKey`] for an account without an ECDH keychain;
+    /// [`Error::IssuedInClear`] or [`Error::NoEcdhKey`] for an account without an ECDH keychain, and
+    /// [`Error::CannotSign`] for an older token (see
+    /// [`VaultBuilder::dangerous_accept_tokens_in_clear`]);
     /// [`Error::ArrivedExpired`] if the clocks disagree; [`Error::Store`]. Nothing is kept then.
     pub async fn login(&self, label: &str, login: Login) -> Result<TokenStatus, Error> {
         let label = Label::new(label)?;
@@ -116,6 +121,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::Denied`] with the rule and its numbers; [`Error::NoSuchToken`];
+    /// [`Error::SendOnly`] for a token that cannot sign, unless it may be exposed;
     /// [`Error::Store`] if the reservation cannot be made durable.
     pub fn lease<'r>(&self, label: &str, request: &'r Request) -> Result<Lease<'r>, Error> {
         lease::take(&self.core, &Label::new(label)?, request)
@@ -131,20 +137,24 @@ impl Vault {
         label: &str,
         request: &'r Request,
     ) -> Result<Lease<'r>, Error> {
-        lease::take_wait(&self.core, &Label::new(label)?, request).await
+        lease::take_wait(&self.core, &Label::new(label)?, request, Sender::Bot).await
     }
 
     /// Checks, reserves, signs, sends, verifies and settles: the token is never seen. Waits for a
     /// renewal as [`Vault::lease_wait`] does.
     ///
-    /// The answer is returned whatever its status, once its HMAC is verified.
+    /// The answer is returned whatever its status, once its HMAC is verified. A token that cannot
+    /// sign travels itself, and its answers bear no HMAC ([`Answer::is_verified`]): whatever they
+    /// say, what the request moves counts as spent.
     ///
     /// # Errors
     /// [`Error::Denied`] before anything leaves. [`Error::Api`] with
     /// [`Unreachable`](crate::api::ApiError::Unreachable) if the server was not reached (the
     /// reservation is given back) or [`Lost`](crate::api::ApiError::Lost) if no whole answer came (it
     /// counts as spent).
-    /// [`Error::Untrusted`] for an answer without a valid HMAC (it counts as spent).
+    /// [`Error::Untrusted`] for an answer without a valid HMAC, or to another request (it counts as
+    /// spent). [`Error::CannotSign`] for a token that would have to travel, unless the vault was
+    /// opened to let it.
     pub async fn send(&self, label: &str, request: &Request) -> Result<Answer, Error> {
         send::send(&self.core, &Label::new(label)?, request).await
     }

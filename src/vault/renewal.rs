@@ -4,11 +4,12 @@
 //! by asking for its own record, and was committed.
 
 use super::core::Core;
+use super::credential::Credential;
 use super::entry::{Entry, Held, lifetime};
-use super::mint;
+use super::mint::{self, Opened};
+use crate::api::ApiError;
 use crate::api::wire::IssuedToken;
-use crate::api::{ApiError, Auth};
-use crate::crypto::{AuthKey, ExtensionKey};
+use crate::crypto::ExtensionKey;
 use crate::error::Error;
 use crate::id::LineageId;
 use crate::refresh::{Failure, Flight, Phase, Renew, Renewed};
@@ -125,14 +126,13 @@ async fn extend(
     let secret = core.store.open_secret(held.record.lineage, &held.secret).map_err(Error::from)?;
     let wif = secret.extension_key.as_ref().ok_or(RenewalError::Incomplete)?;
     let extension = ExtensionKey::from_wif(wif).map_err(Error::crypto("kept extension key"))?;
-    let key = AuthKey::new(&secret.token);
-    let auth = Auth::Hmac(&key, core.auth_version);
+    let credential = Credential::of(core, &secret.token)?;
 
     let asked_at = core.clock.now();
     let duration = lifetime.as_secs().max(1).to_string();
     let timestamp_ms = asked_at.timestamp_millis();
     let signature = extension.sign(timestamp_ms, &secret.token, &duration);
-    core.client.extend_token(auth, timestamp_ms, &signature, &duration).await?;
+    core.client.extend_token(credential.auth(), timestamp_ms, &signature, &duration).await?;
 
     let record = mint::own_record(core, &secret.token, Some(held.record.info.id)).await?;
     let mut info = record.to_info(TokenKind::Session, held.record.info.issued_in_clear);
@@ -171,9 +171,9 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
         return Err(RenewalError::Unchanged);
     }
     let (id, expires) = (issued.record.id, issued.record.expires);
-    let token = mint::open_for(core, issued.issued, user).await?;
+    let Opened { token, in_clear } = mint::open_for(core, issued.issued, user).await?;
     let record = mint::own_record(core, &token, Some(id)).await?;
-    let mut info = record.to_info(TokenKind::Internal, false);
+    let mut info = record.to_info(TokenKind::Internal, in_clear);
     info.expires_at = info.expires_at.or(expires);
     // The two answers may tell the end in different precision.
     if info.id == old.id && info.expires_at <= old.expires_at {
@@ -185,6 +185,6 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
 /// Asks for the internal token with this one as the bearer.
 async fn ask(core: &Core, bearer: &Held) -> Result<IssuedToken, Error> {
     let secret = core.store.open_secret(bearer.record.lineage, &bearer.secret)?;
-    let key = AuthKey::new(&secret.token);
-    Ok(core.client.internal_access_token(Auth::Hmac(&key, core.auth_version)).await?)
+    let credential = Credential::of(core, &secret.token)?;
+    Ok(core.client.internal_access_token(credential.auth()).await?)
 }

@@ -1,9 +1,9 @@
 //! A request from check to settlement with the vault's own HTTP client.
 
 use super::core::Core;
-use super::lease;
+use super::lease::{self, Sender};
 use super::signed::Signed;
-use crate::api::{ApiError, DispatchError, RequestId};
+use crate::api::{ApiError, DispatchError, RawAnswer, RequestId};
 use crate::error::Error;
 use crate::policy::{Action, Denied, Outcome, Request, Rule};
 use crate::token::Label;
@@ -11,10 +11,11 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// A verified answer.
+/// An answer, verified if the token can sign.
 pub struct Answer {
     status: u16,
     outcome: Outcome,
+    is_verified: bool,
     request_id: RequestId,
     body: Zeroizing<Vec<u8>>,
 }
@@ -35,7 +36,13 @@ impl Answer {
         self.request_id
     }
 
-    /// The body, as the server signed it.
+    /// Whether its HMAC was verified. `false` for a token that cannot sign: then the connection
+    /// alone vouches for the answer, and no spend is proven by it.
+    pub fn is_verified(&self) -> bool {
+        self.is_verified
+    }
+
+    /// The body, whole; as the server signed it where [`Answer::is_verified`].
     pub fn body(&self) -> &[u8] {
         &self.body
     }
@@ -65,8 +72,10 @@ pub(super) async fn send(
     let (body, id) = (request.body().to_vec(), signed.request_id());
     match core.client.dispatch(method, request.target(), headers, body, id).await {
         Ok(raw) => {
+            let is_verified = signed.is_verifiable();
             let outcome = signed.finish(raw.status, &raw.headers, &raw.body)?;
-            Ok(Answer { status: raw.status, outcome, request_id: raw.request_id, body: raw.body })
+            let RawAnswer { status, body, request_id, .. } = raw;
+            Ok(Answer { status, outcome, is_verified, request_id, body })
         }
         Err(error) => {
             // Nothing but these two proves that no byte left; else dropping `signed` counts it.
@@ -84,8 +93,9 @@ async fn sign<'r>(
     label: &Label,
     request: &'r Request,
 ) -> Result<Signed<'r>, Error> {
-    match lease::take_wait(core, label, request).await?.sign() {
-        Err(Error::LeaseVoid { .. }) => lease::take_wait(core, label, request).await?.sign(),
+    let lease = async || lease::take_wait(core, label, request, Sender::Vault).await;
+    match lease().await?.sign() {
+        Err(Error::LeaseVoid { .. }) => lease().await?.sign(),
         signed => signed,
     }
 }

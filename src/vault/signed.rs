@@ -1,12 +1,14 @@
-//! A signed request, on its way until its answer settles it.
+//! A signed request, on its way until its answer settles it. Where a token cannot sign, the request
+//! holds the token itself, and is never given out.
 
 use super::core::Core;
+use super::credential::Credential;
 use super::reservation::Reservation;
-use crate::api::{self, Asked, RequestId};
-use crate::crypto::AuthKey;
+use crate::api::{Asked, Auth, RequestId};
+use crate::crypto::{AuthKey, AuthVersion};
 use crate::error::Error;
 use crate::policy::{Method, Outcome, Request};
-use crate::secret::AccessToken;
+use chrono::{DateTime, Utc};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
@@ -19,7 +21,8 @@ pub struct Signed<'r> {
     method: http::Method,
     headers: HeaderMap,
     request_id: RequestId,
-    key: AuthKey,
+    /// What the answer's HMAC is checked with; `None` where the token itself travels.
+    key: Option<(AuthKey, AuthVersion)>,
     /// The latest time the server was known to have signed when this was signed.
     floor_ms: i64,
     reservation: Reservation,
@@ -36,21 +39,23 @@ impl<'r> Signed<'r> {
     pub(super) fn new(
         core: Arc<Core>,
         request: &'r Request,
-        token: &AccessToken,
+        credential: Credential,
         mut reservation: Reservation,
     ) -> Result<Self, Error> {
         let request_id = RequestId::random().map_err(Error::crypto("request's new id"))?;
-        let key = AuthKey::new(token);
         let method = http_method(request.method());
         let (target, body) = (request.target(), request.body());
-        let now_ms = core.clock.now().timestamp_millis();
-        let mut headers =
-            api::signed_headers(&key, core.auth_version, now_ms, &method, target, body);
-        headers.insert("request-id", request_id.to_header());
+        let auth = Some(credential.auth());
+        let asked = Asked { auth, method: &method, target, request_id };
+        let mut headers = asked.headers(body, core.clock.now())?;
         if !body.is_empty() {
             let json = HeaderValue::from_static("application/json");
             headers.insert(CONTENT_TYPE, json);
         }
+        let key = match credential {
+            Credential::Signs(key, version) => Some((key, version)),
+            Credential::Travels(_) => None,
+        };
         let floor_ms = core.refusals.newest_ms();
         reservation.commit();
         Ok(Self { core, request, method, headers, request_id, key, floor_ms, reservation })
@@ -61,24 +66,29 @@ impl<'r> Signed<'r> {
         &self.headers
     }
 
+    /// What the request is called, by its `Request-ID` header: it is sent along, for BitGo's
+    /// support and because an answer that echoes another one is not believed.
+    pub fn request_id(&self) -> RequestId {
+        self.request_id
+    }
+
     /// Verifies the answer and settles by it.
     ///
     /// # Errors
-    /// [`Error::Untrusted`] for an answer whose HMAC or time does not fit: its body must not be
-    /// used, and what the request moves counts as spent.
+    /// [`Error::Untrusted`] for an answer whose HMAC or time does not fit, or that is another
+    /// request's: its body must not be used, and what the request moves counts as spent.
     ///
     /// # Security
-    /// BitGo's answers do not say which body they answer. A refusal therefore gives the
-    /// reservation back only once, and only if it is not older than what the server was known to
-    /// have said when this request was signed, nor than the opening of the vault; else the outcome
-    /// is [`Outcome::Uncertain`].
+    /// In versions 2 and 3 BitGo's answers do not say which body they answer. A refusal therefore
+    /// gives the reservation back only once, and only if it is not older than what the server was
+    /// known to have said when this request was signed, nor than the opening of the vault; else the
+    /// outcome is [`Outcome::Uncertain`]. In version 4 an answer fits its request alone.
     pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
-        let refusals = &self.core.refusals;
         let asked = Asked {
-            key: &self.key,
-            version: self.core.auth_version,
+            auth: self.key.as_ref().map(|(key, version)| Auth::Hmac(key, *version)),
             method: &self.method,
             target: self.request.target(),
+            request_id: self.request_id,
         };
         let answered_at = match asked.verify(status, headers, body, self.core.clock.now()) {
             Ok(answered_at) => answered_at,
@@ -87,20 +97,29 @@ impl<'r> Signed<'r> {
                 return Err(Error::Untrusted(distrust));
             }
         };
-        let answered_at_ms = answered_at.timestamp_millis();
-        refusals.note(answered_at_ms);
-        let hmac = headers.get("hmac").and_then(|hmac| hmac.to_str().ok()).unwrap_or_default();
-        let outcome = match Outcome::of(status) {
-            Outcome::Rejected
-                if self.reservation.is_made()
-                    && !refusals.counts(self.floor_ms, answered_at_ms, hmac) =>
-            {
-                Outcome::Uncertain
-            }
-            outcome => outcome,
+        let outcome = match (answered_at, Outcome::of(status)) {
+            // Nobody vouches for it but the connection: that frees nothing and proves no spend.
+            (None, _) if self.reservation.is_made() => Outcome::Uncertain,
+            (Some(answered_at), outcome) => self.heard(answered_at, outcome, headers),
+            (None, outcome) => outcome,
         };
         self.reservation.settle(outcome);
         Ok(outcome)
+    }
+
+    /// What a verified answer comes to, unless it may have been shown before.
+    fn heard(&self, at: DateTime<Utc>, outcome: Outcome, headers: &HeaderMap) -> Outcome {
+        let (refusals, at_ms) = (&self.core.refusals, at.timestamp_millis());
+        refusals.note(at_ms);
+        let is_bound = matches!(self.key, Some((_, AuthVersion::V4)));
+        if outcome != Outcome::Rejected || is_bound || !self.reservation.is_made() {
+            return outcome;
+        }
+        let hmac = headers.get("hmac").and_then(|hmac| hmac.to_str().ok()).unwrap_or_default();
+        match refusals.counts(self.floor_ms, at_ms, hmac) {
+            true => outcome,
+            false => Outcome::Uncertain,
+        }
     }
 
     /// Nothing of the request left this machine: gives the reservation back. Only
@@ -113,8 +132,9 @@ impl<'r> Signed<'r> {
         &self.method
     }
 
-    pub(super) fn request_id(&self) -> RequestId {
-        self.request_id
+    /// Whether the answer will bear an HMAC.
+    pub(super) fn is_verifiable(&self) -> bool {
+        self.key.is_some()
     }
 }
 

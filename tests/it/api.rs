@@ -2,20 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{bot, class, coin};
-use bitgo_vault::Environment;
-use bitgo_vault::SystemClock;
 use bitgo_vault::api::wire::{Issued, IssuedToken};
 use bitgo_vault::api::{
-    ApiError, Auth, Client, ClientSettings, CreateToken, DispatchError, Distrust, LoginOptions,
-    Page, RequestId, signed_headers,
+    ApiError, Asked, Auth, Client, ClientSettings, CreateToken, DispatchError, Distrust,
+    LoginOptions, Page, RequestId,
 };
 use bitgo_vault::crypto::{
     AuthKey, AuthVersion, EcdhPrivateKey, EcdhPublicKey, EnvelopeVersion, ExtensionKey, open_token,
     open_xprv,
 };
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder, Fault, FaultKind};
-use bitgo_vault::{AccessToken, EcdhXprv, LoginPassword, Otp};
-use bitgo_vault::{Amount, TokenId, TokenKind, WalletId};
+use bitgo_vault::{AccessToken, EcdhXprv, Environment, LoginPassword, Otp, SystemClock};
+use bitgo_vault::{Amount, TokenId, TokenKind, WalletId, WordError};
 use getrandom::SysRng;
 use http::{HeaderMap, Method};
 use std::sync::Arc;
@@ -101,9 +99,9 @@ async fn spend(
 }
 
 #[tokio::test]
-async fn a_token_signs_from_login_to_revocation_in_both_versions() {
+async fn a_token_signs_from_login_to_revocation_in_every_version() {
     for envelope in [EnvelopeVersion::V1, EnvelopeVersion::V2] {
-        for version in [AuthVersion::V2, AuthVersion::V3] {
+        for version in [AuthVersion::V2, AuthVersion::V3, AuthVersion::V4] {
             let builder = Emulator::builder().envelope_version(envelope);
             let mut desk = Desk::with(builder, &LoginOptions::default()).await;
             desk.version = version;
@@ -330,6 +328,7 @@ async fn each_fault_has_its_class_and_never_a_value() {
     for (kind, expect) in [
         (FaultKind::BadHmac, "hmac wrong"),
         (FaultKind::NoHmac, "hmac missing"),
+        (FaultKind::OtherRequestId, "other request"),
         (FaultKind::Html, "html"),
         (FaultKind::TornBody, "lost"),
         (FaultKind::DropBefore, "lost"),
@@ -361,6 +360,8 @@ async fn each_fault_has_its_class_and_never_a_value() {
         assert!(verified, "{printed}: the emulator signs its refusals");
         desk.client.session(desk.auth()).await.expect(&printed);
     }
+    desk.bitgo.inject(Fault::new(FaultKind::NoRequestId));
+    desk.client.session(desk.auth()).await.expect("a proxy may strip the id");
     desk.bitgo.inject(Fault::new(FaultKind::RetryAfter(7)));
     let Err(ApiError::RateLimited { retry_after, .. }) = desk.client.session(desk.auth()).await
     else {
@@ -459,21 +460,49 @@ async fn what_never_left_is_told_from_what_may_have() {
 #[tokio::test]
 async fn a_signature_fits_one_request_only() {
     let desk = Desk::new().await;
-    let at = desk.client.now().timestamp_millis();
-    let method = Method::GET;
-    let send = async |signed_for: &str, headers: Option<HeaderMap>| {
-        let own = || signed_headers(&desk.key, AuthVersion::V3, at, &method, signed_for, b"");
-        let headers = headers.unwrap_or_else(own);
-        let sent =
-            desk.client.dispatch(method.clone(), SESSION, headers, Vec::new(), id()).await.unwrap();
-        (sent.status, sent.headers.contains_key("hmac"))
-    };
-    assert_eq!(send(SESSION, None).await, (200, true));
-    assert_eq!(send(ACCESS_TOKEN, None).await, (401, false));
     let stranger = AuthKey::new(&AccessToken::new(format!("v2x{}", "0".repeat(64))));
-    let forged = signed_headers(&stranger, AuthVersion::V3, at, &method, SESSION, b"");
-    assert_eq!(send(SESSION, Some(forged)).await, (401, false));
-    assert_eq!(send(SESSION, Some(HeaderMap::new())).await, (401, false));
+    let (method, request_id) = (&Method::GET, id());
+    for version in [AuthVersion::V2, AuthVersion::V3, AuthVersion::V4] {
+        let headers = |key, target, body: &[u8]| {
+            let auth = Some(Auth::Hmac(key, version));
+            Asked { auth, method, target, request_id }.headers(body, desk.client.now()).unwrap()
+        };
+        let without = |name: &str| {
+            let mut headers = headers(&desk.key, SESSION, b"");
+            headers.remove(name);
+            headers
+        };
+        for (headers, expect) in [
+            (headers(&desk.key, SESSION, b""), (200, true)),
+            (headers(&desk.key, ACCESS_TOKEN, b""), (401, false)),
+            (headers(&desk.key, SESSION, b"{}"), (401, false)),
+            (headers(&stranger, SESSION, b""), (401, false)),
+            (without("authorization"), (401, false)),
+            (without("bitgo-auth-version"), (401, false)),
+            (HeaderMap::new(), (401, false)),
+        ] {
+            let printed = format!("{version:?} {headers:?}");
+            let sent = desk.client.dispatch(method.clone(), SESSION, headers, Vec::new(), id());
+            let sent = sent.await.unwrap();
+            let signed =
+                ["hmac", "x-signature"].iter().any(|name| sent.headers.contains_key(*name));
+            assert_eq!((sent.status, signed), expect, "{printed}");
+        }
+    }
+    // In version 4 the digest of the body and the request's id are headers of their own.
+    let auth = Some(Auth::Hmac(&desk.key, AuthVersion::V4));
+    let asked = Asked { auth, method, target: SESSION, request_id };
+    for name in ["x-content-sha256", "x-auth-request-id", "x-request-timestamp"] {
+        for value in [None, Some("1")] {
+            let mut headers = asked.headers(b"", desk.client.now()).unwrap();
+            match value {
+                Some(value) => drop(headers.insert(name, value.parse().unwrap())),
+                None => drop(headers.remove(name)),
+            }
+            let sent = desk.client.dispatch(method.clone(), SESSION, headers, Vec::new(), id());
+            assert_eq!(sent.await.unwrap().status, 401, "{name} {value:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -496,6 +525,8 @@ async fn a_slow_server_times_out_with_unknown_outcome() {
 
 #[test]
 fn plain_http_beyond_loopback_is_refused() {
-    assert!(Environment::custom("http://bitgo.example", "xpub").is_err());
-    assert!(Environment::custom("http://10.0.0.1:3000", "xpub").is_err());
+    for uri in ["http://bitgo.example", "http://10.0.0.1:3000"] {
+        let made = Environment::custom(uri, Environment::Test.server_xpub());
+        assert_eq!(made.unwrap_err(), WordError::RootUri, "{uri}");
+    }
 }

@@ -178,7 +178,7 @@ async fn a_bad_answer_to_a_renewal_changes_nothing() {
 async fn a_server_with_another_key_is_not_believed() {
     let other = Emulator::start().await.unwrap();
     let desk = Desk::empty(Emulator::builder()).await;
-    for xpub in [other.server_xpub(), "xpub6not a key", ""] {
+    for xpub in [other.server_xpub(), Environment::Test.server_xpub()] {
         let dir = tempfile::tempdir().unwrap();
         let environment = Environment::custom(desk.bitgo.url(), xpub).unwrap();
         let path = dir.path().join("vault");
@@ -216,10 +216,20 @@ async fn a_login_that_bitgo_refuses_keeps_nothing_and_says_why() {
 
 #[tokio::test]
 async fn a_token_in_clear_is_not_kept() {
-    let desk = Desk::empty(Emulator::builder().without_ecdh_keychain()).await;
-    let error = desk.vault.login("desk", desk.login()).await.unwrap_err();
-    assert!(matches!(error, Error::IssuedInClear), "{error}");
-    assert!(desk.reopened().await.vault.list().is_empty());
+    for builder in [
+        Emulator::builder().without_ecdh_keychain(),
+        Emulator::builder().without_ecdh_keychain().with_older_tokens(),
+        Emulator::builder().with_older_tokens(),
+    ] {
+        let desk = Desk::empty(builder).await;
+        let error = desk.vault.login("desk", desk.login()).await.unwrap_err();
+        assert!(matches!(error, Error::IssuedInClear | Error::CannotSign), "{error}");
+        assert!(
+            error.to_string().ends_with("open the vault with dangerous_accept_tokens_in_clear")
+        );
+        assert_eq!(desk.bitgo.requests(""), 1, "it was not used");
+        assert!(desk.reopened().await.vault.list().is_empty());
+    }
 }
 
 #[tokio::test]
@@ -367,6 +377,10 @@ fn plain_http_beyond_this_machine_is_refused() {
         "",
         "http://127.0.0.1@bitgo.example",
     ] {
-        assert_eq!(Environment::custom(uri, "xpub").unwrap_err(), WordError::RootUri, "{uri}");
+        assert_eq!(
+            Environment::custom(uri, Environment::Test.server_xpub()).unwrap_err(),
+            WordError::RootUri,
+            "{uri}"
+        );
     }
 }

@@ -188,6 +188,7 @@ pub(crate) fn class(error: &ApiError) -> &'static str {
         ApiError::Rejected(_) => "rejected",
         ApiError::EndpointGone(_) => "gone",
         ApiError::Untrusted { what, .. } => match what {
+            Distrust::OtherRequest => "other request",
             Distrust::HmacMissing => "hmac missing",
             Distrust::HmacWrong => "hmac wrong",
             Distrust::OutsideWindow { .. } => "outside window",

@@ -1,7 +1,7 @@
 //! Leases: what is refused and why, what a reservation costs, and what ends a lease.
 
 use crate::desk::{DAY, Desk, bot, coin, initiate, told, until, withdrawal};
-use bitgo_vault::api::{Client, ClientSettings, RequestId};
+use bitgo_vault::api::{Client, ClientSettings};
 use bitgo_vault::crypto::AuthVersion;
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::{Amount, Coin, Denied, Error, Outcome, Request, Rule, WalletId};
@@ -175,7 +175,7 @@ async fn only_what_was_signed_counts() {
 
 #[tokio::test]
 async fn the_bots_own_client_sends_what_was_signed() {
-    for version in [AuthVersion::V2, AuthVersion::V3] {
+    for version in [AuthVersion::V2, AuthVersion::V3, AuthVersion::V4] {
         let desk = Desk::empty(Emulator::builder()).await;
         let options = desk.options().auth_version(version);
         let desk = desk.reopened_with(options).await;
@@ -187,7 +187,8 @@ async fn the_bots_own_client_sends_what_was_signed() {
         let spend = desk.withdrawal(300);
         let signed = desk.vault.lease("bot", &spend).unwrap().sign().unwrap();
         let (headers, body) = (signed.headers().clone(), spend.body().to_vec());
-        let id = RequestId::random().unwrap();
+        let id = signed.request_id();
+        assert_eq!(headers["request-id"], id.to_header(), "the bot's client sends it, too");
         let raw = client.dispatch(Method::POST, spend.target(), headers, body, id).await.unwrap();
         let outcome = signed.finish(raw.status, &raw.headers, &raw.body).unwrap();
         assert_eq!((raw.status, outcome), (200, Outcome::Accepted));

@@ -12,6 +12,8 @@ mod desk;
 mod exposure;
 mod floors;
 #[cfg(feature = "emulator")]
+mod in_clear;
+#[cfg(feature = "emulator")]
 mod issue;
 mod known_answers;
 #[cfg(feature = "emulator")]
@@ -25,3 +27,5 @@ mod replay;
 #[cfg(feature = "emulator")]
 mod vault;
 mod vectors;
+#[cfg(feature = "emulator")]
+mod versions;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{Desk, told};
-use bitgo_vault::api::{Client, ClientSettings, RawAnswer, RequestId};
+use bitgo_vault::api::{Client, ClientSettings, Distrust, RawAnswer};
 use bitgo_vault::crypto::AuthVersion;
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{Error, Outcome, Request, Signed};
@@ -12,7 +12,9 @@ use std::time::Duration;
 
 const LIMIT: u128 = 1000;
 const SPEND: u128 = 100;
-const VERSIONS: [AuthVersion; 2] = [AuthVersion::V2, AuthVersion::V3];
+/// The versions whose answers do not say which request they answer.
+const UNBOUND: [AuthVersion; 2] = [AuthVersion::V2, AuthVersion::V3];
+const VERSIONS: [AuthVersion; 3] = [AuthVersion::V2, AuthVersion::V3, AuthVersion::V4];
 
 /// A desk whose bot sends with a client of its own, so that it sees every answer.
 struct Bot {
@@ -37,7 +39,7 @@ impl Bot {
 
     async fn ask(&self, request: &Request, signed: &Signed<'_>) -> RawAnswer {
         let (headers, body) = (signed.headers().clone(), request.body().to_vec());
-        let (target, id) = (request.target(), RequestId::random().unwrap());
+        let (target, id) = (request.target(), signed.request_id());
         self.client.dispatch(Method::POST, target, headers, body, id).await.unwrap()
     }
 
@@ -81,8 +83,11 @@ impl Bot {
     }
 }
 
+/// Shows an answer without the id that it echoes: no HMAC covers that.
 fn finish(signed: Signed<'_>, shown: &RawAnswer) -> Result<Outcome, Error> {
-    signed.finish(shown.status, &shown.headers, &shown.body)
+    let mut headers = shown.headers.clone();
+    headers.remove("request-id");
+    signed.finish(shown.status, &headers, &shown.body)
 }
 
 /// Lets the server's clock go on, so that what it says next is later.
@@ -115,8 +120,12 @@ async fn a_refusal_shown_again_frees_nothing() {
             let mut refusal = bot.refusal(&signed, &small).await;
             assert_eq!(finish(signed, &refusal).unwrap(), Outcome::Rejected);
             if in_capitals {
-                let hmac = refusal.headers["hmac"].to_str().unwrap().to_ascii_uppercase();
-                refusal.headers.insert("hmac", hmac.parse().unwrap());
+                let name = ["hmac", "x-signature"]
+                    .into_iter()
+                    .find(|name| refusal.headers.contains_key(*name))
+                    .unwrap();
+                let hmac = refusal.headers[name].to_str().unwrap().to_ascii_uppercase();
+                refusal.headers.insert(name, hmac.parse().unwrap());
             }
             bot.spend_all(&refusal).await;
         }
@@ -141,7 +150,7 @@ async fn a_refusal_withheld_until_the_server_was_heard_again_frees_nothing() {
 /// Two under way, one refused: its refusal is the answer to one of them and no more.
 #[tokio::test]
 async fn a_refusal_shown_to_two_at_once_frees_one() {
-    for version in VERSIONS {
+    for version in UNBOUND {
         let bot = Bot::new(version).await;
         let spend = bot.desk.withdrawal(SPEND);
         let (refused, accepted) = (bot.sign(&spend).unwrap(), bot.sign(&spend).unwrap());
@@ -168,4 +177,35 @@ async fn a_refusal_from_before_the_vault_was_opened_frees_nothing() {
         let desk = desk.reopened_with(options).await;
         Bot { desk, client }.spend_all(&refusal).await;
     }
+}
+
+/// Whoever stands between can swap the answers of two under way. In versions 2 and 3 that can free
+/// a spend that was made; in version 4 neither is believed, and both count.
+#[tokio::test]
+async fn answers_that_were_swapped_are_not_believed_in_version_4() {
+    let bot = Bot::new(AuthVersion::V4).await;
+    let spend = bot.desk.withdrawal(SPEND);
+    let (refused, accepted) = (bot.sign(&spend).unwrap(), bot.sign(&spend).unwrap());
+    let refusal = bot.refusal(&refused, &spend).await;
+    let success = bot.ask(&spend, &accepted).await;
+    assert_eq!(success.status, 200);
+    for (signed, shown) in [(refused, &success), (accepted, &refusal)] {
+        let error = finish(signed, shown).unwrap_err();
+        assert!(matches!(error, Error::Untrusted(Distrust::HmacWrong)), "{error}");
+    }
+    assert_eq!((bot.desk.used("bot"), bot.desk.spent()), (2 * SPEND, SPEND));
+    bot.spend_all(&refusal).await;
+}
+
+/// The answer of a request is its own, whenever it comes: its time need not be news.
+#[tokio::test]
+async fn a_late_refusal_in_version_4_still_frees_its_own() {
+    let bot = Bot::new(AuthVersion::V4).await;
+    let (small, view) = (bot.desk.withdrawal(1), bot.desk.view());
+    let signed = bot.sign(&small).unwrap();
+    let refusal = bot.refusal(&signed, &small).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    bot.desk.vault.send("desk", &view).await.unwrap();
+    assert_eq!(finish(signed, &refusal).unwrap(), Outcome::Rejected);
+    assert_eq!(bot.desk.used("bot"), 0);
 }

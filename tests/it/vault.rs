@@ -102,7 +102,8 @@ async fn a_vault_opens_once_with_its_passphrase_and_its_environment() {
     let xpub = environment.server_xpub();
     desk.vault.close().await.unwrap();
     let elsewhere = Environment::custom("http://127.0.0.1:1", xpub).unwrap();
-    let other_key = Environment::custom(environment.root_uri(), "xpub6other").unwrap();
+    let other_key =
+        Environment::custom(environment.root_uri(), Environment::Test.server_xpub()).unwrap();
     let nowhere = path.with_file_name("nowhere");
     let bound = format!(
         "the vault is bound to {}: unlock it with that environment and its server key",

@@ -1,0 +1,192 @@
+//! A request as it proves who sends it, and as its answer must fit (PROTOCOL section 3).
+
+use super::error::{ApiError, Distrust};
+use super::request_id::{REQUEST_ID, RequestId};
+use crate::crypto::{AuthKey, AuthVersion, Subject, check_window, content_digest};
+use crate::secret::AccessToken;
+use chrono::{DateTime, Utc};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use zeroize::Zeroizing;
+
+const AUTH_VERSION: HeaderName = HeaderName::from_static("bitgo-auth-version");
+const AUTH_TIMESTAMP: HeaderName = HeaderName::from_static("auth-timestamp");
+const HMAC: HeaderName = HeaderName::from_static("hmac");
+const TIMESTAMP: HeaderName = HeaderName::from_static("timestamp");
+// Version 4. What headers its answers bear is not published: the request's names are taken for
+// both. Nor is it whether `BitGo-Auth-Version` is sent: it is, as with every version before.
+const X_REQUEST_TIMESTAMP: HeaderName = HeaderName::from_static("x-request-timestamp");
+const X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
+const X_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
+const X_AUTH_REQUEST_ID: HeaderName = HeaderName::from_static("x-auth-request-id");
+
+/// The most headers that are made here, and a content type.
+const HEADERS_MAX: usize = 8;
+
+/// How a request proves who sends it.
+#[derive(Clone, Copy, Debug)]
+pub enum Auth<'a> {
+    /// By HMAC; the token does not travel.
+    Hmac(&'a AuthKey, AuthVersion),
+    /// By the token in clear (version 1): only for tokens that cannot sign.
+    Bearer(&'a AccessToken),
+}
+
+/// A request that is asked, and that its answer must belong to.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who vouches for the request, and by HMAC for its answer. For an answer `None` is as good as
+    /// a bearer: only the connection vouches for it.
+    pub auth: Option<Auth<'a>>,
+    /// The method that is sent.
+    pub method: &'a Method,
+    /// The path and query that are sent.
+    pub target: &'a str,
+    /// What the request is called.
+    pub request_id: RequestId,
+}
+
+impl Asked<'_> {
+    /// The headers by which the request proves who sends it and says what it is called.
+    ///
+    /// # Errors
+    /// [`ApiError::Unsendable`] for a token in clear that is no header.
+    pub fn headers(&self, body: &[u8], now: DateTime<Utc>) -> Result<HeaderMap, ApiError> {
+        let id = self.request_id.to_string();
+        let mut headers = HeaderMap::with_capacity(HEADERS_MAX);
+        headers.insert(REQUEST_ID, hex_header(&id));
+        let (key, version) = match self.auth {
+            Some(Auth::Hmac(key, version)) => (key, version),
+            Some(Auth::Bearer(token)) => {
+                let bearer = bearer(token.expose());
+                let bearer = bearer.ok_or(ApiError::Unsendable("the token is no header"))?;
+                headers.insert(AUTHORIZATION, bearer);
+                return Ok(headers);
+            }
+            None => return Ok(headers),
+        };
+        let timestamp_ms = now.timestamp_millis();
+        let hmac = key.sign_request(&self.subject(version, timestamp_ms, &id), body);
+        let (hmac, bearer) = (hex_header(&hmac), bearer(key.bearer()));
+        headers.insert(AUTHORIZATION, bearer.expect("hex digits make a header"));
+        headers.insert(AUTH_VERSION, HeaderValue::from_static(version.as_str()));
+        match version {
+            AuthVersion::V2 | AuthVersion::V3 => {
+                headers.extend([(AUTH_TIMESTAMP, timestamp_ms.into()), (HMAC, hmac)])
+            }
+            AuthVersion::V4 => headers.extend([
+                (X_REQUEST_TIMESTAMP, timestamp_ms.div_euclid(1000).into()),
+                (X_SIGNATURE, hmac),
+                (X_CONTENT_SHA256, hex_header(&content_digest(body))),
+                (X_AUTH_REQUEST_ID, hex_header(&id)),
+            ]),
+        }
+        Ok(headers)
+    }
+
+    /// Checks that an answer of any status is this request's, then its HMAC, then its time. The
+    /// answer is the server's time; `None` where no HMAC vouches for it.
+    ///
+    /// No HMAC covers the echo of the `Request-ID`, and a proxy may strip it: one that is absent
+    /// says nothing, one that differs says enough.
+    ///
+    /// # Errors
+    /// The [`Distrust`] that the answer earned. Its body must then not be used.
+    pub fn verify(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, Distrust> {
+        let id = self.request_id.to_string();
+        if headers.get_all(REQUEST_ID).iter().any(|echo| echo.as_bytes() != id.as_bytes()) {
+            return Err(Distrust::OtherRequest);
+        }
+        let Some(Auth::Hmac(key, version)) = self.auth else { return Ok(None) };
+        let (hmac, timestamp, unit_ms) = match version {
+            AuthVersion::V2 | AuthVersion::V3 => (HMAC, TIMESTAMP, 1),
+            AuthVersion::V4 => (X_SIGNATURE, X_REQUEST_TIMESTAMP, 1000),
+        };
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let (Some(hmac), Some(timestamp)) = (header(hmac), header(timestamp)) else {
+            return Err(Distrust::HmacMissing);
+        };
+        let timestamp: i64 = timestamp.parse().map_err(|_| Distrust::HmacWrong)?;
+        let timestamp_ms = timestamp.checked_mul(unit_ms).ok_or(Distrust::HmacWrong)?;
+        let answered_at =
+            DateTime::from_timestamp_millis(timestamp_ms).ok_or(Distrust::HmacWrong)?;
+        let subject = self.subject(version, timestamp_ms, &id);
+        key.verify_response(&subject, status, body, hmac).map_err(|_| Distrust::HmacWrong)?;
+        check_window(timestamp_ms, now.timestamp_millis())
+            .map_err(|_| Distrust::OutsideWindow { answered_at })?;
+        Ok(Some(answered_at))
+    }
+
+    fn subject<'s>(&'s self, version: AuthVersion, timestamp_ms: i64, id: &'s str) -> Subject<'s> {
+        let (method, target) = (self.method.as_str(), self.target);
+        Subject { version, timestamp_ms, method, target, auth_request_id: id }
+    }
+}
+
+fn hex_header(hex: &str) -> HeaderValue {
+    HeaderValue::from_str(hex).expect("hex digits make a header")
+}
+
+fn bearer(secret: &str) -> Option<HeaderValue> {
+    let text = Zeroizing::new(format!("Bearer {secret}"));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_is_not_printed() {
+        let value = bearer("v2xsecret").unwrap();
+        assert!(!format!("{value:?}").contains("secret"));
+    }
+
+    #[test]
+    fn each_version_has_its_headers() {
+        let token = AccessToken::new(format!("v2x{}", "ab".repeat(32)));
+        let key = AuthKey::new(&token);
+        let (method, request_id) = (Method::GET, RequestId::from_bytes([0xab; 16]));
+        for (auth, expect) in [
+            (None, vec!["request-id"]),
+            (Some(Auth::Bearer(&token)), vec!["request-id", "authorization"]),
+            (
+                Some(Auth::Hmac(&key, AuthVersion::V2)),
+                vec!["request-id", "authorization", "bitgo-auth-version", "auth-timestamp", "hmac"],
+            ),
+            (
+                Some(Auth::Hmac(&key, AuthVersion::V4)),
+                vec![
+                    "request-id",
+                    "authorization",
+                    "bitgo-auth-version",
+                    "x-request-timestamp",
+                    "x-signature",
+                    "x-content-sha256",
+                    "x-auth-request-id",
+                ],
+            ),
+        ] {
+            let asked = Asked { auth, method: &method, target: "/", request_id };
+            let now = DateTime::from_timestamp_millis(1_739_845_481_999).unwrap();
+            let headers = asked.headers(b"", now).unwrap();
+            assert!(headers.keys().eq(&expect), "{headers:?}");
+            assert!(headers.get(AUTHORIZATION).is_none_or(HeaderValue::is_sensitive));
+            if let Some(seconds) = headers.get(X_REQUEST_TIMESTAMP) {
+                assert_eq!(seconds, "1739845481");
+            }
+        }
+        let bad = AccessToken::new("two\nlines");
+        let asked =
+            Asked { auth: Some(Auth::Bearer(&bad)), method: &method, target: "/", request_id };
+        assert!(matches!(asked.headers(b"", DateTime::UNIX_EPOCH), Err(ApiError::Unsendable(_))));
+    }
+}
