@@ -1,7 +1,8 @@
 //! Which BitGo a vault speaks to: its root URI and the public key that tokens are issued under.
 
+use crate::extended_key::extended_key;
 use crate::word_error::WordError;
-use bip32::{ExtendedKey, Prefix, XPub};
+use bip32::{Prefix, XPub};
 use std::fmt;
 
 const PROD_ROOT: &str = "https://app.bitgo.com";
@@ -53,7 +54,9 @@ impl Environment {
         if root != format!("{scheme}://{authority}") || authority.as_str().contains('@') {
             return Err(WordError::RootUri);
         }
-        check_xpub(server_xpub)?;
+        // Here rather than when the first token is issued: on the curve, and no private key.
+        let server_key = extended_key(server_xpub, Prefix::XPUB).map(XPub::try_from);
+        server_key.ok_or(WordError::ServerXpub)?.map_err(|_| WordError::ServerXpub)?;
         let server_xpub = server_xpub.into();
         Ok(Self::Custom(CustomEnvironment { root_uri: root.into(), server_xpub }))
     }
@@ -81,16 +84,6 @@ impl Environment {
             Self::Custom(custom) => &custom.server_xpub,
         }
     }
-}
-
-/// Refuses a key here rather than when the first token is issued. The prefix is looked at first,
-/// for [`XPub`] would take a private key as well.
-fn check_xpub(text: &str) -> Result<(), WordError> {
-    let key: ExtendedKey = text.parse().map_err(|_| WordError::ServerXpub)?;
-    if key.prefix != Prefix::XPUB {
-        return Err(WordError::ServerXpub);
-    }
-    XPub::try_from(key).map(drop).map_err(|_| WordError::ServerXpub)
 }
 
 impl fmt::Display for Environment {

@@ -72,6 +72,7 @@ struct Readme;
 // Floor 0: words.
 mod clock;
 mod environment;
+mod extended_key;
 mod id;
 mod locked;
 mod money;

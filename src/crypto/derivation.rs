@@ -10,8 +10,9 @@
 //! for along a path (fingerprints, the last public key) and does not wipe what it leaves behind.
 
 use super::CryptoError;
+use crate::extended_key::extended_key;
 use crate::secret::EcdhXprv;
-use bip32::{ChildNumber, ExtendedKey, Prefix, XPrv, XPub};
+use bip32::{ChildNumber, Prefix, XPrv, XPub};
 use hmac::{Hmac, KeyInit, Mac};
 use k256::elliptic_curve::PrimeField;
 use k256::elliptic_curve::group::Group;
@@ -159,7 +160,6 @@ impl EcdhPublicKey {
     /// # Errors
     /// [`CryptoError::Key`] if it is none.
     pub fn parse(xpub: &str) -> Result<Self, CryptoError> {
-        // The prefix is looked at first, for `XPub` would take a private key as well.
         let key: XPub = extended_key(xpub, Prefix::XPUB)
             .and_then(|key| key.try_into().ok())
             .ok_or(CryptoError::Key("an xpub is wanted"))?;
@@ -218,14 +218,6 @@ fn compressed(point: ProjectivePoint) -> PublicBytes {
     let mut bytes = [0; 33];
     bytes.copy_from_slice(point.to_affine().to_sec1_point(true).as_bytes());
     bytes
-}
-
-fn extended_key(base58: &str, prefix: Prefix) -> Option<ExtendedKey> {
-    let key: ExtendedKey = base58.parse().ok()?;
-    // BIP32's fifth vector has roots that claim a parent; `bip32` would take them.
-    let attrs = &key.attrs;
-    let is_orphan = attrs.parent_fingerprint == [0; 4] && attrs.child_number.0 == 0;
-    (key.prefix == prefix && (attrs.depth > 0 || is_orphan)).then_some(key)
 }
 
 #[cfg(test)]

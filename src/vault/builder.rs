@@ -4,7 +4,7 @@ use super::Vault;
 use super::core::Core;
 use crate::api::{Client, ClientSettings};
 use crate::clock::{Clock, SystemClock};
-use crate::crypto::{AuthVersion, KdfParams};
+use crate::crypto::{AuthVersion, EcdhPublicKey, KdfParams};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::refresh::{self, Refresher, Renew};
@@ -128,6 +128,8 @@ impl VaultBuilder {
     ) -> Result<Vault, Error> {
         let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
         runtime.spawn(use_drivers()).await.map_err(|_| Error::NoRuntime)?;
+        let server_key = EcdhPublicKey::parse(self.environment.server_xpub())
+            .map_err(Error::crypto("environment's server key"))?;
         let client = Client::new(&self.environment, Arc::clone(&self.clock), self.client.clone())?;
         let opened = runtime.spawn_blocking(move || {
             let store = open(&self)?;
@@ -141,6 +143,7 @@ impl VaultBuilder {
             client,
             options.clock,
             options.environment,
+            server_key,
             options.auth_version,
             options.accepts_clear,
             options.lease_lifetime,

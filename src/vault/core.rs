@@ -4,7 +4,7 @@ use super::entry::{Entry, Held, TokenStatus};
 use super::refusals::Refusals;
 use crate::api::Client;
 use crate::clock::Clock;
-use crate::crypto::AuthVersion;
+use crate::crypto::{AuthVersion, EcdhPublicKey};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::id::LineageId;
@@ -23,6 +23,8 @@ pub(super) struct Core {
     pub(super) client: Client,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) environment: Environment,
+    /// The environment's, read once.
+    pub(super) server_key: EcdhPublicKey,
     pub(super) auth_version: AuthVersion,
     /// Whether tokens that came in clear are kept, and those that cannot sign are used.
     pub(super) accepts_clear: bool,
@@ -50,6 +52,7 @@ impl Core {
         client: Client,
         clock: Arc<dyn Clock>,
         environment: Environment,
+        server_key: EcdhPublicKey,
         auth_version: AuthVersion,
         accepts_clear: bool,
         lease_lifetime: Duration,
@@ -62,6 +65,7 @@ impl Core {
             client,
             clock,
             environment,
+            server_key,
             auth_version,
             accepts_clear,
             lease_lifetime,

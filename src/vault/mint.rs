@@ -9,7 +9,7 @@ use super::credential::Credential;
 use super::entry::TokenStatus;
 use crate::api::wire::{Issued, IssuedToken, TokenRecord as WireRecord};
 use crate::api::{ApiError, CreateToken, LoginOptions};
-use crate::crypto::{self, EcdhPrivateKey, EcdhPublicKey, ExtensionKey};
+use crate::crypto::{self, EcdhPrivateKey, ExtensionKey};
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{self, LocalRules};
@@ -198,10 +198,10 @@ fn open(core: &Core, issued: Issued, ecdh_xprv: Option<&EcdhXprv>) -> Result<Ope
         Issued::Clear(_) => return Err(Error::IssuedInClear),
         Issued::Sealed { encrypted_token, derivation_path } => {
             let ecdh_xprv = ecdh_xprv.ok_or(Error::NoEcdhKey)?;
-            let token = EcdhPublicKey::parse(core.environment.server_xpub())
-                .and_then(|server| {
-                    let client = EcdhPrivateKey::parse(ecdh_xprv)?;
-                    crypto::open_token(&client, &server, &derivation_path, &encrypted_token)
+            let server = &core.server_key;
+            let token = EcdhPrivateKey::parse(ecdh_xprv)
+                .and_then(|client| {
+                    crypto::open_token(&client, server, &derivation_path, &encrypted_token)
                 })
                 .map_err(Error::crypto("issued token"))?;
             (token, false)

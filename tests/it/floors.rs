@@ -7,7 +7,18 @@ use std::path::Path;
 
 /// The rooms, by floor. The words of floor 0 are one room: they may see each other.
 const FLOORS: [&[&str]; 6] = [
-    &["clock", "environment", "id", "locked", "money", "scope", "secret", "token", "word_error"],
+    &[
+        "clock",
+        "environment",
+        "extended_key",
+        "id",
+        "locked",
+        "money",
+        "scope",
+        "secret",
+        "token",
+        "word_error",
+    ],
     &["crypto", "policy"],
     &["api", "refresh", "store"],
     &["error"],
