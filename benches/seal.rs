@@ -1,4 +1,5 @@
-//! What opening and sealing a record costs, beside the raw cipher with its key prebuilt.
+//! What opening and sealing a record costs, beside the bare cipher over the same bytes and the
+//! same amount of associated data: the `aes-gcm` crate with its key prebuilt, and ring as the floor.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -6,48 +7,74 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use bitgo_vault::crypto::{DataKey, VaultId};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use getrandom::SysRng;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce as RingNonce, UnboundKey};
 use std::hint::black_box;
 
-const SIZES: [usize; 4] = [64, 256, 4096, 65536];
+const SIZES: [usize; 6] = [64, 256, 1024, 4096, 16384, 65536];
 /// As long as a record's own associated data.
 const AAD: [u8; 48] = [7; 48];
+const NONCE: [u8; 12] = [5; 12];
+const KEY: [u8; 32] = [3; 32];
+const NAME: [u8; 16] = [1; 16];
+
+fn fresh_nonce() -> [u8; 12] {
+    let mut nonce = [0; 12];
+    getrandom::fill(&mut nonce).unwrap();
+    nonce
+}
 
 fn records(c: &mut Criterion) {
     let vault = VaultId::random(&mut SysRng).unwrap();
     let cipher = DataKey::generate(&mut SysRng).unwrap().record_cipher(&vault, 0, "tokens");
-    let name = [1; 16];
-    let raw = Aes256Gcm::new(&[3; 32].into());
-    let nonce = Nonce::from([5; 12]);
+    let raw = Aes256Gcm::new(&KEY.into());
+    let ring = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &KEY).unwrap());
+    let ring_nonce = RingNonce::assume_unique_for_key;
 
     let mut group = c.benchmark_group("open");
     for size in SIZES {
         let plaintext = vec![0x5a; size];
         group.throughput(Throughput::Bytes(size as u64));
-        let record = cipher.seal(&name, &plaintext, &mut SysRng).unwrap();
+        let record = cipher.seal(&NAME, &plaintext, &mut SysRng).unwrap();
         group.bench_with_input(BenchmarkId::from_parameter(size), &record, |b, record| {
-            b.iter(|| cipher.open(&name, black_box(record)).unwrap())
+            b.iter(|| cipher.open(&NAME, black_box(record)).unwrap())
         });
+        let nonce = Nonce::from(NONCE);
         let sealed = raw.encrypt(&nonce, Payload { msg: &plaintext, aad: &AAD }).unwrap();
-        group.bench_with_input(BenchmarkId::new("raw", size), &sealed, |b, sealed| {
+        group.bench_with_input(BenchmarkId::new("aes-gcm", size), &sealed, |b, sealed| {
             b.iter(|| raw.decrypt(&nonce, Payload { msg: black_box(sealed), aad: &AAD }).unwrap())
+        });
+        group.bench_with_input(BenchmarkId::new("ring", size), &sealed, |b, sealed| {
+            b.iter(|| {
+                let mut buffer = black_box(sealed).clone();
+                let aad = Aad::from(&AAD);
+                ring.open_in_place(ring_nonce(NONCE), aad, &mut buffer).unwrap();
+                buffer
+            })
         });
     }
     group.finish();
 
+    // Each side draws its nonce: that is part of sealing.
     let mut group = c.benchmark_group("seal");
     for size in SIZES {
         let plaintext = vec![0x5a; size];
         group.throughput(Throughput::Bytes(size as u64));
         group.bench_with_input(BenchmarkId::from_parameter(size), &plaintext, |b, plaintext| {
-            b.iter(|| cipher.seal(&name, black_box(plaintext), &mut SysRng).unwrap())
+            b.iter(|| cipher.seal(&NAME, black_box(plaintext), &mut SysRng).unwrap())
         });
-        // The raw side draws its nonce too: that is part of sealing.
-        group.bench_with_input(BenchmarkId::new("raw", size), &plaintext, |b, plaintext| {
+        group.bench_with_input(BenchmarkId::new("aes-gcm", size), &plaintext, |b, plaintext| {
             b.iter(|| {
-                let mut nonce = [0; 12];
-                getrandom::fill(&mut nonce).unwrap();
                 let payload = Payload { msg: black_box(plaintext), aad: &AAD };
-                raw.encrypt(&nonce.into(), payload).unwrap()
+                raw.encrypt(&fresh_nonce().into(), payload).unwrap()
+            })
+        });
+        group.bench_with_input(BenchmarkId::new("ring", size), &plaintext, |b, plaintext| {
+            b.iter(|| {
+                let mut buffer = Vec::with_capacity(size + 16);
+                buffer.extend_from_slice(black_box(plaintext));
+                let (nonce, aad) = (ring_nonce(fresh_nonce()), Aad::from(&AAD));
+                ring.seal_in_place_append_tag(nonce, aad, &mut buffer).unwrap();
+                buffer
             })
         });
     }

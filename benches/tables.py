@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Writes BENCHMARKS.md from what `cargo bench` left in target/criterion.
+
+    cargo bench && benches/tables.py [SDK.json] > BENCHMARKS.md
+
+SDK.json is what `benches/sdk/issuance.mjs` printed on the same machine; without it the rows of
+BitGo's SDK are left out. No figure is written by hand: those that are not there are not shown.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# What a group is about, in the order of the page; a group that is not named here comes last.
+ABOUT = {
+    "open": "A record of the store, opened: each lease does this once, for the token. "
+    "Sizes are of the plaintext, in bytes.",
+    "seal": "A record of the store, sealed, with a nonce drawn for it.",
+    "sign a request": "The HMAC of a request, version 3; the subject has as many bytes as said.",
+    "check a request": "The same for one that came.",
+    "ready a token to sign": "Once for each token that is opened.",
+    "open an issued token": "From derivation path and sealed token to the token, on the vectors "
+    "with envelopes v1. A login's own token also opens the account's key.",
+    "parse and open an envelope v1": "With as many rounds of PBKDF2 as said.",
+    "parse and open an envelope v2": "With BitGo's usual costs of Argon2id.",
+    "open an envelope v2 in a session": "Argon2id runs for another salt, in memory that is kept; "
+    "for the session's own it does not.",
+    "derive the vault's key": "The wait at `unlock`; the memory is wiped after it.",
+    "PBKDF2-HMAC-SHA256, in an envelope": "With as many rounds as said.",
+}
+# Where the SDK's medians (in ms) belong: group, value, field.
+SDK = [
+    ("open an issued token", "with the account's key", "v1"),
+    ("open an issued token", "with the login password", "v1_with_login_password"),
+]
+
+
+def measured():
+    """{group: {value: {peer or "": (median, low, high) in ns}}}, and bytes per run by value."""
+    groups, sizes = {}, {}
+    for path in sorted((ROOT / "target/criterion").glob("**/new/benchmark.json")):
+        bench = json.loads(path.read_text())
+        median = json.loads((path.parent / "estimates.json").read_text())["median"]
+        interval = median["confidence_interval"]
+        figures = (median["point_estimate"], interval["lower_bound"], interval["upper_bound"])
+        # A peer has a name and a value, the vault's own bench only a value.
+        value, peer = bench["value_str"], bench["function_id"] or ""
+        groups.setdefault(bench["group_id"], {}).setdefault(value, {})[peer] = figures
+        sizes[bench["group_id"], value] = (bench.get("throughput") or {}).get("Bytes")
+    return groups, sizes
+
+
+def time(ns):
+    for unit, scale in [("ns", 1), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)]:
+        if ns < 1000 * scale:
+            break
+    return f"{ns / scale:.3g} {unit}" if ns / scale < 100 else f"{ns / scale:.0f} {unit}"
+
+
+def order(value):
+    return (0, int(value), "") if value.isdigit() else (1, 0, value)
+
+
+def table(values, sizes):
+    yield "| | median | 95 % interval | throughput | the vault's by this |"
+    yield "|---|--:|--:|--:|--:|"
+    for value in sorted(values, key=order):
+        peers = values[value]
+        own = peers.get("")
+        for peer in sorted(peers):
+            median, low, high = peers[peer]
+            size = sizes.get(value)
+            speed = f"{size / median * 1e9 / 2**20:.0f} MiB/s" if size else ""
+            ratio = f"{own[0] / median:.2f}" if peer and own else ""
+            name = peer or "**bitgo-vault**"
+            interval = f"{time(low)} to {time(high)}" if low else ""
+            yield f"| {value}, {name} | {time(median)} | {interval} | {speed} | {ratio} |"
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def versions():
+    wanted = "aes-gcm argon2 bip32 ccm hmac k256 pbkdf2 ring sha2".split()
+    packages = json.loads(output("cargo", "metadata", "--format-version", "1", "--locked"))
+    direct = {(p["name"], p["version"]) for p in packages["packages"] if p["name"] in wanted}
+    # Of two generations, ours is the newer.
+    newest = {name: version for name, version in sorted(direct)}
+    return ", ".join(f"{name} {newest[name]}" for name in wanted)
+
+
+def machine():
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    field = lambda name: next(l.split(":")[1] for l in info.splitlines() if l.startswith(name))
+    flags = set(field("flags").split())
+    notable = [f for f in "aes vaes pclmulqdq vpclmulqdq sha_ni avx2 avx512f".split() if f in flags]
+    return f"{field('model name').strip()}, {os.cpu_count()} cores ({', '.join(notable)})"
+
+
+def main():
+    groups, sizes = measured()
+    sdk = json.loads(pathlib.Path(sys.argv[1]).read_text()) if len(sys.argv) > 1 else None
+    for group, value, field in SDK if sdk else []:
+        if group in groups and field in sdk:
+            nanoseconds = sdk[field]["median_ms"] * 1e6
+            name = f"BitGo's SDK ({sdk['package']} {sdk['version']}, Node {sdk['node']})"
+            groups[group].setdefault(value, {})[name] = (nanoseconds, 0, 0)
+
+    print("# Benchmarks\n")
+    print("Written by `benches/tables.py` from criterion's medians; do not edit. All rows of a")
+    print("table come from one run on one machine. The last column is the vault's median divided by")
+    print("that row's: below 1 the vault is the faster one.\n")
+    print(f"- machine: {machine()}; shared with others, so look at ratios rather than at times")
+    print(f"- compiler: {output('rustc', '--version').strip()}, `[profile.bench]`: thin LTO, one")
+    print("  codegen unit, no `target-cpu`")
+    print(f"- crates: {versions()}")
+    print(f"- date: {datetime.date.today()}, commit {output('git', 'rev-parse', '--short', 'HEAD').strip()}")
+    names = sorted(groups, key=lambda name: (list(ABOUT).index(name) if name in ABOUT else 99, name))
+    for name in names:
+        print(f"\n## {name}\n")
+        if name in ABOUT:
+            print(ABOUT[name] + "\n")
+        print("\n".join(table(groups[name], {v: sizes.get((name, v)) for v in groups[name]})))
+
+
+if __name__ == "__main__":
+    main()
