@@ -81,15 +81,15 @@ impl HmacKey {
         let mut sum = hash.clone();
         let mut block = Zeroizing::new(AFTER_HASH);
         for _ in 1..iterations {
-            for midstate in [self.inner, self.outer] {
-                write(&mut *block, &hash);
-                *hash = midstate;
+            for midstate in [&self.inner, &self.outer] {
+                write(&mut block, &hash);
+                *hash = *midstate;
                 compress256(&mut hash, slice::from_ref(&*block));
             }
             sum.iter_mut().zip(*hash).for_each(|(sum, word)| *sum ^= word);
         }
         let mut key = Zeroizing::new([0; 32]);
-        write(&mut *key, &sum);
+        write(&mut key, &sum);
         key
     }
 }
@@ -156,9 +156,10 @@ impl Drop for Message<'_> {
 }
 
 /// The state's words, big-endian, into the first 32 bytes.
-fn write(bytes: &mut [u8], state: &State) {
-    for (place, word) in bytes.chunks_exact_mut(4).zip(state) {
-        place.copy_from_slice(&word.to_be_bytes());
+fn write<const N: usize>(bytes: &mut [u8; N], state: &State) {
+    let (words, _) = bytes.as_chunks_mut();
+    for (place, word) in words.iter_mut().zip(state) {
+        *place = word.to_be_bytes();
     }
 }
 
