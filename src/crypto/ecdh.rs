@@ -8,6 +8,7 @@
 
 use super::CryptoError;
 use super::envelope::{self, Envelope, EnvelopeVersion, V1Params, V2Params};
+use super::stack::wiped;
 use crate::secret::{AccessToken, EcdhXprv, LoginPassword};
 use base16ct::lower;
 use bip32::{ChildNumber, ExtendedKey, Prefix, XPrv, XPub};
@@ -141,7 +142,7 @@ pub fn open_xprv(
 ) -> Result<EcdhXprv, CryptoError> {
     let xprv = Envelope::parse(encrypted_ecdh_xprv)?.open(login_password.expose().as_bytes())?;
     let xprv = EcdhXprv::new(xprv.expose_secret());
-    parse_xprv(&xprv)?;
+    wiped(|| parse_xprv(&xprv).map(drop))?;
     Ok(xprv)
 }
 
@@ -150,12 +151,14 @@ pub fn open_xprv(
 /// # Errors
 /// [`CryptoError::Entropy`] if `rng` fails.
 pub fn generate_keypair(rng: &mut impl TryCryptoRng) -> Result<(EcdhXprv, String), CryptoError> {
-    let mut seed = Zeroizing::new([0; 32]);
-    rng.try_fill_bytes(&mut *seed).map_err(|_| CryptoError::Entropy)?;
-    // One seed in 2^127 makes no key: who meets it has no randomness.
-    let xprv = XPrv::new(&*seed).map_err(|_| CryptoError::Entropy)?;
-    let xpub = xprv.public_key().to_string(Prefix::XPUB);
-    Ok((EcdhXprv::new(xprv.to_string(Prefix::XPRV).as_str()), xpub))
+    wiped(|| {
+        let mut seed = Zeroizing::new([0; 32]);
+        rng.try_fill_bytes(&mut *seed).map_err(|_| CryptoError::Entropy)?;
+        // One seed in 2^127 makes no key: who meets it has no randomness.
+        let xprv = XPrv::new(&*seed).map_err(|_| CryptoError::Entropy)?;
+        let xpub = xprv.public_key().to_string(Prefix::XPUB);
+        Ok((EcdhXprv::new(xprv.to_string(Prefix::XPRV).as_str()), xpub))
+    })
 }
 
 /// The secret both sides arrive at, each with its own private and the other's public key:
@@ -166,24 +169,26 @@ pub fn generate_keypair(rng: &mut impl TryCryptoRng) -> Result<(EcdhXprv, String
 /// BIP32 allows.
 ///
 /// # Security
-/// Whoever holds it opens the token. Nothing here depends on the private key in its timing; the
-/// `bip32` crate leaves chain codes and tweaks of its steps unwiped on the stack.
+/// Whoever holds it opens the token. Nothing here depends on the private key in its timing.
 pub fn shared_secret(
     xprv: &EcdhXprv,
     xpub: &str,
     path: &DerivationPath,
 ) -> Result<Zeroizing<String>, CryptoError> {
     let step = |_| CryptoError::Path("it leads nowhere");
-    let (mut private, mut public) = (parse_xprv(xprv)?, parse_xpub(xpub)?);
-    for &index in &path.0 {
-        private = private.derive_child(ChildNumber(index)).map_err(step)?;
-        public = public.derive_child(ChildNumber(index)).map_err(step)?;
-    }
-    let public = ProjectivePoint::from(*public.public_key().as_affine());
-    let point = Zeroizing::new(public * **private.private_key().as_nonzero_scalar());
-    let affine = Zeroizing::new(point.to_affine());
-    let compressed = Zeroizing::new(affine.to_sec1_point(true));
-    Ok(Zeroizing::new(lower::encode_string(compressed.as_bytes())))
+    // `bip32` leaves the chain codes and tweaks of its steps on the stack, `k256` multiples.
+    wiped(|| {
+        let (mut private, mut public) = (parse_xprv(xprv)?, parse_xpub(xpub)?);
+        for &index in &path.0 {
+            private = private.derive_child(ChildNumber(index)).map_err(step)?;
+            public = public.derive_child(ChildNumber(index)).map_err(step)?;
+        }
+        let public = ProjectivePoint::from(*public.public_key().as_affine());
+        let point = Zeroizing::new(public * **private.private_key().as_nonzero_scalar());
+        let affine = Zeroizing::new(point.to_affine());
+        let compressed = Zeroizing::new(affine.to_sec1_point(true));
+        Ok(Zeroizing::new(lower::encode_string(compressed.as_bytes())))
+    })
 }
 
 /// The secret half stays within this module: [`XPrv`] compares wrongly and prints its chain code.

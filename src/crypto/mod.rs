@@ -8,6 +8,7 @@
 //! ecdh          token issuance: derivation paths, shared secret
 //! request_auth  HMAC of requests and answers, v2 and v3
 //! extension     the key that extends a session
+//! stack         what the above leaves on the stack, wiped
 //! ```
 
 mod aead;
@@ -18,6 +19,7 @@ mod extension;
 mod kdf;
 mod keys;
 mod request_auth;
+pub(crate) mod stack;
 
 pub use aead::{Place, RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
 pub use ecdh::{

@@ -10,6 +10,7 @@
 //! ```
 
 use super::CryptoError;
+use super::stack::wiped_shallow;
 use crate::secret::{AccessToken, LoginPassword};
 use base16ct::lower;
 use hmac::{Hmac, KeyInit, Mac};
@@ -93,7 +94,10 @@ impl Subject<'_> {
 /// # Security
 /// This is the token in another form. A `v2x` token is longer than a block of SHA-256, so HMAC
 /// hashes it first: the bearer alone is enough to sign with. Guard it like the token.
-pub struct AuthKey {
+pub struct AuthKey(Box<Keyed>);
+
+/// In one place for good: a key that is moved would leave copies behind.
+struct Keyed {
     bearer: Zeroizing<[u8; 64]>,
     mac: HmacSha256,
 }
@@ -102,10 +106,12 @@ impl AuthKey {
     /// Readies a token. Only `v2x` tokens sign at BitGo ([`AccessToken::can_sign`]).
     pub fn new(token: &AccessToken) -> Self {
         let token = token.expose().as_bytes();
-        let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(token)));
-        let mut bearer = Zeroizing::new([0; 64]);
-        lower::encode(&*digest, &mut *bearer).expect("64 hex digits hold 32 bytes");
-        Self { bearer, mac: keyed(token) }
+        wiped_shallow(|| {
+            let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(token)));
+            let mut bearer = Zeroizing::new([0; 64]);
+            lower::encode(&*digest, &mut *bearer).expect("64 hex digits hold 32 bytes");
+            Self(Box::new(Keyed { bearer, mac: keyed(token) }))
+        })
     }
 
     /// What follows `Bearer ` in the Authorization header: `hex(SHA-256(token))`.
@@ -113,12 +119,12 @@ impl AuthKey {
     /// # Security
     /// As secret as the token: see [`AuthKey`].
     pub fn bearer(&self) -> &str {
-        std::str::from_utf8(&*self.bearer).expect("hex digits are ASCII")
+        std::str::from_utf8(&*self.0.bearer).expect("hex digits are ASCII")
     }
 
     /// Signs a request: `hex(HMAC-SHA256[token](request subject))`, 64 lower-case digits.
     pub fn sign_request(&self, subject: &Subject<'_>, body: &[u8]) -> String {
-        hex(subject.request(self.mac.clone(), body))
+        self.with_mac(|mac| hex(subject.request(mac, body)))
     }
 
     /// Checks the HMAC of a request, as the server does, in constant time.
@@ -131,12 +137,12 @@ impl AuthKey {
         body: &[u8],
         hmac_hex: &str,
     ) -> Result<(), CryptoError> {
-        verify(subject.request(self.mac.clone(), body), hmac_hex)
+        self.with_mac(|mac| verify(subject.request(mac, body), hmac_hex))
     }
 
     /// Signs an answer, as the server does: `hex(HMAC-SHA256[token](answer subject))`.
     pub fn sign_response(&self, subject: &Subject<'_>, status: u16, body: &[u8]) -> String {
-        hex(subject.answer(self.mac.clone(), status, body))
+        self.with_mac(|mac| hex(subject.answer(mac, status, body)))
     }
 
     /// Checks the HMAC of an answer in constant time. The answer's age is another question:
@@ -154,7 +160,7 @@ impl AuthKey {
         body: &[u8],
         hmac_hex: &str,
     ) -> Result<(), CryptoError> {
-        verify(subject.answer(self.mac.clone(), status, body), hmac_hex)
+        self.with_mac(|mac| verify(subject.answer(mac, status, body), hmac_hex))
     }
 
     /// Signs a request by version 4, which BitGo has published and does not demand yet:
@@ -192,16 +198,23 @@ impl AuthKey {
         body: &[u8],
         auth_request_id: &str,
     ) -> String {
-        let mut mac = Pieces(self.mac.clone());
-        mac.number(timestamp_secs).text("\n");
-        mac.text(&canonical_method(method)).text("\n");
-        mac.text(&canonical_target(target)).text("\n");
-        if let Some(status) = status {
-            mac.number(status).text("\n");
-        }
-        mac.text(&lower::encode_string(&Sha256::digest(body))).text("\n");
-        mac.text(auth_request_id).text("\n");
-        hex(mac.0)
+        self.with_mac(|mac| {
+            let mut mac = Pieces(mac);
+            mac.number(timestamp_secs).text("\n");
+            mac.text(&canonical_method(method)).text("\n");
+            mac.text(&canonical_target(target)).text("\n");
+            if let Some(status) = status {
+                mac.number(status).text("\n");
+            }
+            mac.text(&lower::encode_string(&Sha256::digest(body))).text("\n");
+            mac.text(auth_request_id).text("\n");
+            hex(mac.0)
+        })
+    }
+
+    /// The state is as good as the token, and is moved wherever the MAC is.
+    fn with_mac<T>(&self, work: impl FnOnce(HmacSha256) -> T) -> T {
+        wiped_shallow(|| work(self.0.mac.clone()))
     }
 }
 
@@ -310,9 +323,11 @@ pub fn canonical_method(method: &str) -> Cow<'_, str> {
 /// # Security
 /// BitGo takes it for the password itself: it is as secret.
 pub fn password_hmac(email: &str, password: &LoginPassword) -> Zeroizing<String> {
-    let mut mac = keyed(email.to_lowercase().as_bytes());
-    mac.update(password.expose().as_bytes());
-    Zeroizing::new(hex(mac))
+    wiped_shallow(|| {
+        let mut mac = keyed(email.to_lowercase().as_bytes());
+        mac.update(password.expose().as_bytes());
+        Zeroizing::new(hex(mac))
+    })
 }
 
 fn keyed(key: &[u8]) -> HmacSha256 {

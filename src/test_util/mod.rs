@@ -1,9 +1,11 @@
 //! Seams for tests, benches and fuzz targets. No part of the crate's promises.
 
 mod clock;
+mod store;
 pub mod vectors;
 
 pub use clock::TokioClock;
+pub use store::{Kept, keep_in_store, open_from_store};
 
 /// How many key derivations opening and sealing envelopes has cost this thread so far.
 ///

@@ -15,6 +15,7 @@ mod floors;
 mod issue;
 #[cfg(feature = "emulator")]
 mod lease;
+mod memory;
 #[cfg(feature = "emulator")]
 mod outcomes;
 #[cfg(feature = "emulator")]

@@ -15,6 +15,7 @@ mod v2;
 pub use v1::V1Params;
 pub use v2::V2Params;
 
+use super::stack::wiped;
 use super::{CryptoError, random};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
@@ -88,10 +89,10 @@ impl Envelope {
     /// [`CryptoError::CouldNotOpen`] if the password is wrong or the envelope was altered,
     /// [`CryptoError::Malformed`] if the plaintext is not UTF-8.
     pub fn open(&self, password: &[u8]) -> Result<SecretString, CryptoError> {
-        let plaintext = match &self.0 {
+        let plaintext = wiped(|| match &self.0 {
             Format::V1(envelope) => envelope.open(password),
             Format::V2(envelope) => envelope.open(password),
-        }?;
+        })?;
         let text = std::str::from_utf8(&plaintext)
             .map_err(|_| CryptoError::Malformed("plaintext is not UTF-8"))?;
         Ok(SecretString::from(text))
@@ -122,7 +123,7 @@ pub fn seal_v1(
     plaintext: &str,
     rng: &mut impl TryCryptoRng,
 ) -> Result<String, CryptoError> {
-    bounded_length(v1::seal(params, password, adata, plaintext, rng)?)
+    bounded_length(wiped(|| v1::seal(params, password, adata, plaintext, rng))?)
 }
 
 /// Seals a text into a version 2 envelope, as BitGo's server does:
@@ -139,7 +140,7 @@ pub fn seal_v2(
     plaintext: &str,
     rng: &mut impl TryCryptoRng,
 ) -> Result<String, CryptoError> {
-    bounded_length(v2::seal(params, password, adata, plaintext, rng)?)
+    bounded_length(wiped(|| v2::seal(params, password, adata, plaintext, rng))?)
 }
 
 fn bounded_length(json: String) -> Result<String, CryptoError> {
