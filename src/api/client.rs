@@ -268,7 +268,7 @@ pub fn signed_headers(
     body: &[u8],
 ) -> HeaderMap {
     let subject = Subject { version, timestamp_ms, method: method.as_str(), target };
-    let hmac = HeaderValue::from_str(&key.sign_request(&subject, body));
+    let hmac = sensitive(&key.sign_request(&subject, body));
     HeaderMap::from_iter([
         (AUTH_VERSION, HeaderValue::from_static(version.as_str())),
         (AUTH_TIMESTAMP, timestamp_ms.into()),
@@ -278,8 +278,15 @@ pub fn signed_headers(
 }
 
 fn bearer(secret: &str) -> Option<HeaderValue> {
-    let text = Zeroizing::new(format!("Bearer {secret}"));
-    let mut value = HeaderValue::from_str(&text).ok()?;
+    sensitive(&Zeroizing::new(format!("Bearer {secret}")))
+}
+
+/// A value that is neither printed nor kept in HTTP/2's tables of headers. A signature is no
+/// secret, but opens the window in which its request may be repeated.
+pub(super) fn sensitive(text: &str) -> Option<HeaderValue> {
+    // Every clone of the value shares this buffer, which is wiped with the last of them.
+    let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
+    let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -362,8 +369,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_is_not_printed() {
+    fn what_proves_the_sender_is_not_printed() {
         let value = bearer("v2xsecret").unwrap();
         assert!(!format!("{value:?}").contains("secret"));
+        let key = AuthKey::new(&AccessToken::new(format!("v2x{}", "0f".repeat(32))));
+        let headers = signed_headers(&key, AuthVersion::V3, 1, &Method::GET, "/", b"");
+        for name in [AUTHORIZATION, HMAC] {
+            assert!(headers[&name].is_sensitive(), "{name}");
+        }
+        let printed = format!("{headers:?}");
+        assert!(!printed.contains(key.bearer()), "{printed}");
+        assert!(!printed.contains(headers[HMAC].to_str().unwrap()), "{printed}");
     }
 }

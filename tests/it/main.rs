@@ -15,6 +15,7 @@ mod floors;
 mod issue;
 #[cfg(feature = "emulator")]
 mod lease;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
 mod memory;
 #[cfg(feature = "emulator")]
 mod outcomes;

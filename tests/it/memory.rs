@@ -7,9 +7,9 @@
 //! is handed all needles in plain, every one of them.
 //!
 //! The child gets its secrets masked and unmasks them straight into buffers that are wiped.
-#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
+use crate::desk;
 use aes_gcm::aead::{AeadInOut, KeyInit as _};
 use aes_gcm::{Aes256Gcm, Nonce};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -20,8 +20,9 @@ use bitgo_vault::crypto::{
     self, AuthKey, AuthVersion, DataKey, DerivationPath, Envelope, EnvelopeVersion, ExtensionKey,
     KdfParams, Place, Salt, Subject, V1Params, V2Params, VaultId, WRAPPED_LEN,
 };
-use bitgo_vault::test_util::{self, Kept};
-use bitgo_vault::{AccessToken, EcdhXprv, LoginPassword, Passphrase};
+use bitgo_vault::emulator::Emulator;
+use bitgo_vault::test_util::{self, Kept, TokioClock};
+use bitgo_vault::{AccessToken, EcdhXprv, Environment, Login, LoginPassword, Otp, Passphrase};
 use getrandom::SysRng;
 use hkdf::Hkdf;
 use rand_core::{TryCryptoRng, TryRng};
@@ -35,6 +36,7 @@ use std::io::{BufRead, BufReader, Write, stderr, stdin, stdout};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::{env, mem};
 use zeroize::Zeroizing;
 
@@ -52,6 +54,9 @@ const WINDOW: usize = 16;
 const PAGE: usize = 4096;
 /// The stack of the thread that the child works on.
 const STACK: u64 = 2 << 20;
+
+/// What needles begin with that the HTTP stack carries.
+const CARRIED: &str = "carried:";
 
 const EMAIL: &str = "desk@example.com";
 const PATH: &str = "m/999999/104490948/173846667";
@@ -85,7 +90,7 @@ fn dropped_secrets_leave_no_trace() {
     let scene = Scene::new();
     scene.given.write(&dir.path().join(GIVEN));
     let mut needles = scene.needles();
-    let mut child = Watched::start(dir.path());
+    let mut child = Watched::start(dir.path(), "dropped_secrets_leave_no_trace");
     let mut report = Report::default();
 
     report.note(&child.stage("start"), &needles, child.scan(&needles), Expect::Nothing);
@@ -122,7 +127,84 @@ fn dropped_secrets_leave_no_trace() {
     report.finish();
 }
 
+/// With a whole vault that logs in, issues and spends over HTTP, what the HTTP stack carries is
+/// best effort; what never travels must be gone as well.
+#[test]
+fn a_closed_vault_leaves_what_http_carried_at_most() {
+    if let Some(dir) = env::var_os(CHILD) {
+        return use_vault(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bitgo = runtime.block_on(Emulator::builder().without_traffic().start()).unwrap();
+    let [control, passphrase] = [(); 2].map(|()| random_hex(20));
+    let wallet = bitgo.wallet(&desk::coin()).to_string();
+    let given = [
+        ("control", control.as_str()),
+        ("passphrase", &passphrase),
+        ("url", bitgo.url()),
+        ("server xpub", bitgo.server_xpub()),
+        ("wallet", &wallet),
+        ("email", bitgo.email()),
+        ("otp", bitgo.otp().expose()),
+        ("login password", bitgo.password().expose()),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+    Given(given.into()).write(&dir.path().join(GIVEN));
+    let mut child = Watched::start(dir.path(), "a_closed_vault_leaves_what_http_carried_at_most");
+    let stage = child.stage("vault closed");
+
+    let mut needles = Needles::new();
+    let mut add = |name: &str, value: &[u8]| drop(needles.insert(name.to_owned(), value.into()));
+    add("control", control.as_bytes());
+    add("passphrase", passphrase.as_bytes());
+    let hmac = crypto::password_hmac(bitgo.email(), &bitgo.password());
+    add(&format!("{CARRIED} password hmac"), hmac.as_bytes());
+    for (number, secret) in bitgo.secrets().iter().enumerate() {
+        add(&format!("secret {number}"), secret.as_bytes());
+        if secret.starts_with("v2x") {
+            hmac_key(&mut add, &format!("secret {number}"), secret.as_bytes());
+            let bearer = base16ct::lower::encode_string(&Sha256::digest(secret));
+            add(&format!("{CARRIED} bearer {number}"), bearer.as_bytes());
+        }
+    }
+    let mut report = Report::default();
+    report.note(&stage, &needles, child.scan(&needles), Expect::Nothing);
+    child.end();
+    report.finish();
+}
+
 // The child.
+
+fn use_vault(dir: &Path) {
+    let given = Given::read(&dir.join(GIVEN));
+    let control = given.secret("control");
+    deeper(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(login_issue_and_spend(&given, &dir.join(STORE)));
+    });
+    pause("vault closed");
+    black_box(control);
+}
+
+async fn login_issue_and_spend(given: &Given, path: &Path) {
+    let (url, xpub) = (given.secret("url"), given.secret("server xpub"));
+    let environment = Environment::custom(&url, &xpub).unwrap();
+    let clock = Arc::new(TokioClock::new());
+    let options = || desk::options(path, &environment, &clock);
+    let vault = options().create(passphrase(given)).await.unwrap();
+    let otp = || Otp::new(given.secret("otp").as_str());
+    let login = Login::new(given.secret("email").as_str(), login_password(given), otp());
+    vault.login("desk", login.extensible()).await.unwrap();
+    let wallet = given.secret("wallet").parse().unwrap();
+    vault.issue("desk", desk::spender("bot", wallet, 100), otp()).await.unwrap();
+    let spend = desk::withdrawal(wallet, 7);
+    vault.send("bot", &spend).await.unwrap();
+    vault.close().await.unwrap();
+    let vault = options().unlock(passphrase(given)).await.unwrap();
+    vault.send("bot", &spend).await.unwrap();
+    vault.close().await.unwrap();
+}
 
 fn use_and_drop(dir: &Path) {
     let given = Given::read(&dir.join(GIVEN));
@@ -350,20 +432,24 @@ impl Given {
 
 // The parent: what to look for.
 
+fn random(bytes: usize) -> Vec<u8> {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).unwrap();
+    random
+}
+
+fn random_hex(bytes: usize) -> String {
+    base16ct::lower::encode_string(&random(bytes))
+}
+
 struct Scene {
     given: Given,
 }
 
 impl Scene {
     fn new() -> Self {
-        let random = |bytes: usize| {
-            let mut random = vec![0; bytes];
-            getrandom::fill(&mut random).unwrap();
-            random
-        };
-        let hex = |bytes: usize| base16ct::lower::encode_string(&random(bytes));
-        let password = hex(14);
-        let token = AccessToken::new(format!("v2x{}", hex(32)));
+        let password = random_hex(14);
+        let token = AccessToken::new(format!("v2x{}", random_hex(32)));
         let (xprv, _) = crypto::generate_keypair(&mut SysRng).unwrap();
         let (_, server_xpub) = crypto::generate_keypair(&mut SysRng).unwrap();
         let path = DerivationPath::parse(PATH).unwrap();
@@ -374,9 +460,9 @@ impl Scene {
             crypto::seal_token(&xprv, &server_xpub, &path, &token, version, &mut SysRng).unwrap()
         };
         let texts = [
-            ("control", hex(20)),
+            ("control", random_hex(20)),
             ("token", token.expose().to_owned()),
-            ("passphrase", hex(15)),
+            ("passphrase", random_hex(15)),
             ("login password", password.clone()),
             ("xprv", xprv.expose().to_owned()),
             ("wif", wif.to_string()),
@@ -455,7 +541,7 @@ impl Scene {
                 number(&mut add, &format!("{what} of {name}"), &key);
             }
         }
-        number(&mut add, "extension scalar, as limbs", &self.given.0["extension secret"]);
+        number(&mut add, "extension scalar", &self.given.0["extension secret"]);
 
         let part = |name: &str| self.given.0[name].as_slice();
         let kek = argon2id(self.text("passphrase").as_bytes(), part("salt"), 8, 1, 1);
@@ -617,9 +703,9 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(dir: &Path) -> Self {
+    fn start(dir: &Path, test: &str) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "memory::dropped_secrets_leave_no_trace", "--nocapture"])
+            .args(["--exact", &format!("memory::{test}"), "--nocapture"])
             .env(CHILD, dir)
             .env("RUST_MIN_STACK", STACK.to_string())
             .stdin(Stdio::piped())
@@ -733,7 +819,7 @@ impl<'a> Index<'a> {
         for (at, (name, value)) in needles.iter().enumerate() {
             assert!(value.len() >= WINDOW, "{name} is too short to be looked for");
             for (offset, window) in value.windows(WINDOW).enumerate() {
-                begins[usize::from(u16::from_ne_bytes([window[0], window[1]]))] = true;
+                begins[usize::from(window[0]) << 8 | usize::from(window[1])] = true;
                 let places: &mut Vec<_> =
                     windows.entry(window[..8].try_into().unwrap()).or_default();
                 places.push((at, offset));
@@ -743,31 +829,40 @@ impl<'a> Index<'a> {
     }
 
     fn search(&mut self, mapping: &Mapping, bytes: &[u8]) {
-        let zeros = [0; PAGE];
-        let untouched: Vec<bool> = bytes.chunks(PAGE).map(|page| page == zeros).collect();
-        for (at, window) in bytes.windows(WINDOW).enumerate() {
-            if untouched[at / PAGE]
-                || !self.begins[usize::from(u16::from_ne_bytes([window[0], window[1]]))]
-            {
+        let last = bytes.len().saturating_sub(WINDOW);
+        for page in (0..last).step_by(PAGE) {
+            if bytes[page..].starts_with(&[0; PAGE]) {
                 continue;
             }
-            let first: [u8; 8] = window[..8].try_into().unwrap();
-            for &(needle, offset) in self.windows.get(&first).into_iter().flatten() {
-                let (name, value) = self.needles[needle];
-                // A longer match was noted where it began.
-                let goes_on = at > 0 && offset > 0 && bytes[at - 1] == value[offset - 1];
-                let same = bytes[at..].iter().zip(&value[offset..]).take_while(|(a, b)| a == b);
-                let length = same.count();
-                if length < WINDOW || goes_on {
-                    continue;
+            // Plain steps: this runs over all memory, in tests that are not optimised.
+            let (mut at, end) = (page, last.min(page + PAGE));
+            while at < end {
+                if self.begins[usize::from(bytes[at]) << 8 | usize::from(bytes[at + 1])] {
+                    self.look(mapping, bytes, at);
                 }
-                let address = mapping.start + at as u64;
-                let on_stack = address < mapping.stack_end;
-                let from = if on_stack { mapping.stack_end } else { mapping.start };
-                let place =
-                    format!("{} {:+#x}", mapping.name, i128::from(address) - i128::from(from));
-                self.hits.push(Hit { needle: name.to_owned(), on_stack, length, place });
+                at += 1;
             }
+        }
+    }
+
+    fn look(&mut self, mapping: &Mapping, bytes: &[u8], at: usize) {
+        let first: [u8; 8] = bytes[at..at + 8].try_into().unwrap();
+        for &(needle, offset) in self.windows.get(&first).into_iter().flatten() {
+            let (name, value) = self.needles[needle];
+            // A longer match was noted where it began.
+            let goes_on = at > 0 && offset > 0 && bytes[at - 1] == value[offset - 1];
+            let same = bytes[at..].iter().zip(&value[offset..]).take_while(|(a, b)| a == b);
+            let length = same.count();
+            if length < WINDOW || goes_on {
+                continue;
+            }
+            let address = mapping.start + at as u64;
+            let on_stack = address < mapping.stack_end;
+            let place = match on_stack {
+                true => format!("a stack, {} bytes below its top", mapping.stack_end - address),
+                false => format!("{}, {} bytes in", mapping.name, address - mapping.start),
+            };
+            self.hits.push(Hit { needle: name.to_owned(), on_stack, length, place });
         }
     }
 }
@@ -782,7 +877,7 @@ enum Expect<'a> {
 
 #[derive(Default)]
 struct Report {
-    /// What was found though it was dropped, and the stage that first showed it.
+    /// What was found though it should not, and the stage that first showed it.
     left: BTreeMap<(bool, String), String>,
     failures: Vec<String>,
 }
@@ -796,24 +891,33 @@ impl Report {
             }
         };
         missing("control");
+        let may_be_there = |name: &str| match expect {
+            Expect::Nothing => name == "control",
+            // What is locked away is not to be read though it is in use.
+            Expect::Held(_) => !(name.starts_with("store's") && stage.ends_with("Secret")),
+            Expect::All => true,
+        };
         match expect {
             Expect::Nothing => {}
-            Expect::Held(names) => return names.iter().for_each(|name| missing(name)),
-            Expect::All => return needles.keys().for_each(|name| missing(name)),
+            Expect::Held(names) => names.iter().for_each(|name| missing(name)),
+            Expect::All => needles.keys().for_each(|name| missing(name)),
         }
-        for hit in hits.into_iter().filter(|hit| hit.needle != "control") {
-            let line = format!("{} ({} bytes) at {}", hit.needle, hit.length, hit.place);
-            self.left.entry((hit.on_stack, line)).or_insert_with(|| stage.to_owned());
+        for hit in hits.into_iter().filter(|hit| !may_be_there(&hit.needle)) {
+            // Half a key may be left on a stack, in the padding of what is returned, say.
+            let is_part = hit.length < 32 && hit.length < needles[&hit.needle].len();
+            let is_tolerated = hit.on_stack && is_part || hit.needle.starts_with(CARRIED);
+            let line = format!("{} ({} bytes) in {}", hit.needle, hit.length, hit.place);
+            self.left.entry((is_tolerated, line)).or_insert_with(|| stage.to_owned());
         }
     }
 
-    fn finish(self) {
-        for ((_, line), stage) in &self.left {
-            writeln!(stderr(), "{stage}: {line}").unwrap();
+    fn finish(mut self) {
+        let mut stderr = stderr().lock();
+        for ((is_tolerated, line), stage) in &self.left {
+            let mark = if *is_tolerated { "best effort" } else { "LEFT" };
+            writeln!(stderr, "{mark}: {line}, after: {stage}").unwrap();
         }
-        for line in &self.failures {
-            writeln!(stderr(), "{line}").unwrap();
-        }
-        assert!(self.failures.is_empty() && self.left.keys().all(|(on_stack, _)| *on_stack));
+        self.left.retain(|(is_tolerated, _), _| !*is_tolerated);
+        assert!(self.failures.is_empty() && self.left.is_empty(), "{:?}", self.failures);
     }
 }
