@@ -2,14 +2,16 @@
 //!
 //! A child process uses secrets in one step after the other and stops after each. The test reads
 //! all of its memory meanwhile (`/proc/<pid>/mem`) and looks for each secret, for what is derived
-//! from it, and for the forms these take inside the primitives. A control secret that the child
-//! keeps must be found each time, secrets in use while they are, and in the end, when the child
-//! is handed all needles in plain, every one of them.
+//! from it, and for the forms these take inside the primitives. Two control secrets, one that the
+//! child keeps and one that it frees unwiped, must be found each time, secrets in use while they
+//! are, and in the end, when the child is handed all needles in plain, every one of them.
 //!
-//! The child gets its secrets masked and unmasks them straight into buffers that are wiped.
+//! The child gets its secrets masked and unmasks them straight into buffers that are wiped. What
+//! it frees is not handed out again (`keeping.rs`), so that nothing covers up what was left.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk;
+use crate::keeping::keep_what_is_freed;
 use aes_gcm::aead::{AeadInOut, KeyInit as _};
 use aes_gcm::{Aes256Gcm, Nonce};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -137,10 +139,11 @@ fn a_closed_vault_leaves_what_http_carried_at_most() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let bitgo = runtime.block_on(Emulator::builder().without_traffic().start()).unwrap();
-    let [control, passphrase] = [(); 2].map(|()| random_hex(20));
+    let [control, freed, passphrase] = [(); 3].map(|()| random_hex(20));
     let wallet = bitgo.wallet(&desk::coin()).to_string();
     let given = [
         ("control", control.as_str()),
+        ("freed control", &freed),
         ("passphrase", &passphrase),
         ("url", bitgo.url()),
         ("server xpub", bitgo.server_xpub()),
@@ -157,6 +160,7 @@ fn a_closed_vault_leaves_what_http_carried_at_most() {
     let mut needles = Needles::new();
     let mut add = |name: &str, value: &[u8]| drop(needles.insert(name.to_owned(), value.into()));
     add("control", control.as_bytes());
+    add("freed control", freed.as_bytes());
     add("passphrase", passphrase.as_bytes());
     let hmac = crypto::password_hmac(bitgo.email(), &bitgo.password());
     add(&format!("{CARRIED} password hmac"), hmac.as_bytes());
@@ -177,8 +181,7 @@ fn a_closed_vault_leaves_what_http_carried_at_most() {
 // The child.
 
 fn use_vault(dir: &Path) {
-    let given = Given::read(&dir.join(GIVEN));
-    let control = given.secret("control");
+    let (given, control) = begin(dir);
     deeper(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(login_issue_and_spend(&given, &dir.join(STORE)));
@@ -207,8 +210,7 @@ async fn login_issue_and_spend(given: &Given, path: &Path) {
 }
 
 fn use_and_drop(dir: &Path) {
-    let given = Given::read(&dir.join(GIVEN));
-    let control = given.secret("control");
+    let (given, control) = begin(dir);
     pause("start");
     for (name, step) in STEPS {
         deeper(|| step(&given));
@@ -224,6 +226,16 @@ fn use_and_drop(dir: &Path) {
     let held: Vec<Zeroizing<Vec<u8>>> = plain.0.keys().map(|name| plain.bytes(name)).collect();
     pause("in plain");
     black_box((held, control));
+}
+
+/// What the child is given, and the control secret, to be kept alive. The other control is freed
+/// as nothing else must be.
+fn begin(dir: &Path) -> (Given, Zeroizing<String>) {
+    keep_what_is_freed();
+    let given = Given::read(&dir.join(GIVEN));
+    drop(black_box(given.secret("freed control").to_string()));
+    let control = given.secret("control");
+    (given, control)
 }
 
 /// Tells that a stage is reached, and waits until it was looked at.
@@ -461,6 +473,7 @@ impl Scene {
         };
         let texts = [
             ("control", random_hex(20)),
+            ("freed control", random_hex(20)),
             ("token", token.expose().to_owned()),
             ("passphrase", random_hex(15)),
             ("login password", password.clone()),
@@ -497,7 +510,9 @@ impl Scene {
 
     fn needles(&self) -> Needles {
         let mut needles = Needles::new();
-        for name in ["control", "token", "passphrase", "login password", "xprv", "wif"] {
+        for name in
+            ["control", "freed control", "token", "passphrase", "login password", "xprv", "wif"]
+        {
             needles.insert(name.to_owned(), self.given.0[name].clone());
         }
         let mut add =
@@ -890,9 +905,9 @@ impl Report {
                 self.failures.push(format!("{stage}: {name} is not found"));
             }
         };
-        missing("control");
+        ["control", "freed control"].into_iter().for_each(&mut missing);
         let may_be_there = |name: &str| match expect {
-            Expect::Nothing => name == "control",
+            Expect::Nothing => name.ends_with("control"),
             // What is locked away is not to be read though it is in use.
             Expect::Held(_) => !(name.starts_with("store's") && stage.ends_with("Secret")),
             Expect::All => true,

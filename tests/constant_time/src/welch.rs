@@ -4,6 +4,7 @@
 //! Both classes are drawn at random, one sample after the other, so that whatever else the machine
 //! does meets both alike. Interrupts make a long tail: besides all samples, those below each of a
 //! row of percentiles are tested, and the largest |t| counts.
+#![expect(clippy::disallowed_methods, reason = "time is what it measures")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
