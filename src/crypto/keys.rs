@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Every key is made in locked memory, in place. Ciphers are expanded from them on the stack and
-//! moved in: what that leaves behind is listed in SECURITY.md.
+//! moved in; the stack is wiped after that.
 
 use super::CryptoError;
 use super::aead::{RecordCipher, VaultId, open_detached, seal_detached};

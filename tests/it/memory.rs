@@ -877,6 +877,8 @@ impl<'a> Index<'a> {
                 true => format!("a stack, {} bytes below its top", mapping.stack_end - address),
                 false => format!("{}, {} bytes in", mapping.name, address - mapping.start),
             };
+            let before = bytes[at.saturating_sub(24)..at].escape_ascii();
+            let place = format!("{place}, behind \"{before}\"");
             self.hits.push(Hit { needle: name.to_owned(), on_stack, length, place });
         }
     }
