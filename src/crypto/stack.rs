@@ -3,7 +3,7 @@
 //! Ciphers, hashes and curve points leave copies of their insides on the stack: keys as they are
 //! expanded, the state of a MAC as it is moved, limbs of a scalar. Their own wiping does not reach
 //! these, and a struct that is later built there takes them along in its gaps, to the heap even.
-//! `tests/it/memory.rs` shows that nothing is left: the depths below are twice what is used.
+//! `tests/it/memory` shows that nothing is left: the depths below are twice what is used.
 
 use zeroize::zeroize_stack;
 

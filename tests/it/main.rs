@@ -13,8 +13,6 @@ mod exposure;
 mod floors;
 #[cfg(feature = "emulator")]
 mod issue;
-#[cfg(all(feature = "emulator", target_os = "linux"))]
-mod keeping;
 #[cfg(feature = "emulator")]
 mod lease;
 #[cfg(all(feature = "emulator", target_os = "linux"))]

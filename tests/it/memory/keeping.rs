@@ -1,7 +1,7 @@
 //! An allocator that, once told so, never hands freed memory out again.
 //!
 //! A buffer that was freed unwiped is usually overwritten soon, by whoever gets its memory next:
-//! a search of the memory would miss it more often than not. So the child of `memory.rs` gives
+//! a search of the memory would miss it more often than not. So the child of `memory` gives
 //! nothing back, and what was freed stays as it was left.
 #![expect(unsafe_code, reason = "there is no allocator without it; each call is the system's own")]
 
