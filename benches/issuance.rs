@@ -125,8 +125,7 @@ fn issuance(c: &mut Criterion) {
             turn = (turn + 1) % cases.len();
             let (case, (_, server)) = (black_box(&cases[turn]), &keys[turn]);
             let password = LoginPassword::new(case.login_password.as_str());
-            let xprv = open_xprv(&case.encrypted_ecdh_xprv, &password).unwrap();
-            let client = EcdhPrivateKey::parse(&xprv).unwrap();
+            let (_, client) = open_xprv(&case.encrypted_ecdh_xprv, &password).unwrap();
             open_token(&client, server, &case.derivation_path, &case.encrypted_token).unwrap()
         });
     });

@@ -1,7 +1,7 @@
 //! The calls of PROTOCOL section 2, one method each.
 
 use super::answer::Success;
-use super::asked::Auth;
+use super::asked::{Auth, sensitive};
 use super::client::{Call, Client};
 use super::create_token::CreateToken;
 use super::error::{ApiError, Distrust};
@@ -9,7 +9,7 @@ use super::wire::{IssuedToken, LoginAnswer, ScopedSession, TokenPage, TokenRecor
 use crate::crypto::password_hmac;
 use crate::id::TokenId;
 use crate::secret::{LoginPassword, Otp, to_json};
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderName;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -222,8 +222,7 @@ impl Client {
         headers.insert(HeaderName::from_static("timestamp"), timestamp_ms.into());
         headers.insert(
             HeaderName::from_static("signature"),
-            HeaderValue::from_str(signature)
-                .map_err(|_| ApiError::Unsendable("the signature is no header"))?,
+            sensitive(signature).ok_or(ApiError::Unsendable("the signature is no header"))?,
         );
         self.call(Call {
             method: Method::POST,

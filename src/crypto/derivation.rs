@@ -10,6 +10,7 @@
 //! for along a path (fingerprints, the last public key) and does not wipe what it leaves behind.
 
 use super::CryptoError;
+use super::stack::wiped;
 use crate::extended_key::extended_key;
 use crate::secret::EcdhXprv;
 use bip32::{ChildNumber, Prefix, XPrv, XPub};
@@ -99,7 +100,10 @@ impl fmt::Display for DerivationPath {
 }
 
 /// An extended private key, read and ready to be derived from. Wiped when dropped.
-pub struct EcdhPrivateKey {
+pub struct EcdhPrivateKey(Box<Root>);
+
+/// In one place for good: a key that is moved would leave copies behind.
+struct Root {
     scalar: Zeroizing<Scalar>,
     public: PublicBytes,
     chain_code: ChainCode,
@@ -112,23 +116,26 @@ impl EcdhPrivateKey {
     /// # Errors
     /// [`CryptoError::Key`] if it is none.
     pub fn parse(xprv: &EcdhXprv) -> Result<Self, CryptoError> {
-        let key: XPrv = extended_key(xprv.expose(), Prefix::XPRV)
-            .and_then(|key| key.try_into().ok())
-            .ok_or(CryptoError::Key("an xprv is wanted"))?;
-        let private = key.private_key();
-        Ok(Self {
-            scalar: Zeroizing::new(**private.as_nonzero_scalar()),
-            public: compressed((*private.verifying_key().as_affine()).into()),
-            chain_code: Zeroizing::new(key.attrs().chain_code),
-            depth: key.attrs().depth,
+        wiped(|| {
+            let key: XPrv = extended_key(xprv.expose(), Prefix::XPRV)
+                .and_then(|key| key.try_into().ok())
+                .ok_or(CryptoError::Key("an xprv is wanted"))?;
+            let private = key.private_key();
+            Ok(Self(Box::new(Root {
+                scalar: Zeroizing::new(**private.as_nonzero_scalar()),
+                public: compressed((*private.verifying_key().as_affine()).into()),
+                chain_code: Zeroizing::new(key.attrs().chain_code),
+                depth: key.attrs().depth,
+            })))
         })
     }
 
-    /// The private key at the end of a path.
+    /// The private key at the end of a path. It is on the caller to wipe the stack.
     pub(super) fn derive(&self, path: &DerivationPath) -> Result<Zeroizing<Scalar>, CryptoError> {
-        let (first, rest) = path.steps_below(self.depth)?;
-        let (mut tweak, mut chain_code) = child(&self.chain_code, &self.public, first)?;
-        let mut scalar = Zeroizing::new(*self.scalar + *tweak);
+        let root = &*self.0;
+        let (first, rest) = path.steps_below(root.depth)?;
+        let (mut tweak, mut chain_code) = child(&root.chain_code, &root.public, first)?;
+        let mut scalar = Zeroizing::new(*root.scalar + *tweak);
         for &step in rest {
             let public = compressed(ProjectivePoint::mul_by_generator(&scalar));
             (tweak, chain_code) = child(&chain_code, &public, step)?;

@@ -9,6 +9,7 @@
 use super::CryptoError;
 use super::derivation::{DerivationPath, EcdhPrivateKey, EcdhPublicKey};
 use super::envelope::{self, Envelope, EnvelopeVersion, V1Params, V2Params};
+use super::stack::wiped;
 use crate::secret::{AccessToken, EcdhXprv, LoginPassword};
 use base16ct::lower;
 use bip32::{Prefix, XPrv};
@@ -60,7 +61,8 @@ pub fn seal_token(
     }
 }
 
-/// Opens the account's ECDH key: `open[login password](encrypted_ecdh_xprv)`.
+/// Opens the account's ECDH key: `open[login password](encrypted_ecdh_xprv)`, as it is kept and as
+/// it is used.
 ///
 /// # Errors
 /// Those of [`Envelope::parse`] and [`Envelope::open`], and [`CryptoError::Key`] if what was
@@ -68,11 +70,11 @@ pub fn seal_token(
 pub fn open_xprv(
     encrypted_ecdh_xprv: &str,
     login_password: &LoginPassword,
-) -> Result<EcdhXprv, CryptoError> {
+) -> Result<(EcdhXprv, EcdhPrivateKey), CryptoError> {
     let xprv = Envelope::parse(encrypted_ecdh_xprv)?.open(login_password.expose().as_bytes())?;
     let xprv = EcdhXprv::new(xprv.expose_secret());
-    EcdhPrivateKey::parse(&xprv)?;
-    Ok(xprv)
+    let key = EcdhPrivateKey::parse(&xprv)?;
+    Ok((xprv, key))
 }
 
 /// Makes a fresh ECDH key pair: the extended private key and its xpub.
@@ -80,12 +82,14 @@ pub fn open_xprv(
 /// # Errors
 /// [`CryptoError::Entropy`] if `rng` fails.
 pub fn generate_keypair(rng: &mut impl TryCryptoRng) -> Result<(EcdhXprv, String), CryptoError> {
-    let mut seed = Zeroizing::new([0; 32]);
-    rng.try_fill_bytes(&mut *seed).map_err(|_| CryptoError::Entropy)?;
-    // One seed in 2^127 makes no key: who meets it has no randomness.
-    let xprv = XPrv::new(&*seed).map_err(|_| CryptoError::Entropy)?;
-    let xpub = xprv.public_key().to_string(Prefix::XPUB);
-    Ok((EcdhXprv::new(xprv.to_string(Prefix::XPRV).as_str()), xpub))
+    wiped(|| {
+        let mut seed = Zeroizing::new([0; 32]);
+        rng.try_fill_bytes(&mut *seed).map_err(|_| CryptoError::Entropy)?;
+        // One seed in 2^127 makes no key: who meets it has no randomness.
+        let xprv = XPrv::new(&*seed).map_err(|_| CryptoError::Entropy)?;
+        let xpub = xprv.public_key().to_string(Prefix::XPUB);
+        Ok((EcdhXprv::new(xprv.to_string(Prefix::XPRV).as_str()), xpub))
+    })
 }
 
 /// The secret both sides arrive at, each with its own private and the other's public key:
@@ -101,10 +105,12 @@ pub fn shared_secret(
     theirs: &EcdhPublicKey,
     path: &DerivationPath,
 ) -> Result<Zeroizing<String>, CryptoError> {
-    let point = Zeroizing::new(theirs.derive(path)? * *ours.derive(path)?);
-    let affine = Zeroizing::new(point.to_affine());
-    let compressed = Zeroizing::new(affine.to_sec1_point(true));
-    Ok(Zeroizing::new(lower::encode_string(compressed.as_bytes())))
+    wiped(|| {
+        let point = Zeroizing::new(theirs.derive(path)? * *ours.derive(path)?);
+        let affine = Zeroizing::new(point.to_affine());
+        let compressed = Zeroizing::new(affine.to_sec1_point(true));
+        Ok(Zeroizing::new(lower::encode_string(compressed.as_bytes())))
+    })
 }
 
 #[cfg(test)]
@@ -178,7 +184,7 @@ mod tests {
         };
         let password = LoginPassword::new("login");
         let client = pair();
-        let opened = open_xprv(&seal(b"login", client.xprv.expose()), &password).unwrap();
+        let (opened, _) = open_xprv(&seal(b"login", client.xprv.expose()), &password).unwrap();
         assert_eq!(opened.expose(), client.xprv.expose());
         let refused = open_xprv(&seal(b"login", &client.xpub), &password);
         assert!(matches!(refused, Err(CryptoError::Key(_))));

@@ -11,6 +11,7 @@
 //! ```
 
 use super::CryptoError;
+use super::stack::wiped;
 use crate::secret::AccessToken;
 use base16ct::lower;
 use k256::ecdsa::signature::hazmat::PrehashVerifier;
@@ -33,7 +34,7 @@ const WIF_COMPRESSED: u8 = 0x01;
 const HEADER: u8 = 31;
 
 /// A secp256k1 key that extends one session. Wiped when dropped.
-pub struct ExtensionKey(SigningKey);
+pub struct ExtensionKey(Box<SigningKey>);
 
 impl ExtensionKey {
     /// Makes a fresh key.
@@ -41,10 +42,12 @@ impl ExtensionKey {
     /// # Errors
     /// [`CryptoError::Entropy`] if `rng` fails.
     pub fn generate(rng: &mut impl TryCryptoRng) -> Result<Self, CryptoError> {
-        let mut secret = Zeroizing::new([0; 32]);
-        rng.try_fill_bytes(&mut *secret).map_err(|_| CryptoError::Entropy)?;
-        // One number in 2^127 is no key: who meets it has no randomness.
-        SigningKey::from_slice(&*secret).map(Self).map_err(|_| CryptoError::Entropy)
+        wiped(|| {
+            let mut secret = Zeroizing::new([0; 32]);
+            rng.try_fill_bytes(&mut *secret).map_err(|_| CryptoError::Entropy)?;
+            // One number in 2^127 is no key: who meets it has no randomness.
+            Self::from_scalar(&*secret).ok_or(CryptoError::Entropy)
+        })
     }
 
     /// Reads a key in wallet import format: main network, compressed.
@@ -54,17 +57,21 @@ impl ExtensionKey {
     pub fn from_wif(wif: &str) -> Result<Self, CryptoError> {
         const REFUSAL: CryptoError = CryptoError::Key("a compressed main-network wif is wanted");
         // Prefix, 32 bytes of secret, the mark of compression, 4 bytes of checksum.
-        let mut bytes = Zeroizing::new([0; 38]);
-        let length = bs58::decode(wif)
-            .with_check(Some(WIF_PREFIX))
-            .onto(&mut *bytes)
-            .map_err(|_| REFUSAL)?;
-        match &bytes[..length] {
-            [_, secret @ .., WIF_COMPRESSED] if secret.len() == 32 => {
-                SigningKey::from_slice(secret).map(Self).map_err(|_| REFUSAL)
+        wiped(|| {
+            let mut bytes = Zeroizing::new([0; 38]);
+            let decoded = bs58::decode(wif).with_check(Some(WIF_PREFIX));
+            let length = decoded.onto(&mut *bytes).map_err(|_| REFUSAL)?;
+            match &bytes[..length] {
+                [_, secret @ .., WIF_COMPRESSED] => Self::from_scalar(secret).ok_or(REFUSAL),
+                _ => Err(REFUSAL),
             }
-            _ => Err(REFUSAL),
-        }
+        })
+    }
+
+    /// The key in one place for good: one that is moved would leave copies behind.
+    fn from_scalar(secret: &[u8]) -> Option<Self> {
+        let secret = <&[u8; 32]>::try_from(secret).ok()?;
+        SigningKey::from_slice(secret).ok().map(Box::new).map(Self)
     }
 
     /// The key in wallet import format.
@@ -72,10 +79,12 @@ impl ExtensionKey {
     /// # Security
     /// The secret itself.
     pub fn to_wif(&self) -> Zeroizing<String> {
-        let secret = Zeroizing::new(self.0.to_bytes());
-        let mut bytes = Zeroizing::new([WIF_COMPRESSED; 33]);
-        bytes[..32].copy_from_slice(&secret);
-        Zeroizing::new(bs58::encode(&*bytes).with_check_version(WIF_PREFIX).into_string())
+        wiped(|| {
+            let secret = Zeroizing::new(self.0.to_bytes());
+            let mut bytes = Zeroizing::new([WIF_COMPRESSED; 33]);
+            bytes[..32].copy_from_slice(&secret);
+            Zeroizing::new(bs58::encode(&*bytes).with_check_version(WIF_PREFIX).into_string())
+        })
     }
 
     /// The address BitGo knows the key by: `extensionAddress` at login.
@@ -88,12 +97,14 @@ impl ExtensionKey {
     /// `timestamp_ms` is unix milliseconds, as in the `timestamp` header; `duration` is seconds,
     /// written exactly as it stands in the body.
     pub fn sign(&self, timestamp_ms: i64, token: &AccessToken, duration: &str) -> String {
-        let digest = digest(timestamp_ms, token, duration);
-        let (signature, recovery_id) = self.0.sign_prehash_recoverable(&digest);
-        let mut bytes = [0; 65];
-        bytes[0] = HEADER + recovery_id.to_byte();
-        bytes[1..].copy_from_slice(&signature.to_bytes());
-        lower::encode_string(&bytes)
+        wiped(|| {
+            let digest = digest(timestamp_ms, token, duration);
+            let (signature, recovery_id) = self.0.sign_prehash_recoverable(&digest);
+            let mut bytes = [0; 65];
+            bytes[0] = HEADER + recovery_id.to_byte();
+            bytes[1..].copy_from_slice(&signature.to_bytes());
+            lower::encode_string(&bytes)
+        })
     }
 }
 
@@ -262,7 +273,7 @@ mod tests {
         for case in signatures {
             let key = SigningKey::from_slice(&known::bytes(&case, "secret")).unwrap();
             let digest = Sha256::digest(known::text(&case, "message"));
-            let (signature, _) = ExtensionKey(key).0.sign_prehash_recoverable(&digest);
+            let (signature, _) = key.sign_prehash_recoverable(&digest);
             assert_eq!(*signature.to_bytes(), *known::bytes(&case, "signature"), "{case}");
         }
 

@@ -5,6 +5,7 @@
 
 use super::CryptoError;
 use super::keys::KeyEncryptionKey;
+use super::stack::wiped;
 use crate::secret::{Passphrase, wipe};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand_core::TryCryptoRng;
@@ -95,8 +96,10 @@ pub fn key_encryption_key(
 ) -> Result<KeyEncryptionKey, CryptoError> {
     let costs = Params::new(params.m_cost, params.t_cost, params.p_cost, Some(32))
         .map_err(|_| CryptoError::Parameter("argon2 costs"))?;
-    let key = argon2id(passphrase.expose().as_bytes(), &salt.0, &costs)?;
-    KeyEncryptionKey::new(&key)
+    wiped(|| {
+        let key = argon2id(passphrase.expose().as_bytes(), &salt.0, &costs)?;
+        KeyEncryptionKey::new(&key)
+    })
 }
 
 /// `Argon2id[salt, costs](password)`, 32 bytes, in memory of its own that is wiped.

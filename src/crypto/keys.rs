@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Every key is made in locked memory, in place. Ciphers are expanded from them on the stack and
-//! moved in: what that leaves behind is listed in SECURITY.md.
+//! moved in; the stack is wiped after that.
 
 use super::CryptoError;
 use super::aead::{RecordCipher, VaultId, open_detached, seal_detached};
+use super::stack::wiped_shallow;
 use crate::locked::{LockLevel, Locked};
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
@@ -47,7 +48,8 @@ impl KeyEncryptionKey {
         let mut wrapped = [0; WRAPPED_LEN];
         wrapped[..12].copy_from_slice(&nonce);
         wrapped[12..44].copy_from_slice(&data_key.0[..]);
-        let tag = seal_detached(&self.0, &nonce, associated_data, &mut wrapped[12..44])?;
+        let sealed = &mut wrapped[12..44];
+        let tag = wiped_shallow(|| seal_detached(&self.0, &nonce, associated_data, sealed))?;
         wrapped[44..].copy_from_slice(&tag);
         Ok(wrapped)
     }
@@ -65,7 +67,7 @@ impl KeyEncryptionKey {
         let (sealed, tag) = rest.split_last_chunk().ok_or(CryptoError::CouldNotOpen)?;
         let mut key = blank()?;
         key.copy_from_slice(sealed);
-        open_detached(&self.0, nonce, associated_data, &mut *key, tag)?;
+        wiped_shallow(|| open_detached(&self.0, nonce, associated_data, &mut *key, tag))?;
         Ok(DataKey(key))
     }
 }
@@ -97,9 +99,11 @@ impl DataKey {
 
     /// The cipher of one tree.
     pub fn record_cipher(&self, vault: &VaultId, epoch: u32, tree: &str) -> RecordCipher {
-        let mut key = Zeroizing::new([0; 32]);
-        self.derive(vault, epoch, ["seal/", tree], &mut key);
-        RecordCipher::new(&key, vault, epoch, tree)
+        wiped_shallow(|| {
+            let mut key = Zeroizing::new([0; 32]);
+            self.derive(vault, epoch, ["seal/", tree], &mut key);
+            RecordCipher::new(&key, vault, epoch, tree)
+        })
     }
 
     /// The key under which record names are made.
@@ -108,7 +112,7 @@ impl DataKey {
     /// [`CryptoError::Key`] if the system gives no memory for it.
     pub fn name_key(&self, vault: &VaultId, epoch: u32) -> Result<NameKey, CryptoError> {
         let mut key = blank()?;
-        self.derive(vault, epoch, ["names", ""], &mut key);
+        wiped_shallow(|| self.derive(vault, epoch, ["names", ""], &mut key));
         Ok(NameKey(key))
     }
 
@@ -129,15 +133,17 @@ pub struct NameKey(Locked<[u8; 32]>);
 impl NameKey {
     /// The first 16 bytes of `HMAC-SHA256[name key](tree length ‖ tree ‖ text)`.
     pub fn name(&self, tree: &str, text: &[u8]) -> [u8; 16] {
-        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0[..])
-            .expect("HMAC takes keys of any length");
-        mac.update(&(tree.len() as u64).to_be_bytes());
-        mac.update(tree.as_bytes());
-        mac.update(text);
-        let full = mac.finalize().into_bytes();
-        let mut name = [0; 16];
-        name.copy_from_slice(&full[..16]);
-        name
+        wiped_shallow(|| {
+            let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0[..])
+                .expect("HMAC takes keys of any length");
+            mac.update(&(tree.len() as u64).to_be_bytes());
+            mac.update(tree.as_bytes());
+            mac.update(text);
+            let full = mac.finalize().into_bytes();
+            let mut name = [0; 16];
+            name.copy_from_slice(&full[..16]);
+            name
+        })
     }
 }
 

@@ -10,6 +10,7 @@
 //! midstate      HMAC-SHA256 keyed once, PBKDF2 on top of it
 //! request_auth  HMAC of requests and answers, v2 to v4
 //! extension     the key that extends a session
+//! stack         what the above leaves on the stack, wiped
 //! ```
 
 mod aead;
@@ -24,6 +25,7 @@ mod keys;
 mod known;
 mod midstate;
 mod request_auth;
+pub(crate) mod stack;
 
 pub use aead::{RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
 pub use derivation::{DerivationPath, EcdhPrivateKey, EcdhPublicKey};

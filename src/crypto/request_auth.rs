@@ -13,6 +13,7 @@
 
 use super::CryptoError;
 use super::midstate::{HmacKey, Message};
+use super::stack::wiped_shallow;
 use crate::secret::{AccessToken, LoginPassword};
 use base16ct::lower;
 use sha2::{Digest, Sha256};
@@ -120,7 +121,10 @@ pub fn content_digest(body: &[u8]) -> String {
 /// # Security
 /// This is the token in another form. A `v2x` token is longer than a block of SHA-256, so HMAC
 /// hashes it first: the bearer alone is enough to sign with. Guard it like the token.
-pub struct AuthKey {
+pub struct AuthKey(Box<Keyed>);
+
+/// In one place for good: a key that is moved would leave copies behind.
+struct Keyed {
     bearer: Zeroizing<[u8; 64]>,
     mac: HmacKey,
 }
@@ -129,10 +133,12 @@ impl AuthKey {
     /// Readies a token. Only `v2x` tokens sign at BitGo ([`AccessToken::can_sign`]).
     pub fn new(token: &AccessToken) -> Self {
         let token = token.expose().as_bytes();
-        let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(token)));
-        let mut bearer = Zeroizing::new([0; 64]);
-        lower::encode(&*digest, &mut *bearer).expect("64 hex digits hold 32 bytes");
-        Self { bearer, mac: HmacKey::new(token) }
+        wiped_shallow(|| {
+            let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(token)));
+            let mut bearer = Zeroizing::new([0; 64]);
+            lower::encode(&*digest, &mut *bearer).expect("64 hex digits hold 32 bytes");
+            Self(Box::new(Keyed { bearer, mac: HmacKey::new(token) }))
+        })
     }
 
     /// What follows `Bearer ` in the Authorization header: `hex(SHA-256(token))`.
@@ -140,12 +146,12 @@ impl AuthKey {
     /// # Security
     /// As secret as the token: see [`AuthKey`].
     pub fn bearer(&self) -> &str {
-        std::str::from_utf8(&*self.bearer).expect("hex digits are ASCII")
+        std::str::from_utf8(&*self.0.bearer).expect("hex digits are ASCII")
     }
 
     /// Signs a request: `hex(HMAC-SHA256[token](request subject))`, 64 lower-case digits.
     pub fn sign_request(&self, subject: &Subject<'_>, body: &[u8]) -> String {
-        hex(subject.request(&self.mac, body))
+        hex(subject.request(&self.0.mac, body))
     }
 
     /// Checks the HMAC of a request, as the server does, in constant time.
@@ -158,12 +164,12 @@ impl AuthKey {
         body: &[u8],
         hmac_hex: &str,
     ) -> Result<(), CryptoError> {
-        verify(subject.request(&self.mac, body), hmac_hex)
+        verify(subject.request(&self.0.mac, body), hmac_hex)
     }
 
     /// Signs an answer, as the server does: `hex(HMAC-SHA256[token](answer subject))`.
     pub fn sign_response(&self, subject: &Subject<'_>, status: u16, body: &[u8]) -> String {
-        hex(subject.answer(&self.mac, status, body))
+        hex(subject.answer(&self.0.mac, status, body))
     }
 
     /// Checks the HMAC of an answer in constant time. The answer's age is another question:
@@ -181,7 +187,7 @@ impl AuthKey {
         body: &[u8],
         hmac_hex: &str,
     ) -> Result<(), CryptoError> {
-        verify(subject.answer(&self.mac, status, body), hmac_hex)
+        verify(subject.answer(&self.0.mac, status, body), hmac_hex)
     }
 }
 
@@ -283,10 +289,12 @@ pub fn canonical_method(method: &str) -> Cow<'_, str> {
 /// # Security
 /// BitGo takes it for the password itself: it is as secret.
 pub fn password_hmac(email: &str, password: &LoginPassword) -> Zeroizing<String> {
-    let key = HmacKey::new(email.to_lowercase().as_bytes());
-    let mut mac = key.message();
-    mac.update(password.expose().as_bytes());
-    Zeroizing::new(hex(mac))
+    wiped_shallow(|| {
+        let key = HmacKey::new(email.to_lowercase().as_bytes());
+        let mut mac = key.message();
+        mac.update(password.expose().as_bytes());
+        Zeroizing::new(hex(mac))
+    })
 }
 
 fn hex(mac: Message<'_>) -> String {

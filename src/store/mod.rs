@@ -30,6 +30,7 @@ pub(crate) use ledger::LedgerError;
 pub(crate) use record::{recode_rows, recode_token_info};
 pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
 
+use crate::crypto::stack::{wiped, wiped_shallow};
 use crate::crypto::{
     CryptoError, DataKey, KdfParams, KeyEncryptionKey, NameKey, RecordCipher, Salt, VaultId,
     key_encryption_key,
@@ -215,7 +216,11 @@ impl Store {
         lock: LockFile,
     ) -> Result<Self, StoreError> {
         let (vault_id, epoch) = (header.vault_id, header.epoch);
-        let ciphers = Tree::ALL.map(|tree| data_key.record_cipher(&vault_id, epoch, tree.name()));
+        // The ciphers are expanded on the stack and moved in.
+        let ciphers = wiped(|| {
+            let cipher = |tree: Tree| data_key.record_cipher(&vault_id, epoch, tree.name());
+            Locked::new(Tree::ALL.map(cipher))
+        })?;
         let names = data_key.name_key(&vault_id, epoch)?;
         let path = database(dir, epoch);
         let db = committer::open_database(&path)?;
@@ -226,7 +231,7 @@ impl Store {
             .map_err(StoreError::sled)?;
         let committer = Committer::start(db, trees.clone(), &path.join("db"))?;
         Ok(Self {
-            ciphers: Locked::new(ciphers)?,
+            ciphers,
             names,
             header: Mutex::new(Sealing {
                 header,
@@ -266,7 +271,7 @@ impl Store {
         self.count_seal()?;
         let plaintext = record::encode(row)?;
         let cipher = &self.ciphers[tree as usize];
-        let sealed = cipher.seal(&name, &plaintext, &mut SysRng)?;
+        let sealed = wiped_shallow(|| cipher.seal(&name, &plaintext, &mut SysRng))?;
         Ok(Write { tree, name, value: Some(sealed) })
     }
 
@@ -278,8 +283,8 @@ impl Store {
         sealed: &[u8],
     ) -> Result<T, StoreError> {
         let damaged = |what| StoreError::Damaged { tree: tree.name(), what };
-        let plaintext = self.ciphers[tree as usize]
-            .open(name, sealed)
+        let cipher = &self.ciphers[tree as usize];
+        let plaintext = wiped_shallow(|| cipher.open(name, sealed))
             .map_err(|_| damaged("a record does not open"))?;
         record::decode(&plaintext).map_err(|_| damaged("a record opens but cannot be read"))
     }

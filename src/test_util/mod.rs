@@ -2,10 +2,12 @@
 
 mod clock;
 mod parsers;
+mod store;
 pub mod vectors;
 
 pub use clock::TokioClock;
 pub use parsers::{StoreHeader, judge, recode_rows, recode_token_info};
+pub use store::{Kept, keep_in_store, open_from_store};
 
 /// How many key derivations opening and sealing envelopes has cost this thread so far.
 ///

@@ -275,7 +275,8 @@ impl IssuanceCase {
         else {
             return Ok(None);
         };
-        open_xprv(envelope, &LoginPassword::new(password.as_str())).map(Some)
+        let opened = open_xprv(envelope, &LoginPassword::new(password.as_str()));
+        opened.map(|(xprv, _)| Some(xprv))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::crypto::{self, EcdhPrivateKey, ExtensionKey};
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{self, LocalRules};
-use crate::secret::{AccessToken, EcdhXprv, LoginPassword, Otp};
+use crate::secret::{AccessToken, LoginPassword, Otp};
 use crate::store::{Account, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use getrandom::SysRng;
@@ -68,19 +68,16 @@ pub(super) async fn login(
     let user = answer.user_id.map_or_else(|| email.to_lowercase(), Into::into);
     let (sealed_xprv, issued) = (answer.encrypted_ecdh_xprv, answer.issued);
     let opened = core.blocking(move |core| {
-        let account = match sealed_xprv {
+        let opened = match sealed_xprv {
             Some(sealed) => {
-                let ecdh_xprv = crypto::open_xprv(&sealed.0, &password)
+                let (ecdh_xprv, key) = crypto::open_xprv(&sealed.0, &password)
                     .map_err(Error::crypto("account's ecdh key"))?;
-                AccountOf::New(Account { user, ecdh_xprv })
+                let opened = open(core, issued, Some(&key))?;
+                (opened, AccountOf::New(Account { user, ecdh_xprv }))
             }
-            None => AccountOf::Known(user),
+            None => (open_of(core, issued, &user)?, AccountOf::Known(user)),
         };
-        let opened = match &account {
-            AccountOf::New(account) => open(core, issued, Some(&account.ecdh_xprv)),
-            AccountOf::Known(user) => open_of(core, issued, user),
-        };
-        Ok::<_, Error>((opened?, account))
+        Ok::<_, Error>(opened)
     });
     let (Opened { token, in_clear }, account) = opened.await??;
 
@@ -189,20 +186,17 @@ pub(super) async fn open_for(
 
 fn open_of(core: &Core, issued: Issued, user: &str) -> Result<Opened, Error> {
     let account = core.store.account(user)?;
-    open(core, issued, account.as_ref().map(|account| &account.ecdh_xprv))
+    let key = account.map(|account| EcdhPrivateKey::parse(&account.ecdh_xprv)).transpose();
+    open(core, issued, key.map_err(Error::crypto("account's ecdh key"))?.as_ref())
 }
 
-fn open(core: &Core, issued: Issued, ecdh_xprv: Option<&EcdhXprv>) -> Result<Opened, Error> {
+fn open(core: &Core, issued: Issued, client: Option<&EcdhPrivateKey>) -> Result<Opened, Error> {
     let (token, in_clear) = match issued {
         Issued::Clear(token) if core.accepts_clear => (token, true),
         Issued::Clear(_) => return Err(Error::IssuedInClear),
         Issued::Sealed { encrypted_token, derivation_path } => {
-            let ecdh_xprv = ecdh_xprv.ok_or(Error::NoEcdhKey)?;
-            let server = &core.server_key;
-            let token = EcdhPrivateKey::parse(ecdh_xprv)
-                .and_then(|client| {
-                    crypto::open_token(&client, server, &derivation_path, &encrypted_token)
-                })
+            let (client, server) = (client.ok_or(Error::NoEcdhKey)?, &core.server_key);
+            let token = crypto::open_token(client, server, &derivation_path, &encrypted_token)
                 .map_err(Error::crypto("issued token"))?;
             (token, false)
         }

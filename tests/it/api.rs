@@ -44,7 +44,7 @@ impl Desk {
         let client = client(bitgo.environment());
         let password = bitgo.password();
         let login = client.login(bitgo.email(), &password, &bitgo.otp(), options).await.unwrap();
-        let ecdh_xprv = open_xprv(&login.encrypted_ecdh_xprv.unwrap().0, &password).unwrap();
+        let (ecdh_xprv, _) = open_xprv(&login.encrypted_ecdh_xprv.unwrap().0, &password).unwrap();
         let session = open(&bitgo, &ecdh_xprv, &login.issued);
         let key = AuthKey::new(&session);
         let session_id = login.token_id.unwrap();

@@ -18,6 +18,8 @@ mod issue;
 mod known_answers;
 #[cfg(feature = "emulator")]
 mod lease;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod memory;
 #[cfg(feature = "emulator")]
 mod outcomes;
 #[cfg(feature = "emulator")]

@@ -17,6 +17,7 @@ pub use session::EnvelopeSession;
 pub use v1::V1Params;
 pub use v2::V2Params;
 
+use super::stack::wiped;
 use super::{CryptoError, random};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
@@ -90,10 +91,10 @@ impl Envelope {
     /// [`CryptoError::CouldNotOpen`] if the password is wrong or the envelope was altered,
     /// [`CryptoError::Malformed`] if the plaintext is not UTF-8.
     pub fn open(&self, password: &[u8]) -> Result<SecretString, CryptoError> {
-        match &self.0 {
+        wiped(|| match &self.0 {
             Format::V1(envelope) => text(envelope.open(password)?),
             Format::V2(envelope) => text(envelope.open(password)?),
-        }
+        })
     }
 }
 
@@ -121,7 +122,7 @@ pub fn seal_v1(
     plaintext: &str,
     rng: &mut impl TryCryptoRng,
 ) -> Result<String, CryptoError> {
-    bounded_length(v1::seal(params, password, adata, plaintext, rng)?)
+    bounded_length(wiped(|| v1::seal(params, password, adata, plaintext, rng))?)
 }
 
 /// Seals a text into a version 2 envelope, as BitGo's server does:
@@ -138,7 +139,7 @@ pub fn seal_v2(
     plaintext: &str,
     rng: &mut impl TryCryptoRng,
 ) -> Result<String, CryptoError> {
-    bounded_length(v2::seal(params, password, adata, plaintext, rng)?)
+    bounded_length(wiped(|| v2::seal(params, password, adata, plaintext, rng))?)
 }
 
 fn text(plaintext: Zeroizing<Vec<u8>>) -> Result<SecretString, CryptoError> {

@@ -3,6 +3,7 @@
 use super::v2::{HKDF_SALT_BYTES, MasterKey};
 use super::{CryptoError, Envelope, Format, V2Params, bounded_length, random, text};
 use crate::crypto::kdf::Argon2Memory;
+use crate::crypto::stack::wiped;
 use rand_core::TryCryptoRng;
 use secrecy::SecretString;
 use std::fmt;
@@ -45,7 +46,7 @@ impl EnvelopeSession {
         rng: &mut impl TryCryptoRng,
     ) -> Result<Self, CryptoError> {
         let mut memory = Argon2Memory::default();
-        let own = MasterKey::fresh(params, password, &mut memory, rng)?;
+        let own = wiped(|| MasterKey::fresh(params, password, &mut memory, rng))?;
         Ok(Self { password: Zeroizing::new(password.to_vec()), memory, own, other: None })
     }
 
@@ -63,7 +64,7 @@ impl EnvelopeSession {
         rng: &mut impl TryCryptoRng,
     ) -> Result<String, CryptoError> {
         let hkdf_salt = random::<HKDF_SALT_BYTES>(rng)?;
-        bounded_length(self.own.seal(Some(hkdf_salt), adata, plaintext, rng)?)
+        bounded_length(wiped(|| self.own.seal(Some(hkdf_salt), adata, plaintext, rng))?)
     }
 
     /// Opens any envelope under the session's password. Argon2id runs only if it is neither of
@@ -75,10 +76,12 @@ impl EnvelopeSession {
         let Format::V2(envelope) = &envelope.0 else { return envelope.open(&self.password) };
         let known = [Some(&self.own), self.other.as_ref()].into_iter().flatten();
         if let Some(key) = known.into_iter().find(|key| envelope.is_under(key)) {
-            return text(envelope.open_under(key)?);
+            return wiped(|| text(envelope.open_under(key)?));
         }
-        let key = envelope.master_key(&self.password, &mut self.memory)?;
-        text(envelope.open_under(self.other.insert(key))?)
+        wiped(|| {
+            let key = envelope.master_key(&self.password, &mut self.memory)?;
+            text(envelope.open_under(self.other.insert(key))?)
+        })
     }
 }
 

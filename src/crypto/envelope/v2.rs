@@ -148,7 +148,8 @@ pub(super) fn seal(
 pub(super) struct MasterKey {
     salt: Vec<u8>,
     costs: Params,
-    key: Zeroizing<[u8; KEY_BYTES]>,
+    /// In one place for good: a key that is moved would leave copies behind.
+    key: Box<Zeroizing<[u8; KEY_BYTES]>>,
 }
 
 impl MasterKey {
@@ -173,15 +174,15 @@ impl MasterKey {
         #[cfg(any(test, feature = "test-util"))]
         super::kdf_calls::count();
         let key = memory.argon2id(password, &salt, &costs)?;
-        Ok(Self { salt, costs, key })
+        Ok(Self { salt, costs, key: Box::new(key) })
     }
 
     /// The cipher of one envelope:
     /// with `hkdfSalt` its key is `HKDF-SHA256(key, hkdfSalt, "bitgo-v2-session")`.
     fn cipher(&self, hkdf_salt: Option<&[u8]>) -> Aes256Gcm {
-        let mut key = self.key.clone();
+        let mut key = (*self.key).clone();
         if let Some(salt) = hkdf_salt {
-            Hkdf::<Sha256>::new(Some(salt), &*self.key)
+            Hkdf::<Sha256>::new(Some(salt), &self.key[..])
                 .expand(b"bitgo-v2-session", &mut *key)
                 .expect("HKDF-SHA256 yields up to 8160 bytes");
         }

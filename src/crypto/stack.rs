@@ -1,0 +1,39 @@
+//! Work whose stack is wiped after it.
+//!
+//! Ciphers, hashes and curve points leave copies of their insides on the stack: keys as they are
+//! expanded, the state of a MAC as it is moved, limbs of a scalar. Their own wiping does not reach
+//! these, and a struct that is later built there takes them along in its gaps, to the heap even.
+//! `tests/it/memory` shows that nothing is left: the depths below are twice what is used.
+
+use zeroize::zeroize_stack;
+
+/// Frames that are not optimised are several times as large.
+const SCALE: usize = if cfg!(debug_assertions) { 4 } else { 1 };
+/// How deep a MAC or one record goes, in bytes.
+const SHALLOW: usize = SCALE * 4 * 1024;
+/// How deep a key derivation, an envelope or a curve goes, in bytes.
+const DEEP: usize = SCALE * 16 * 1024;
+
+/// Does what takes MACs, hashes or sealed records, then wipes the 4 KiB of stack below the caller.
+///
+/// What it returns is moved through the caller's own frame: let that be public or a pointer.
+#[inline(always)]
+pub(crate) fn wiped_shallow<T>(work: impl FnOnce() -> T) -> T {
+    let done = below(work);
+    zeroize_stack::<SHALLOW>();
+    done
+}
+
+/// As [`wiped_shallow`], for what derives keys from passwords or computes on the curve: 16 KiB.
+#[inline(always)]
+pub(crate) fn wiped<T>(work: impl FnOnce() -> T) -> T {
+    let done = below(work);
+    zeroize_stack::<DEEP>();
+    done
+}
+
+/// Keeps the work's frames out of the caller's.
+#[inline(never)]
+fn below<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}

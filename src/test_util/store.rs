@@ -1,0 +1,88 @@
+//! A token's way into a store and out of it, without a vault and its HTTP client around.
+
+use crate::clock::{Clock, SystemClock};
+use crate::crypto::{CryptoError, KdfParams};
+use crate::environment::Environment;
+use crate::id::TokenId;
+use crate::locked::LockLevel;
+use crate::policy::LocalRules;
+use crate::secret::{AccessToken, EcdhXprv, Passphrase};
+use crate::store::{Account, AuditAction, Store, StoreError, TokenRecord, TokenSecret};
+use crate::token::{Label, Renewal, TokenInfo, TokenKind};
+use std::collections::BTreeMap;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+const USER: &str = "5bd81700ae4b7d8a4f0e7e1d2a2ad0c1";
+
+/// What a store kept.
+pub struct Kept {
+    /// The token.
+    pub token: AccessToken,
+    /// The key (WIF) that extends it.
+    pub extension_key: Zeroizing<String>,
+    /// The key that its account's tokens are issued to.
+    pub ecdh_xprv: EcdhXprv,
+}
+
+/// Makes a store of the least cost, keeps a token, its extension key and its account in it, and
+/// closes it. `while_open` runs before that, with the token opened.
+///
+/// # Errors
+/// Those of the store.
+pub fn keep_in_store(
+    dir: &Path,
+    passphrase: &Passphrase,
+    kept: Kept,
+    while_open: impl FnOnce(LockLevel),
+) -> Result<(), StoreError> {
+    let kdf = KdfParams::new(8, 1, 1)?;
+    let store = Store::create(dir, passphrase, kdf, &Environment::Test)?;
+    let info = TokenInfo {
+        id: TokenId::from_bytes([7; 16]),
+        kind: TokenKind::Session,
+        scopes: Vec::new(),
+        enterprise: None,
+        permitted_wallets: None,
+        created_at: None,
+        expires_at: None,
+        is_extensible: true,
+        ip_restrict: Vec::new(),
+        spending_limits: BTreeMap::new(),
+        issued_in_clear: false,
+    };
+    let record = TokenRecord {
+        lineage: store.new_lineage()?,
+        label: Label::new("desk").map_err(|_| CryptoError::Parameter("label"))?,
+        account: Some(USER.into()),
+        renewal: Renewal::Manual,
+        rules: LocalRules::default(),
+        info,
+    };
+    let Kept { token, extension_key, ecdh_xprv } = kept;
+    let secret = TokenSecret { token, extension_key: Some(extension_key) };
+    let account = Account { user: USER.into(), ecdh_xprv };
+    let sealed = store.add_token(&record, &secret, Some(&account))?;
+    drop((secret, account));
+    let opened = store.open_secret(record.lineage, &sealed)?;
+    let now = SystemClock::new().now();
+    store.append_audit(AuditAction::ExposureAllowed, record.info.id, Some(&record), now)?;
+    store.check_passphrase(passphrase)?;
+    while_open(store.lock_level());
+    drop(opened);
+    Ok(())
+}
+
+/// Opens the store that [`keep_in_store`] made, takes out what it kept, and closes it.
+///
+/// # Errors
+/// Those of the store.
+pub fn open_from_store(dir: &Path, passphrase: &Passphrase) -> Result<Kept, StoreError> {
+    let missing = |tree| StoreError::Damaged { tree, what: "a record is missing" };
+    let store = Store::open(dir, passphrase, &Environment::Test)?;
+    let (record, sealed) = store.tokens()?.pop().ok_or(missing("tokens"))?;
+    let TokenSecret { token, extension_key } = store.open_secret(record.lineage, &sealed)?;
+    let ecdh_xprv = store.account(USER)?.ok_or(missing("accounts"))?.ecdh_xprv;
+    let extension_key = extension_key.ok_or(missing("secrets"))?;
+    Ok(Kept { token, extension_key, ecdh_xprv })
+}
