@@ -2,7 +2,6 @@
 
 use super::received::Received;
 use super::refused::Refused;
-use super::state::State;
 use super::token::Token;
 use crate::crypto::{AuthVersion, Subject, check_window, content_digest};
 use crate::id::TokenId;
@@ -39,12 +38,19 @@ impl Signed {
 impl Identity {
     /// Finds whose request it is. `None` if it proves nothing: no bearer, an unknown one, a
     /// wrong HMAC, a time outside the window, or a digest that is not its body's.
-    pub(super) fn of(received: &Received, state: &State, now: DateTime<Utc>) -> Option<Self> {
+    ///
+    /// A token in clear counts if it cannot sign, or if all of the account's `travel`.
+    pub(super) fn of(
+        received: &Received,
+        tokens: &[Token],
+        travel: bool,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
         let bearer = received.header("authorization")?.strip_prefix("Bearer ")?;
         let v4 = received.header("x-signature");
         let Some(hmac) = v4.or(received.header("hmac")) else {
-            let token = state.tokens.iter().find(|token| token.secret.expose() == bearer)?;
-            let travels = !token.secret.can_sign() || !state.settings.has_ecdh_keychain;
+            let token = tokens.iter().find(|token| token.secret.expose() == bearer)?;
+            let travels = travel || !token.secret.can_sign();
             return travels.then_some(Self { token: token.id, signed: None });
         };
         let number = |name| received.header(name)?.parse::<i64>().ok();
@@ -62,7 +68,7 @@ impl Identity {
         };
         check_window(timestamp_ms, now.timestamp_millis()).ok()?;
         let signs = |token: &&Token| token.secret.can_sign() && token.key.bearer() == bearer;
-        let token = state.tokens.iter().find(signs)?;
+        let token = tokens.iter().find(signs)?;
         let signed = Signed {
             version,
             method: received.method.as_str().into(),

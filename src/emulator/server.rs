@@ -137,7 +137,8 @@ fn answer(
     fault: Option<&FaultKind>,
     now: DateTime<Utc>,
 ) -> Reply {
-    let identity = Identity::of(received, state, now);
+    let tokens_travel = !state.settings.has_ecdh_keychain;
+    let identity = Identity::of(received, &state.tokens, tokens_travel, now);
     let mut reply = match fault {
         Some(FaultKind::Status(status, body)) => Reply::text(*status, body.clone()),
         Some(FaultKind::RetryAfter(secs)) => Reply::retry_after(*secs),

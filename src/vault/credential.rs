@@ -1,11 +1,19 @@
 //! How a kept token proves itself: it signs, or it travels where that was chosen.
 
 use super::core::Core;
-use super::lease::Sender;
 use crate::api::Auth;
 use crate::crypto::{AuthKey, AuthVersion};
 use crate::error::Error;
 use crate::secret::AccessToken;
+
+/// Whose HTTP client sends the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// The bot's own, which must not see a token.
+    Bot,
+    /// The vault's.
+    Vault,
+}
 
 /// A token made ready to vouch for a request.
 pub(super) enum Credential {

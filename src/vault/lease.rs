@@ -7,7 +7,7 @@
 //! ```
 
 use super::core::Core;
-use super::credential::Credential;
+use super::credential::{Credential, Sender};
 use super::entry::{Entry, Held};
 use super::reservation::Reservation;
 use super::signed::Signed;
@@ -31,15 +31,6 @@ pub struct Lease<'r> {
     reservation: Reservation,
     /// In the clock's monotonic time.
     void_from: Duration,
-}
-
-/// Whose HTTP client sends the request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sender {
-    /// The bot's own, which must not see a token.
-    Bot,
-    /// The vault's.
-    Vault,
 }
 
 impl std::fmt::Debug for Lease<'_> {

@@ -32,7 +32,7 @@ pub use send::Answer;
 pub use signed::Signed;
 
 use self::core::Core;
-use self::lease::Sender;
+use self::credential::Sender;
 use crate::api::CreateToken;
 use crate::environment::Environment;
 use crate::error::Error;

@@ -1,7 +1,8 @@
 //! A request from check to settlement with the vault's own HTTP client.
 
 use super::core::Core;
-use super::lease::{self, Sender};
+use super::credential::Sender;
+use super::lease;
 use super::signed::Signed;
 use crate::api::{ApiError, DispatchError, RawAnswer, RequestId};
 use crate::error::Error;

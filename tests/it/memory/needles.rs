@@ -8,17 +8,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bip32::{ChildNumber, XPrv};
 use bitgo_vault::crypto::{
-    self, DerivationPath, EcdhPrivateKey, EcdhPublicKey, EnvelopeVersion, ExtensionKey, V1Params,
-    V2Params, WRAPPED_LEN,
+    self, DerivationPath, EcdhPrivateKey, EcdhPublicKey, EnvelopeVersion, V1Params, V2Params,
+    WRAPPED_LEN,
 };
 use bitgo_vault::{AccessToken, EcdhXprv, LoginPassword};
 use getrandom::SysRng;
 use hkdf::Hkdf;
-use rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 /// Values by their names.
 pub(super) type Needles = BTreeMap<String, Vec<u8>>;
@@ -53,8 +51,8 @@ impl Scene {
         let public = EcdhPublicKey::parse(&server_xpub).unwrap();
         let path = DerivationPath::parse(PATH).unwrap();
         let extension_secret = random(32);
-        let mut rng = &extension_secret[..];
-        let wif = ExtensionKey::generate(&mut Once(&mut rng)).unwrap().to_wif();
+        let wif = [&extension_secret[..], &[1]].concat();
+        let wif = bs58::encode(wif).with_check_version(0x80).into_string();
         let seal_token = |version| {
             crypto::seal_token(&private, &public, &path, &token, version, &mut SysRng).unwrap()
         };
@@ -294,25 +292,3 @@ fn envelope_keys(envelope: &Value, password: &[u8]) -> Vec<([u8; 32], &'static s
     let session = part("hkdfSalt").map(|salt| (session_key(&key, &salt), "session key"));
     [(key, "Argon2id output")].into_iter().chain(session).collect()
 }
-
-/// A source of the bytes it holds.
-struct Once<'a, 'b>(&'a mut &'b [u8]);
-
-impl TryRng for Once<'_, '_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unreachable!("keys are drawn as bytes")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unreachable!("keys are drawn as bytes")
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        bytes.copy_from_slice(self.0.split_off(..bytes.len()).unwrap());
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Once<'_, '_> {}
