@@ -123,7 +123,7 @@ impl EcdhPrivateKey {
             let private = key.private_key();
             Ok(Self(Box::new(Root {
                 scalar: Zeroizing::new(**private.as_nonzero_scalar()),
-                public: compressed((*private.verifying_key().as_affine()).into()),
+                public: compressed((*private.verifying_key().as_affine()).into())?,
                 chain_code: Zeroizing::new(key.attrs().chain_code),
                 depth: key.attrs().depth,
             })))
@@ -137,11 +137,10 @@ impl EcdhPrivateKey {
         let (mut tweak, mut chain_code) = child(&root.chain_code, &root.public, first)?;
         let mut scalar = Zeroizing::new(*root.scalar + *tweak);
         for &step in rest {
-            let public = compressed(ProjectivePoint::mul_by_generator(&scalar));
+            let public = compressed(ProjectivePoint::mul_by_generator(&scalar))?;
             (tweak, chain_code) = child(&chain_code, &public, step)?;
             *scalar += *tweak;
         }
-        // BIP32 skips an index that leads to zero; nobody meets one of those.
         if scalar.is_zero().into() { Err(NOWHERE) } else { Ok(scalar) }
     }
 }
@@ -185,7 +184,7 @@ impl EcdhPublicKey {
         let (mut tweak, mut chain_code) = child(&self.chain_code, &self.public, first)?;
         let mut point = self.point + ProjectivePoint::mul_by_generator(&tweak);
         for &step in rest {
-            (tweak, chain_code) = child(&chain_code, &compressed(point), step)?;
+            (tweak, chain_code) = child(&chain_code, &compressed(point)?, step)?;
             point += ProjectivePoint::mul_by_generator(&tweak);
         }
         if point.is_identity().into() { Err(NOWHERE) } else { Ok(point) }
@@ -221,10 +220,10 @@ fn child(
     Ok((Zeroizing::new(tweak), child_code))
 }
 
-fn compressed(point: ProjectivePoint) -> PublicBytes {
-    let mut bytes = [0; 33];
-    bytes.copy_from_slice(point.to_affine().to_sec1_point(true).as_bytes());
-    bytes
+/// Fails for the point at infinity, which has no such form: BIP32 skips an index that leads there,
+/// and nobody meets one of those.
+fn compressed(point: ProjectivePoint) -> Result<PublicBytes, CryptoError> {
+    point.to_affine().to_sec1_point(true).as_bytes().try_into().map_err(|_| NOWHERE)
 }
 
 #[cfg(test)]
@@ -291,7 +290,7 @@ mod tests {
             path.push_str(&format!("/{step}"));
             let path = DerivationPath::parse(&path).unwrap();
             assert_eq!(ours.derive(&path).unwrap().to_bytes()[..], private.to_bytes());
-            assert_eq!(compressed(theirs.derive(&path).unwrap()), public.to_bytes());
+            assert_eq!(compressed(theirs.derive(&path).unwrap()), Ok(public.to_bytes()));
         }
     }
 
@@ -309,6 +308,11 @@ mod tests {
             assert_eq!(ours.derive(&path).is_ok(), fits);
             assert_eq!(theirs.derive(&path).is_ok(), fits);
         }
+    }
+
+    #[test]
+    fn the_point_at_infinity_is_refused() {
+        assert_eq!(compressed(ProjectivePoint::IDENTITY), Err(NOWHERE));
     }
 
     #[test]
