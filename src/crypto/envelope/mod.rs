@@ -9,6 +9,8 @@
 //! An envelope comes from outside: all its numbers meet their caps when it is parsed, so that no
 //! envelope can order more work than the caps allow, and a refused one orders none.
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) mod kdf_calls;
 mod session;
 mod v1;
 mod v2;
@@ -187,25 +189,6 @@ fn buffer(plaintext: &str, tag_bytes: usize) -> Zeroizing<Vec<u8>> {
     let mut buffer = Zeroizing::new(Vec::with_capacity(plaintext.len() + tag_bytes));
     buffer.extend_from_slice(plaintext.as_bytes());
     buffer
-}
-
-/// Counts key derivations on this thread, so that a test can show that a refused envelope costs
-/// none.
-#[cfg(any(test, feature = "test-util"))]
-pub(crate) mod kdf_calls {
-    use std::cell::Cell;
-
-    thread_local! {
-        static CALLS: Cell<u64> = const { Cell::new(0) };
-    }
-
-    pub(super) fn count() {
-        CALLS.set(CALLS.get() + 1);
-    }
-
-    pub(crate) fn so_far() -> u64 {
-        CALLS.get()
-    }
 }
 
 #[cfg(test)]
