@@ -32,6 +32,8 @@ ABOUT = {
     "derive the vault's key": "The wait at `unlock`; the memory is wiped after it.",
     "PBKDF2-HMAC-SHA256, in an envelope": "With as many rounds as said.",
 }
+# Seconds: all benches take half an hour.
+ONE_RUN = 3600
 # Where the SDK's medians (in ms) belong: group, value, field.
 SDK = [
     ("open an issued token", "with the account's key", "v1"),
@@ -42,7 +44,11 @@ SDK = [
 def measured():
     """{group: {value: {peer or "": (median, low, high) in ns}}}, and bytes per run by value."""
     groups, sizes = {}, {}
-    for path in sorted((ROOT / "target/criterion").glob("**/new/benchmark.json")):
+    paths = sorted((ROOT / "target/criterion").glob("**/new/benchmark.json"))
+    times = [path.stat().st_mtime for path in paths]
+    if not paths or max(times) - min(times) > ONE_RUN:
+        sys.exit("no figures, or of several runs: remove target/criterion, then run cargo bench")
+    for path in paths:
         bench = json.loads(path.read_text())
         median = json.loads((path.parent / "estimates.json").read_text())["median"]
         interval = median["confidence_interval"]
@@ -75,7 +81,7 @@ def table(values, sizes):
             median, low, high = peers[peer]
             size = sizes.get(value)
             speed = f"{size / median * 1e9 / 2**20:.0f} MiB/s" if size else ""
-            ratio = f"{own[0] / median:.2f}" if peer and own else ""
+            ratio = f"{own[0] / median:.3g}" if peer and own else ""
             name = peer or "**bitgo-vault**"
             interval = f"{time(low)} to {time(high)}" if low else ""
             yield f"| {value}, {name} | {time(median)} | {interval} | {speed} | {ratio} |"
@@ -90,7 +96,8 @@ def versions():
     packages = json.loads(output("cargo", "metadata", "--format-version", "1", "--locked"))
     direct = {(p["name"], p["version"]) for p in packages["packages"] if p["name"] in wanted}
     # Of two generations, ours is the newer.
-    newest = {name: version for name, version in sorted(direct)}
+    number = lambda version: [int(part) for part in version.split("+")[0].split(".")]
+    newest = dict(sorted(direct, key=lambda package: (package[0], number(package[1]))))
     return ", ".join(f"{name} {newest[name]}" for name in wanted)
 
 
@@ -113,13 +120,13 @@ def main():
 
     print("# Benchmarks\n")
     print("Written by `benches/tables.py` from criterion's medians; do not edit. All rows of a")
-    print("table come from one run on one machine. The last column is the vault's median divided by")
-    print("that row's: below 1 the vault is the faster one.\n")
+    print("table come from one run on one machine, but for BitGo's SDK, which ran after it. The last")
+    print("column is the vault's median divided by that row's: below 1 the vault is the faster one.\n")
     print(f"- machine: {machine()}; shared with others, so look at ratios rather than at times")
     print(f"- compiler: {output('rustc', '--version').strip()}, `[profile.bench]`: thin LTO, one")
     print("  codegen unit, no `target-cpu`")
     print(f"- crates: {versions()}")
-    print(f"- date: {datetime.date.today()}, commit {output('git', 'rev-parse', '--short', 'HEAD').strip()}")
+    print(f"- date: {datetime.date.today()}, commit {output('git', 'describe', '--always', '--dirty').strip()}")
     names = sorted(groups, key=lambda name: (list(ABOUT).index(name) if name in ABOUT else 99, name))
     for name in names:
         print(f"\n## {name}\n")

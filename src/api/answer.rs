@@ -77,7 +77,7 @@ impl RawAnswer {
                 headers: &self.headers,
                 body: &self.body,
                 request_id,
-                verified: matches!(verdict, Ok(Some(_))),
+                server_time: verdict.as_ref().ok().copied().flatten(),
                 authenticated: asked.auth.is_some(),
             };
             return Err(refused.sort(now));

@@ -7,6 +7,7 @@
 use super::answer::{RawAnswer, Success};
 use super::asked::{Asked, Auth};
 use super::error::ApiError;
+use super::refusal::Refusal;
 use super::request_id::{REQUEST_ID, RequestId};
 use super::settings::ClientSettings;
 use crate::clock::Clock;
@@ -19,6 +20,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -91,6 +93,8 @@ pub struct Client {
     http: reqwest::Client,
     root_uri: Box<str>,
     clock: Arc<dyn Clock>,
+    /// The latest time that an HMAC of the server's vouched for, in unix milliseconds.
+    heard_ms: Arc<AtomicI64>,
     pub(super) settings: ClientSettings,
 }
 
@@ -126,7 +130,8 @@ impl Client {
             .user_agent(concat!("bitgo-vault/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ApiError::Setup(error.without_url().into()))?;
-        Ok(Self { http, root_uri: root_uri.into(), clock, settings })
+        let heard_ms = Arc::new(AtomicI64::new(i64::MIN));
+        Ok(Self { http, root_uri: root_uri.into(), clock, heard_ms, settings })
     }
 
     /// Sends exactly these bytes, once, and brings back what came, unchecked.
@@ -196,7 +201,21 @@ impl Client {
         headers.extend(asked.headers(&body, self.now())?);
         let body = std::mem::take(&mut *body);
         let answer = self.dispatch(method.clone(), target, headers, body, request_id).await?;
-        answer.judge(&asked, self.now())
+        let judged = answer.judge(&asked, self.now());
+        let server_time = match &judged {
+            Ok(success) => success.server_time,
+            Err(error) => error.refusal().and_then(Refusal::server_time),
+        };
+        if let Some(at) = server_time {
+            self.heard_ms.fetch_max(at.timestamp_millis(), Ordering::AcqRel);
+        }
+        judged
+    }
+
+    /// The latest time that a verified answer to one of the client's own calls was given, by the
+    /// server's clock and in unix milliseconds; clones of the client hear together.
+    pub(crate) fn heard_ms(&self) -> i64 {
+        self.heard_ms.load(Ordering::Acquire)
     }
 
     /// The time by the client's clock.

@@ -145,7 +145,7 @@ impl ApiError {
                 Self::EndpointGone(refusal)
             }
             Self::Untrusted { what: Distrust::Html, status, request_id } => {
-                Self::EndpointGone(Refusal::new(status, None, request_id, false))
+                Self::EndpointGone(Refusal::new(status, None, request_id, None))
             }
             other => other,
         }

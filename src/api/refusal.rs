@@ -1,6 +1,7 @@
 //! A refusal by the server: its status, name and request, never its body.
 
 use super::request_id::RequestId;
+use chrono::{DateTime, Utc};
 use std::fmt;
 
 /// A refusal by the server, or by something that answers in its place.
@@ -9,7 +10,7 @@ pub struct Refusal {
     status: u16,
     name: Option<Box<str>>,
     request_id: RequestId,
-    verified: bool,
+    server_time: Option<DateTime<Utc>>,
 }
 
 impl Refusal {
@@ -17,9 +18,9 @@ impl Refusal {
         status: u16,
         name: Option<Box<str>>,
         request_id: RequestId,
-        verified: bool,
+        server_time: Option<DateTime<Utc>>,
     ) -> Self {
-        Self { status, name, request_id, verified }
+        Self { status, name, request_id, server_time }
     }
 
     /// The HTTP status.
@@ -39,7 +40,12 @@ impl Refusal {
 
     /// Whether the refusal carried a valid HMAC within the window.
     pub fn is_verified(&self) -> bool {
-        self.verified
+        self.server_time.is_some()
+    }
+
+    /// The server's time, known only where it was signed.
+    pub(super) fn server_time(&self) -> Option<DateTime<Utc>> {
+        self.server_time
     }
 }
 
@@ -49,7 +55,7 @@ impl fmt::Display for Refusal {
         if let Some(name) = &self.name {
             write!(f, " {name}")?;
         }
-        if !self.verified {
+        if !self.is_verified() {
             f.write_str(", not signed")?;
         }
         write!(f, ", request {}", self.request_id)

@@ -20,7 +20,7 @@ pub(super) struct Refused<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
     pub(super) request_id: RequestId,
-    pub(super) verified: bool,
+    pub(super) server_time: Option<DateTime<Utc>>,
     /// Whether a token was sent: without one, no token can be dead.
     pub(super) authenticated: bool,
 }
@@ -30,7 +30,8 @@ impl Refused<'_> {
     /// `x-auth-required`: to take a living token for dead is the worse mistake.
     pub(super) fn sort(&self, now: DateTime<Utc>) -> ApiError {
         let said = Said::read(self.body);
-        let refusal = Refusal::new(self.status, said.name.clone(), self.request_id, self.verified);
+        let refusal =
+            Refusal::new(self.status, said.name.clone(), self.request_id, self.server_time);
         match self.status {
             401 if said.needs_otp => ApiError::OtpRequired(refusal),
             401 if said.needs_unlock => ApiError::NeedsUnlock(refusal),
@@ -135,7 +136,7 @@ mod tests {
             headers: &headers,
             body,
             request_id: ID,
-            verified: true,
+            server_time: Some(DateTime::UNIX_EPOCH),
             authenticated: true,
         };
         refused.sort(DateTime::UNIX_EPOCH)
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_if_it_is_unsigned() {
-        let refusal = Refusal::new(400, None, ID, false);
+        let refusal = Refusal::new(400, None, ID, None);
         assert_eq!(
             format!("{refusal:?}"),
             format!("Refusal(status 400, not signed, request {ID})")

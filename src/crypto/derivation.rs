@@ -152,7 +152,6 @@ impl fmt::Debug for EcdhPrivateKey {
 }
 
 /// An extended public key, read and ready to be derived from.
-#[derive(Clone)]
 pub struct EcdhPublicKey {
     point: ProjectivePoint,
     public: PublicBytes,
@@ -229,6 +228,7 @@ fn compressed(point: ProjectivePoint) -> Result<PublicBytes, CryptoError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn paths_parse_as_bitgos_sdk_reads_them() {
@@ -274,23 +274,27 @@ mod tests {
         assert!(DerivationPath::parse(&long[2..]).is_ok());
     }
 
-    /// Both walks are compared with that of `bip32`, step by step.
-    #[test]
-    fn every_walk_ends_where_that_of_bip32_does() {
-        let xprv = XPrv::new(&[7; 32]).unwrap();
-        let xpub = xprv.public_key();
-        let ours = EcdhPrivateKey::parse(&EcdhXprv::new(xprv.to_string(Prefix::XPRV).as_str()));
-        let theirs = EcdhPublicKey::parse(&xpub.to_string(Prefix::XPUB)).unwrap();
-        let ours = ours.unwrap();
-        let (mut private, mut public) = (xprv, xpub);
-        let mut path = String::new();
-        for step in [0, 1, 999_999, 104_490_948, (1 << 31) - 1, 2, 3] {
-            private = private.derive_child(ChildNumber(step)).unwrap();
-            public = public.derive_child(ChildNumber(step)).unwrap();
-            path.push_str(&format!("/{step}"));
-            let path = DerivationPath::parse(&path).unwrap();
-            assert_eq!(ours.derive(&path).unwrap().to_bytes()[..], private.to_bytes());
-            assert_eq!(compressed(theirs.derive(&path).unwrap()), Ok(public.to_bytes()));
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Both walks are compared with that of `bip32`, step by step.
+        #[test]
+        fn every_walk_ends_where_that_of_bip32_does(
+            seed: [u8; 32],
+            steps in prop::collection::vec(prop_oneof![Just(0), Just((1 << 31) - 1), 0..1_u32 << 31], 1..6),
+        ) {
+            let mut private = XPrv::new(&seed).unwrap();
+            let mut public = private.public_key();
+            let xprv = EcdhXprv::new(private.to_string(Prefix::XPRV).as_str());
+            let ours = EcdhPrivateKey::parse(&xprv).unwrap();
+            let theirs = EcdhPublicKey::parse(&public.to_string(Prefix::XPUB)).unwrap();
+            for (at, &step) in steps.iter().enumerate() {
+                private = private.derive_child(ChildNumber(step)).unwrap();
+                public = public.derive_child(ChildNumber(step)).unwrap();
+                let path = DerivationPath(steps[..=at].to_vec());
+                prop_assert_eq!(&ours.derive(&path).unwrap().to_bytes()[..], private.to_bytes());
+                prop_assert_eq!(compressed(theirs.derive(&path).unwrap()), Ok(public.to_bytes()));
+            }
         }
     }
 

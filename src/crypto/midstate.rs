@@ -103,19 +103,23 @@ pub(super) struct Message<'a> {
 }
 
 impl Message<'_> {
-    pub(super) fn update(&mut self, mut piece: &[u8]) {
+    /// Most pieces are short and leave the block unfinished: that much is worth inlining.
+    #[inline]
+    pub(super) fn update(&mut self, piece: &[u8]) {
         let filled = self.length % 64;
         self.length += piece.len();
-        if filled > 0 {
-            let room = &mut self.block[filled..];
-            let Some((head, tail)) = piece.split_at_checked(room.len()) else {
-                return room[..piece.len()].copy_from_slice(piece);
-            };
-            room.copy_from_slice(head);
-            compress256(&mut self.state, slice::from_ref(&self.block));
-            piece = tail;
+        match self.block[filled..].split_at_mut_checked(piece.len()) {
+            Some((place, [_, ..])) => place.copy_from_slice(piece),
+            _ => self.finish_block(filled, piece),
         }
-        let (blocks, rest) = piece.as_chunks();
+    }
+
+    /// Fills the block up and takes whole ones from the piece.
+    fn finish_block(&mut self, filled: usize, piece: &[u8]) {
+        let (head, tail) = piece.split_at(64 - filled);
+        self.block[filled..].copy_from_slice(head);
+        compress256(&mut self.state, slice::from_ref(&self.block));
+        let (blocks, rest) = tail.as_chunks();
         compress256(&mut self.state, blocks);
         self.block[..rest.len()].copy_from_slice(rest);
     }

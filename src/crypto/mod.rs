@@ -9,6 +9,7 @@
 //! ecdh          token issuance: the secret that both sides share
 //! midstate      HMAC-SHA256 keyed once, PBKDF2 on top of it
 //! request_auth  HMAC of requests and answers, v2 to v4
+//! target        method and target as they are signed
 //! extension     the key that extends a session
 //! stack         what the above leaves on the stack, wiped
 //! ```
@@ -26,6 +27,7 @@ mod known;
 mod midstate;
 mod request_auth;
 pub(crate) mod stack;
+mod target;
 
 pub use aead::{RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
 pub use derivation::{DerivationPath, EcdhPrivateKey, EcdhPublicKey};
@@ -39,9 +41,10 @@ pub use extension::{ExtensionKey, verify_extension};
 pub use kdf::{KdfParams, Salt, key_encryption_key};
 pub use keys::{DataKey, KeyEncryptionKey, NameKey, WRAPPED_LEN};
 pub use request_auth::{
-    AuthKey, AuthVersion, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, canonical_method,
-    canonical_target, check_window, content_digest, password_hmac,
+    AuthKey, AuthVersion, HmacHex, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, check_window,
+    content_digest, password_hmac,
 };
+pub use target::{canonical_method, canonical_target};
 
 use rand_core::TryCryptoRng;
 

@@ -14,11 +14,12 @@
 use super::CryptoError;
 use super::midstate::{HmacKey, Message};
 use super::stack::wiped_shallow;
+use super::target::{canonical_method, canonical_target};
 use crate::secret::{AccessToken, LoginPassword};
 use base16ct::lower;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -150,8 +151,8 @@ impl AuthKey {
     }
 
     /// Signs a request: `hex(HMAC-SHA256[token](request subject))`, 64 lower-case digits.
-    pub fn sign_request(&self, subject: &Subject<'_>, body: &[u8]) -> String {
-        hex(subject.request(&self.0.mac, body))
+    pub fn sign_request(&self, subject: &Subject<'_>, body: &[u8]) -> HmacHex {
+        HmacHex::of(subject.request(&self.0.mac, body))
     }
 
     /// Checks the HMAC of a request, as the server does, in constant time.
@@ -168,8 +169,8 @@ impl AuthKey {
     }
 
     /// Signs an answer, as the server does: `hex(HMAC-SHA256[token](answer subject))`.
-    pub fn sign_response(&self, subject: &Subject<'_>, status: u16, body: &[u8]) -> String {
-        hex(subject.answer(&self.0.mac, status, body))
+    pub fn sign_response(&self, subject: &Subject<'_>, status: u16, body: &[u8]) -> HmacHex {
+        HmacHex::of(subject.answer(&self.0.mac, status, body))
     }
 
     /// Checks the HMAC of an answer in constant time. The answer's age is another question:
@@ -194,6 +195,32 @@ impl AuthKey {
 impl fmt::Debug for AuthKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuthKey([REDACTED])")
+    }
+}
+
+/// An HMAC as it stands in its header: 64 lower-case hex digits, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct HmacHex([u8; 64]);
+
+impl HmacHex {
+    fn of(mac: Message<'_>) -> Self {
+        let mut digits = [0; 64];
+        lower::encode(&mac.finalize(), &mut digits).expect("64 hex digits hold 32 bytes");
+        Self(digits)
+    }
+}
+
+impl Deref for HmacHex {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hex digits are ASCII")
+    }
+}
+
+impl fmt::Display for HmacHex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
     }
 }
 
@@ -231,58 +258,6 @@ pub fn check_window(answered_at_ms: i64, now_ms: i64) -> Result<(), CryptoError>
     }
 }
 
-/// The target as it is signed: scheme, host and fragment off; an empty path is `/`, an empty
-/// query is dropped, percent-escapes stay as they are sent.
-///
-/// Takes a whole URL or what follows the host. Borrows what it can, which is all but a query
-/// without a path.
-///
-/// ```
-/// use bitgo_vault::crypto::canonical_target;
-/// assert_eq!(canonical_target("https://app.bitgo.com/api/v2/x?q=a%20b"), "/api/v2/x?q=a%20b");
-/// assert_eq!(canonical_target("https://app.bitgo.com"), "/");
-/// assert_eq!(canonical_target("/api/v2/x?"), "/api/v2/x");
-/// ```
-pub fn canonical_target(url_or_target: &str) -> Cow<'_, str> {
-    // The usual case; a search that stops early would cost it a tenth of the signature.
-    let marks = url_or_target.bytes().fold(0, |marks, b| marks | u8::from(b == b'#' || b == b'?'));
-    if url_or_target.starts_with('/') && marks == 0 {
-        return Cow::Borrowed(url_or_target);
-    }
-    let target = without_origin(url_or_target);
-    let target = target.split_once('#').map_or(target, |(target, _fragment)| target);
-    let target = match target.split_once('?') {
-        Some((path, "")) => path,
-        _ => target,
-    };
-    match target {
-        "" => Cow::Borrowed("/"),
-        target if target.starts_with('?') => Cow::Owned(format!("/{target}")),
-        target => Cow::Borrowed(target),
-    }
-}
-
-fn without_origin(url: &str) -> &str {
-    match url.split_once("://") {
-        // A scheme has none of these; where one stands, `://` is part of the path or query.
-        Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => {
-            rest.find(['/', '?', '#']).map_or("", |end| &rest[end..])
-        }
-        _ => url,
-    }
-}
-
-/// The method as it is signed: upper case, and BitGo's `del` is `DELETE`.
-pub fn canonical_method(method: &str) -> Cow<'_, str> {
-    if method == "del" {
-        Cow::Borrowed("DELETE")
-    } else if method.bytes().any(|b| b.is_ascii_lowercase()) {
-        Cow::Owned(method.to_ascii_uppercase())
-    } else {
-        Cow::Borrowed(method)
-    }
-}
-
 /// What is sent at login in place of the password:
 /// `hex(HMAC-SHA256[lower-case e-mail](password))`.
 ///
@@ -293,12 +268,8 @@ pub fn password_hmac(email: &str, password: &LoginPassword) -> Zeroizing<String>
         let key = HmacKey::new(email.to_lowercase().as_bytes());
         let mut mac = key.message();
         mac.update(password.expose().as_bytes());
-        Zeroizing::new(hex(mac))
+        Zeroizing::new(lower::encode_string(&*Zeroizing::new(mac.finalize())))
     })
-}
-
-fn hex(mac: Message<'_>) -> String {
-    lower::encode_string(&mac.finalize())
 }
 
 fn verify(mac: Message<'_>, hmac_hex: &str) -> Result<(), CryptoError> {
@@ -349,7 +320,7 @@ mod tests {
             let key = HmacKey::new(TOKEN.as_bytes());
             let mut mac = key.message();
             mac.update(subject.as_bytes());
-            hex(mac)
+            HmacHex::of(mac).to_string()
         };
         for (version, request, answer) in [
             (AuthVersion::V2, "1515748528011|/api/v2/x|{}", "1515748528011|/api/v2/x|200|[]"),
@@ -364,8 +335,8 @@ mod tests {
                 "1515748528\nPOST\n/api/v2/x\n200\n4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945\nid\n",
             ),
         ] {
-            assert_eq!(key().sign_request(&subject(version), b"{}"), raw(request));
-            assert_eq!(key().sign_response(&subject(version), 200, b"[]"), raw(answer));
+            assert_eq!(*key().sign_request(&subject(version), b"{}"), *raw(request));
+            assert_eq!(*key().sign_response(&subject(version), 200, b"[]"), *raw(answer));
         }
     }
 
@@ -379,11 +350,11 @@ mod tests {
 
             let later = Subject { timestamp_ms: good.timestamp_ms + 1000, ..good };
             let elsewhere = Subject { target: "/api/v2/y", ..good };
-            let mut flipped = hmac.clone().into_bytes();
+            let mut flipped = hmac.as_bytes().to_vec();
             flipped[0] = if flipped[0] == b'0' { b'1' } else { b'0' };
             let flipped = String::from_utf8(flipped).unwrap();
             for (subject, status, body, hmac) in [
-                (&later, 200, "{}", hmac.as_str()),
+                (&later, 200, "{}", &*hmac),
                 (&elsewhere, 200, "{}", &hmac),
                 (&good, 201, "{}", &hmac),
                 (&good, 200, "{ }", &hmac),
@@ -409,34 +380,6 @@ mod tests {
         let hmac = key.sign_response(&v4, 400, b"{}");
         let other = Subject { auth_request_id: "other", ..v4 };
         assert!(key.verify_response(&other, 400, b"{}", &hmac).is_err(), "another's answer");
-    }
-
-    #[test]
-    fn targets_are_made_canonical() {
-        for (input, expect) in [
-            ("https://app.bitgo-test.com", "/"),
-            ("https://app.bitgo-test.com/", "/"),
-            ("https://app.bitgo-test.com?x=1", "/?x=1"),
-            ("https://app.bitgo-test.com/api/v2/user/session?", "/api/v2/user/session"),
-            ("http://127.0.0.1:4000/a?b=c#d", "/a?b=c"),
-            ("https://h/%C3%BC?q=a%20b%2Fc", "/%C3%BC?q=a%20b%2Fc"),
-            ("/login?next=https://h/x", "/login?next=https://h/x"),
-            ("/a?b?", "/a?b?"),
-            ("/a?#b", "/a"),
-            ("", "/"),
-        ] {
-            assert_eq!(canonical_target(input), expect, "{input}");
-        }
-    }
-
-    #[test]
-    fn methods_are_made_canonical() {
-        for (input, expect) in
-            [("del", "DELETE"), ("delete", "DELETE"), ("get", "GET"), ("PATCH", "PATCH")]
-        {
-            assert_eq!(canonical_method(input), expect);
-        }
-        assert!(matches!(canonical_method("POST"), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -467,7 +410,7 @@ mod tests {
             let tag = known::text(&case, "tag");
             if known::is_valid(&case) {
                 // RFC 4231 truncates the fifth case's.
-                assert_eq!(hex(mac)[..tag.len()], *tag, "{case}");
+                assert_eq!(HmacHex::of(mac)[..tag.len()], *tag, "{case}");
                 valid += 1;
             } else {
                 assert_eq!(verify(mac, tag), Err(CryptoError::CouldNotOpen), "{case}");

@@ -9,12 +9,12 @@ use zeroize::zeroize_stack;
 
 /// Frames that are not optimised are several times as large.
 const SCALE: usize = if cfg!(debug_assertions) { 4 } else { 1 };
-/// How deep a MAC or one record goes, in bytes.
+/// How deep a MAC goes, in bytes.
 const SHALLOW: usize = SCALE * 4 * 1024;
 /// How deep a key derivation, an envelope or a curve goes, in bytes.
 const DEEP: usize = SCALE * 16 * 1024;
 
-/// Does what takes MACs, hashes or sealed records, then wipes the 4 KiB of stack below the caller.
+/// Does what takes MACs or hashes, then wipes the 4 KiB of stack below the caller.
 ///
 /// What it returns is moved through the caller's own frame: let that be public or a pointer.
 #[inline(always)]

@@ -30,7 +30,7 @@ pub(crate) use ledger::LedgerError;
 pub(crate) use record::{recode_rows, recode_token_info};
 pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
 
-use crate::crypto::stack::{wiped, wiped_shallow};
+use crate::crypto::stack::wiped;
 use crate::crypto::{
     CryptoError, DataKey, KdfParams, KeyEncryptionKey, NameKey, RecordCipher, Salt, VaultId,
     key_encryption_key,
@@ -271,7 +271,7 @@ impl Store {
         self.count_seal()?;
         let plaintext = record::encode(row)?;
         let cipher = &self.ciphers[tree as usize];
-        let sealed = wiped_shallow(|| cipher.seal(&name, &plaintext, &mut SysRng))?;
+        let sealed = cipher.seal(&name, &plaintext, &mut SysRng)?;
         Ok(Write { tree, name, value: Some(sealed) })
     }
 
@@ -284,8 +284,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let damaged = |what| StoreError::Damaged { tree: tree.name(), what };
         let cipher = &self.ciphers[tree as usize];
-        let plaintext = wiped_shallow(|| cipher.open(name, sealed))
-            .map_err(|_| damaged("a record does not open"))?;
+        let plaintext = cipher.open(name, sealed).map_err(|_| damaged("a record does not open"))?;
         record::decode(&plaintext).map_err(|_| damaged("a record opens but cannot be read"))
     }
 

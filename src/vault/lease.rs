@@ -83,9 +83,12 @@ fn permit(core: &Core, label: &Label, request: &Request, sender: Sender) -> Resu
     let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
     let TokenRecord { lineage, info, rules, .. } = &held.record;
     // None but those that are marked so may be unable to sign. To be exposed they are still leased.
-    if info.issued_in_clear && !(sender == Sender::Bot && rules.raw_exposure) {
+    if info.issued_in_clear {
         let secret = core.store.open_secret(*lineage, &held.secret)?;
-        Credential::of(core, &secret.token)?.check_for(sender)?;
+        let credential = Credential::of(core, &secret.token)?;
+        if !(sender == Sender::Bot && rules.raw_exposure) {
+            credential.check_for(sender)?;
+        }
     }
     let action = Action::of(request)?;
     policy::check(&action, info, core.clock.now())?;

@@ -72,7 +72,7 @@ pub(super) async fn login(
             Some(sealed) => {
                 let (ecdh_xprv, key) = crypto::open_xprv(&sealed.0, &password)
                     .map_err(Error::crypto("account's ecdh key"))?;
-                let opened = open(core, issued, Some(&key))?;
+                let opened = open(core, issued, || Ok(key))?;
                 (opened, AccountOf::New(Account { user, ecdh_xprv }))
             }
             None => (open_of(core, issued, &user)?, AccountOf::Known(user)),
@@ -185,18 +185,24 @@ pub(super) async fn open_for(
 }
 
 fn open_of(core: &Core, issued: Issued, user: &str) -> Result<Opened, Error> {
-    let account = core.store.account(user)?;
-    let key = account.map(|account| EcdhPrivateKey::parse(&account.ecdh_xprv)).transpose();
-    open(core, issued, key.map_err(Error::crypto("account's ecdh key"))?.as_ref())
+    open(core, issued, || {
+        let account = core.store.account(user)?.ok_or(Error::NoEcdhKey)?;
+        EcdhPrivateKey::parse(&account.ecdh_xprv).map_err(Error::crypto("account's ecdh key"))
+    })
 }
 
-fn open(core: &Core, issued: Issued, client: Option<&EcdhPrivateKey>) -> Result<Opened, Error> {
+/// Opens a token, with the account's key if it is sealed.
+fn open(
+    core: &Core,
+    issued: Issued,
+    key: impl FnOnce() -> Result<EcdhPrivateKey, Error>,
+) -> Result<Opened, Error> {
     let (token, in_clear) = match issued {
         Issued::Clear(token) if core.accepts_clear => (token, true),
         Issued::Clear(_) => return Err(Error::IssuedInClear),
         Issued::Sealed { encrypted_token, derivation_path } => {
-            let (client, server) = (client.ok_or(Error::NoEcdhKey)?, &core.server_key);
-            let token = crypto::open_token(client, server, &derivation_path, &encrypted_token)
+            let (client, server) = (key()?, &core.server_key);
+            let token = crypto::open_token(&client, server, &derivation_path, &encrypted_token)
                 .map_err(Error::crypto("issued token"))?;
             (token, false)
         }

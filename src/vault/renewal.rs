@@ -172,6 +172,10 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
     }
     let (id, expires) = (issued.record.id, issued.record.expires);
     let Opened { token, in_clear } = mint::open_for(core, issued.issued, user).await?;
+    // A token that never travelled is not exchanged for one that does.
+    if in_clear && !old.issued_in_clear {
+        return Err(Error::IssuedInClear.into());
+    }
     let record = mint::own_record(core, &token, Some(id)).await?;
     let mut info = record.to_info(TokenKind::Internal, in_clear);
     info.expires_at = info.expires_at.or(expires);

@@ -56,12 +56,18 @@ impl<'r> Signed<'r> {
             Credential::Signs(key, version) => Some((key, version)),
             Credential::Travels(_) => None,
         };
-        let floor_ms = core.refusals.newest_ms();
+        let floor_ms = core.refusals.newest_ms().max(core.client.heard_ms());
         reservation.commit();
         Ok(Self { core, request, method, headers, request_id, key, floor_ms, reservation })
     }
 
     /// The headers to send the request with: once, over TLS, body and target unchanged.
+    ///
+    /// # Security
+    /// They hold the bearer, which signs requests and answers alike: do not log them. Switch off
+    /// whatever in your client repeats requests: of one that arrived twice the second answer may be
+    /// a refusal though the first made the spend. If it was repeated, drop this instead of
+    /// finishing it, which counts it as spent.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
@@ -82,7 +88,7 @@ impl<'r> Signed<'r> {
     /// In versions 2 and 3 BitGo's answers do not say which body they answer. A refusal therefore
     /// gives the reservation back only once, and only if it is not older than what the server was
     /// known to have said when this request was signed, nor than the opening of the vault; else the
-    /// outcome is [`Outcome::Uncertain`]. In version 4 an answer fits its request alone.
+    /// outcome is [`Outcome::Uncertain`]. In version 4 an answer fits the requests of one id alone.
     pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
         let asked = Asked {
             auth: self.key.as_ref().map(|(key, version)| Auth::Hmac(key, *version)),

@@ -187,6 +187,15 @@ async fn a_token_that_cannot_sign_is_leased_to_be_exposed_and_for_nothing_else()
     assert_eq!(desk.used("bot"), LIMIT, "exposure charges all that is left");
 }
 
+#[tokio::test]
+async fn a_vault_that_was_not_told_to_send_it_does_not_hand_it_out_either() {
+    let desk = trading(older()).await;
+    desk.vault.dangerous_allow_raw_exposure("bot", passphrase()).await.unwrap();
+    let desk = desk.reopened().await;
+    let refused = desk.vault.lease("bot", &desk.withdrawal(ASKED)).map(drop);
+    assert!(matches!(refused, Err(Error::CannotSign)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_that_cannot_sign_is_renewed_and_stays_marked() {
     let minute = Duration::from_secs(60);

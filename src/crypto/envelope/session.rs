@@ -23,8 +23,9 @@ use zeroize::Zeroizing;
 /// ```
 ///
 /// # Security
-/// It holds the password, what Argon2id made of it, and Argon2's memory, all wiped when it is
-/// dropped. Hold it as long as the work takes and no longer.
+/// It holds the password, what Argon2id made of it, and Argon2's memory, as much as its dearest
+/// envelope asked for (256 MiB at most), all wiped when it is dropped. Hold it as long as the
+/// work takes and no longer.
 pub struct EnvelopeSession {
     password: Zeroizing<Vec<u8>>,
     memory: Argon2Memory,
@@ -74,8 +75,8 @@ impl EnvelopeSession {
     /// Those of [`Envelope::open`].
     pub fn open(&mut self, envelope: &Envelope) -> Result<SecretString, CryptoError> {
         let Format::V2(envelope) = &envelope.0 else { return envelope.open(&self.password) };
-        let known = [Some(&self.own), self.other.as_ref()].into_iter().flatten();
-        if let Some(key) = known.into_iter().find(|key| envelope.is_under(key)) {
+        let known = [Some(&self.own), self.other.as_ref()];
+        if let Some(key) = known.into_iter().flatten().find(|key| envelope.is_under(key)) {
             return wiped(|| text(envelope.open_under(key)?));
         }
         wiped(|| {

@@ -151,7 +151,7 @@ impl<'a> Index<'a> {
     }
 
     fn search(&mut self, mapping: &Mapping, bytes: &[u8]) {
-        let last = bytes.len().saturating_sub(WINDOW);
+        let last = (bytes.len() + 1).saturating_sub(WINDOW);
         for page in (0..last).step_by(PAGE) {
             if bytes[page..].starts_with(&[0; PAGE]) {
                 continue;
