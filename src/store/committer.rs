@@ -107,6 +107,12 @@ impl Committer {
         }
     }
 
+    /// Ends all writing, since it is not known what a write outside the database has done.
+    pub(super) fn fail(&self, cause: String) -> StoreError {
+        note(&self.failed, &cause);
+        StoreError::ReadOnly { cause }
+    }
+
     /// Queues a commit. Commits become durable in the order they were queued.
     pub(super) fn submit(&self, writes: Vec<Write>) -> Ticket {
         let (done, answer) = mpsc::sync_channel(1);
@@ -167,14 +173,18 @@ fn run(commits: &Receiver<Commit>, disk: &Disk, failed: &OnceLock<String>) {
             None => catch_unwind(AssertUnwindSafe(|| disk.write(&group)))
                 .unwrap_or_else(|_| Err("the database panicked".into())),
         };
-        if let Err(cause) = &result
-            && failed.set(cause.clone()).is_ok()
-        {
-            tracing::error!(cause, "the vault's database failed to write; it is read-only now");
+        if let Err(cause) = &result {
+            note(failed, cause);
         }
         for commit in group {
             let _ = commit.done.send(result.clone());
         }
+    }
+}
+
+fn note(failed: &OnceLock<String>, cause: &str) {
+    if failed.set(cause.into()).is_ok() {
+        tracing::error!(cause, "the vault failed to write; it is read-only now");
     }
 }
 

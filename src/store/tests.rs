@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 
 const TOKEN: &str = "v2x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-fn kdf() -> KdfParams {
+pub(super) fn kdf() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()
 }
 
@@ -19,7 +19,7 @@ fn passphrase() -> Passphrase {
     Passphrase::new("correct horse")
 }
 
-fn create(dir: &Path) -> Store {
+pub(super) fn create(dir: &Path) -> Store {
     Store::create(dir, &passphrase(), kdf(), &Environment::Test).unwrap()
 }
 
@@ -31,12 +31,12 @@ fn tbtc() -> Coin {
     Coin::new("tbtc").unwrap()
 }
 
-fn charge(amount: u128) -> [Charge; 1] {
+pub(super) fn charge(amount: u128) -> [Charge; 1] {
     [Charge { coin: tbtc(), amount: Amount::new(amount) }]
 }
 
 /// A token that may spend 100 tbtc.
-fn add(store: &Store, label: &str) -> LineageId {
+pub(super) fn add(store: &Store, label: &str) -> LineageId {
     let limit = SpendingLimit { limit: Some(Amount::new(100)), spent: Amount::ZERO };
     let record = TokenRecord {
         lineage: store.new_lineage().unwrap(),
@@ -63,12 +63,12 @@ fn add(store: &Store, label: &str) -> LineageId {
     record.lineage
 }
 
-fn used(store: &Store, lineage: LineageId) -> u128 {
+pub(super) fn used(store: &Store, lineage: LineageId) -> u128 {
     store.counters(lineage).unwrap()[&tbtc()].used().unwrap().base_units()
 }
 
 /// What the disk holds now, as a process killed here would leave it.
-fn killed_copy(dir: &Path) -> tempfile::TempDir {
+pub(super) fn killed_copy(dir: &Path) -> tempfile::TempDir {
     fn copy(from: &Path, to: &Path) {
         for entry in fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
