@@ -253,7 +253,7 @@ mod tests {
         let lineage = add(&store, "desk");
         let temporary = dir.path().join(header::TEMPORARY);
         let bytes = || fs::read(dir.path().join(header::FILE)).unwrap();
-        let before = bytes();
+        let mut before = bytes();
         let mut refused = vec![ErrorKind::IsADirectory];
         if Path::new("/dev/full").exists() {
             refused.push(ErrorKind::StorageFull);
@@ -270,9 +270,12 @@ mod tests {
             }
             assert_eq!(bytes(), before);
             store.check_passphrase(&old()).unwrap();
-            store.reserve(&lineage, &charge(1)).unwrap();
             let _ = fs::remove_dir(&temporary);
             assert!(!temporary.exists());
+            exhaust_grant(&store);
+            store.reserve(&lineage, &charge(1)).unwrap();
+            open_only(killed_copy(dir.path()).path(), &old());
+            before = bytes();
         }
         change(&store, &old(), &new()).unwrap();
         drop(store);

@@ -24,9 +24,9 @@ impl Vault {
     ///
     /// # Security
     /// The data key stays. Whoever has the old passphrase and an older copy of the file `header` (a
-    /// backup, a snapshot, freed blocks of the disk) has the data key, and opens with it what
-    /// the vault holds now and later. After a leak of the passphrase, destroy those copies, revoke the
-    /// tokens at BitGo, and begin a new vault.
+    /// backup, a snapshot, freed blocks of the disk) has the data key, and opens with it what the
+    /// vault holds now and later. After a leak of the passphrase: destroy those copies, revoke the
+    /// tokens at BitGo, and begin a new vault; the data key cannot be replaced yet.
     pub async fn change_passphrase(
         &self,
         current: Passphrase,
@@ -79,6 +79,6 @@ impl Vault {
                 Ok::<_, CryptoError>(clock.monotonic().saturating_sub(start))
             })
         });
-        calibrated.await.map_err(Error::of_task)?.map_err(Error::crypto("calibration"))
+        calibrated.await.map_err(Error::of_task)?.map_err(Error::crypto("cost of key derivation"))
     }
 }
