@@ -9,7 +9,7 @@
 
 use super::{StoreError, Tree, Write};
 use sled::transaction::{ConflictableTransactionResult, TransactionError, Transactional};
-use std::fs::File;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -33,6 +33,7 @@ const LINGERING_LOCK: [Duration; 6] = [
 
 /// Opens sled in `path`. Our own lock is held already, so sled's can only be a lingering one.
 pub(super) fn open_database(path: &Path) -> Result<sled::Db, StoreError> {
+    remove_unfinished_snapshots(path)?;
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE)
@@ -54,6 +55,21 @@ pub(super) fn open_database(path: &Path) -> Result<sled::Db, StoreError> {
             Err(error) => return Err(StoreError::sled(error)),
         }
     }
+}
+
+/// A kill while sled opens can leave a snapshot that was never put in place, and sled takes it for
+/// corruption from then on. It repeats what the log holds, so that nothing is lost with it.
+fn remove_unfinished_snapshots(path: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+            tracing::info!(%name, "a snapshot that a kill cut short was removed");
+        }
+    }
+    Ok(())
 }
 
 pub(super) struct Committer {

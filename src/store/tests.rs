@@ -176,6 +176,28 @@ fn a_creation_cut_short_is_begun_anew() {
     assert!(matches!(again, Err(StoreError::AlreadyExists { .. })));
 }
 
+/// Killed while sled opens, it leaves a snapshot that is not yet one.
+#[test]
+fn a_snapshot_cut_short_does_not_keep_a_vault_shut() {
+    let dir = tempfile::tempdir().unwrap();
+    let lineage = add(&create(dir.path()), "desk");
+    let whole = fs::read_dir(dir.path().join("db.0")).unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        let is_snapshot = entry.file_name().to_string_lossy().starts_with("snap.");
+        is_snapshot.then(|| fs::read(entry.path()).unwrap())
+    });
+    for left in [Vec::new(), vec![0xa5; 200], whole.unwrap_or_default()] {
+        for number in ["0000000000000350", "7FFFFFFFFFFFFFFF"] {
+            let unfinished = dir.path().join(format!("db.0/snap.{number}.generating"));
+            fs::write(&unfinished, &left).unwrap();
+            let store = open(dir.path()).unwrap();
+            assert!(!unfinished.exists());
+            store.reserve(&lineage, &charge(1)).unwrap();
+        }
+    }
+    assert_eq!(used(&open(dir.path()).unwrap(), lineage), 6);
+}
+
 #[test]
 fn a_reservation_outlives_a_kill_as_spent() {
     let dir = tempfile::tempdir().unwrap();
