@@ -9,7 +9,11 @@ use super::stack::wiped;
 use crate::secret::{Passphrase, wipe};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rand_core::TryCryptoRng;
+use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// The most derivations that a calibration measures.
+const MEASUREMENTS_MAX: u32 = 6;
 
 /// The costs of Argon2id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,58 @@ impl KdfParams {
             return Err(CryptoError::Parameter("argon2 memory: 8 KiB a lane to 1 GiB"));
         }
         Ok(Self { m_cost, t_cost, p_cost })
+    }
+
+    /// Costs under which a derivation takes about `target` on the machine that `measure` measures:
+    /// first more memory, up to `max_m_cost` KiB, then more passes. Never less than
+    /// [`KdfParams::DEFAULT`], whatever was measured or allowed.
+    ///
+    /// Measures at most six times, and each time at most eight times the work of the time before:
+    /// with an honest `measure`, about six times `target` in all. For a target of 1 s, where the
+    /// default takes 0.1 s and 1 GiB is allowed: 640 MiB and 3 passes; where 128 MiB are, 15 passes.
+    ///
+    /// # Errors
+    /// The first of `measure`.
+    pub fn calibrate<E>(
+        target: Duration,
+        max_m_cost: u32,
+        mut measure: impl FnMut(Self) -> Result<Duration, E>,
+    ) -> Result<Self, E> {
+        let max_m_cost = max_m_cost.clamp(Self::DEFAULT.m_cost, Self::MAX_M_COST);
+        let mut params = Self::DEFAULT;
+        for _ in 0..MEASUREMENTS_MAX {
+            let took = measure(params)?;
+            let next = params.scaled(target, took, max_m_cost);
+            if took.abs_diff(target) <= target / 8 || next == params {
+                break;
+            }
+            params = next;
+        }
+        Ok(params)
+    }
+
+    /// `target / took` times the work, at most eight times: memory first, then passes.
+    fn scaled(self, target: Duration, took: Duration, max_m_cost: u32) -> Self {
+        let Self { m_cost: floor, t_cost: passes, p_cost } = Self::DEFAULT;
+        let most = self.work().saturating_mul(8);
+        let work = u128::from(self.work()).saturating_mul(target.as_nanos());
+        let work = u64::try_from(work / took.as_nanos().max(1)).unwrap_or(most).min(most);
+        // Whole MiB: what was measured is not more exact.
+        let m_cost = (work / u64::from(passes)) >> 10 << 10;
+        let m_cost = u32::try_from(m_cost).unwrap_or(max_m_cost).clamp(floor, max_m_cost);
+        let t_cost = u32::try_from(work / u64::from(m_cost)).unwrap_or(Self::MAX_T_COST);
+        Self { m_cost, t_cost: t_cost.clamp(passes, Self::MAX_T_COST), p_cost }
+    }
+
+    /// KiB filled in all passes together.
+    fn work(self) -> u64 {
+        u64::from(self.m_cost) * u64::from(self.t_cost)
+    }
+
+    /// Whether guessing costs as much memory, and as much work, as under `other`. Lanes do not
+    /// count: they share out the work, and the attacker has them too.
+    pub(crate) fn is_at_least(self, other: Self) -> bool {
+        self.m_cost >= other.m_cost && self.work() >= other.work()
     }
 
     /// Memory in KiB.
@@ -191,6 +247,67 @@ mod tests {
             (u32::MAX, u32::MAX, u32::MAX, false),
         ] {
             assert_eq!(KdfParams::new(m, t, p).is_ok(), fits, "{m} {t} {p}");
+        }
+    }
+
+    #[test]
+    fn calibration_takes_memory_first_and_never_less_than_the_default() {
+        let (ms, mib) = (Duration::from_millis, |m: u32| m << 10);
+        let default = (64, 3);
+        // What a pass over a MiB takes in µs, the target in ms, the MiB allowed: what comes out.
+        for (micros, target, allowed, expect) in [
+            (520, 1000, 1024, (641, 3)),
+            (520, 1000, 128, (128, 15)),
+            (520, 500, 256, (256, 3)),
+            (520, 100, 1024, default),
+            (520, 1, 1024, default),
+            (520, 0, 1024, default),
+            (5_000_000, 1000, 1024, default),
+            (520, 200, 0, (64, 6)),
+            // A clock that stands still, and a target beyond all bounds.
+            (0, 1000, u32::MAX >> 10, (1024, 64)),
+            (520, u64::MAX, 1024, (1024, 64)),
+        ] {
+            let (mut measured, mut work) = (0, KdfParams::DEFAULT.work());
+            let params = KdfParams::calibrate(ms(target), mib(allowed), |params| {
+                assert!(params.work() <= 8 * work, "{params:?} after {work}");
+                (measured, work) = (measured + 1, params.work());
+                Ok::<_, ()>(Duration::from_micros(work * micros / 1024))
+            });
+            let params = params.unwrap();
+            assert_eq!((params.m_cost >> 10, params.t_cost), expect, "{target} ms");
+            assert!(params.is_at_least(KdfParams::DEFAULT));
+            assert_eq!(KdfParams::new(params.m_cost, params.t_cost, params.p_cost), Ok(params));
+            assert!(measured <= MEASUREMENTS_MAX);
+        }
+        let refused = KdfParams::calibrate(ms(1), mib(64), |_| Err("no memory"));
+        assert_eq!(refused, Err("no memory"));
+    }
+
+    /// More memory takes more than its share of time, as caches end.
+    #[test]
+    fn calibration_comes_near_the_target_where_time_does_not_follow_work() {
+        let target = Duration::from_millis(1000);
+        let time =
+            |params: KdfParams| Duration::from_secs_f64((params.work() as f64 / 1e6).powf(1.2));
+        let params =
+            KdfParams::calibrate(target, 1 << 20, |params| Ok::<_, ()>(time(params))).unwrap();
+        assert!(time(params).abs_diff(target) <= target / 8, "{params:?}: {:?}", time(params));
+    }
+
+    #[test]
+    fn weaker_costs_have_less_memory_or_less_work() {
+        let costs = |m, t, p| KdfParams::new(m, t, p).unwrap();
+        for (other, stronger) in [
+            (costs(64, 3, 4), true),
+            (costs(64, 4, 4), true),
+            (costs(64, 3, 1), true),
+            (costs(192, 1, 4), true),
+            (costs(128, 1, 4), false),
+            (costs(63, 64, 4), false),
+            (costs(64, 2, 4), false),
+        ] {
+            assert_eq!(other.is_at_least(costs(64, 3, 4)), stronger, "{other:?}");
         }
     }
 

@@ -18,21 +18,42 @@ pub enum AuditAction {
     ExposureAllowed,
     /// A token's raw exposure was forbidden.
     ExposureForbidden,
+    /// The passphrase was changed, or was about to be: the entry comes first, and stays where the
+    /// change failed or was killed.
+    PassphraseChanged,
+    /// The costs of deriving the key were raised, or were about to be.
+    KdfUpgraded,
 }
 
 impl AuditAction {
-    const ALL: [Self; 3] = [Self::Exposed, Self::ExposureAllowed, Self::ExposureForbidden];
+    /// In the order of their numbers on disk: new ones come last.
+    const ALL: [Self; 5] = [
+        Self::Exposed,
+        Self::ExposureAllowed,
+        Self::ExposureForbidden,
+        Self::PassphraseChanged,
+        Self::KdfUpgraded,
+    ];
+
+    /// Whether it befell a token, and not the vault as a whole.
+    fn is_of_token(self) -> bool {
+        !matches!(self, Self::PassphraseChanged | Self::KdfUpgraded)
+    }
 }
+
+/// When, what, and which token it befell, if one.
+type AuditEntry = (DateTime<Utc>, AuditAction, Option<TokenId>);
 
 /// Where the log ends.
 pub(super) type Head = AuditHeadRow;
 
 impl Store {
-    /// Appends an entry, and with it the change of a token's record where there is one.
+    /// Appends an entry, and with it the change of a token's record where there is one. `token_id`
+    /// is that of the token that it befell, `None` for the vault as a whole.
     pub(crate) fn append_audit(
         &self,
         action: AuditAction,
-        token_id: TokenId,
+        token_id: impl Into<Option<TokenId>>,
         changed: Option<&TokenRecord>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -40,7 +61,7 @@ impl Store {
         let row = AuditRow {
             at_ms: now.timestamp_millis(),
             action: action as u8,
-            token_id: *token_id.as_bytes(),
+            token_id: token_id.into().map_or([0; 16], |id| *id.as_bytes()),
             previous: head.last,
         };
         let entry = self.seal(Tree::Audit, self.entry_name(head.entries), &row)?;
@@ -59,7 +80,7 @@ impl Store {
     }
 
     /// All entries, oldest first; an error where the chain is broken.
-    pub(crate) fn audit(&self) -> Result<Vec<(DateTime<Utc>, AuditAction, TokenId)>, StoreError> {
+    pub(crate) fn audit(&self) -> Result<Vec<AuditEntry>, StoreError> {
         let damaged = |what| StoreError::Damaged { tree: "audit", what };
         let head = *lock(&self.audit);
         let mut entries = Vec::new();
@@ -77,7 +98,8 @@ impl Store {
             let (Some(at), Some(action)) = (at, action) else {
                 return Err(damaged("an entry cannot be read"));
             };
-            entries.push((at, *action, TokenId::from_bytes(row.token_id)));
+            let token_id = action.is_of_token().then(|| TokenId::from_bytes(row.token_id));
+            entries.push((at, *action, token_id));
         }
         if previous != head.last {
             return Err(damaged("the chain of entries is broken"));

@@ -9,7 +9,7 @@
 
 use super::{StoreError, Tree, Write};
 use sled::transaction::{ConflictableTransactionResult, TransactionError, Transactional};
-use std::fs::File;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -33,6 +33,7 @@ const LINGERING_LOCK: [Duration; 6] = [
 
 /// Opens sled in `path`. Our own lock is held already, so sled's can only be a lingering one.
 pub(super) fn open_database(path: &Path) -> Result<sled::Db, StoreError> {
+    remove_unfinished_snapshots(path)?;
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE)
@@ -54,6 +55,21 @@ pub(super) fn open_database(path: &Path) -> Result<sled::Db, StoreError> {
             Err(error) => return Err(StoreError::sled(error)),
         }
     }
+}
+
+/// A kill while sled opens can leave a snapshot that was never put in place, and sled takes it for
+/// corruption from then on. It repeats what the log holds, so that nothing is lost with it.
+fn remove_unfinished_snapshots(path: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+            tracing::info!(%name, "a snapshot that a kill cut short was removed");
+        }
+    }
+    Ok(())
 }
 
 pub(super) struct Committer {
@@ -105,6 +121,12 @@ impl Committer {
             None => Ok(()),
             Some(cause) => Err(StoreError::ReadOnly { cause: cause.clone() }),
         }
+    }
+
+    /// Ends all writing, since it is not known what a write outside the database has done.
+    pub(super) fn fail(&self, cause: String) -> StoreError {
+        note(&self.failed, &cause);
+        StoreError::ReadOnly { cause }
     }
 
     /// Queues a commit. Commits become durable in the order they were queued.
@@ -167,14 +189,18 @@ fn run(commits: &Receiver<Commit>, disk: &Disk, failed: &OnceLock<String>) {
             None => catch_unwind(AssertUnwindSafe(|| disk.write(&group)))
                 .unwrap_or_else(|_| Err("the database panicked".into())),
         };
-        if let Err(cause) = &result
-            && failed.set(cause.clone()).is_ok()
-        {
-            tracing::error!(cause, "the vault's database failed to write; it is read-only now");
+        if let Err(cause) = &result {
+            note(failed, cause);
         }
         for commit in group {
             let _ = commit.done.send(result.clone());
         }
+    }
+}
+
+fn note(failed: &OnceLock<String>, cause: &str) {
+    if failed.set(cause.into()).is_ok() {
+        tracing::error!(cause, "the vault failed to write; it is read-only now");
     }
 }
 

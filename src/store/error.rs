@@ -4,7 +4,7 @@ use crate::crypto::CryptoError;
 use std::path::PathBuf;
 
 /// A refusal of the store. After [`StoreError::ReadOnly`] it is not known whether the last write
-/// was kept; no other changes what is stored.
+/// was kept; no other changes what is stored, but that the audit log may tell of what then failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -31,6 +31,9 @@ pub enum StoreError {
     /// The header is whole, but this passphrase does not open it.
     #[error("wrong passphrase")]
     WrongPassphrase,
+    /// The costs asked for are less than those in use.
+    #[error("the costs asked for are less than the vault's own: keep these, or ask for more")]
+    WeakerKdf,
     /// The header is not as it was written.
     #[error("the vault's header is damaged ({what}): restore it from a backup")]
     DamagedHeader {
@@ -123,6 +126,10 @@ mod tests {
                 "the vault at /v is in use by process 7: close it there first",
             ),
             (StoreError::WrongPassphrase, "wrong passphrase"),
+            (
+                StoreError::WeakerKdf,
+                "the costs asked for are less than the vault's own: keep these, or ask for more",
+            ),
             (
                 StoreError::DamagedHeader { what: "checksum" },
                 "the vault's header is damaged (checksum): restore it from a backup",

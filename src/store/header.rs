@@ -18,18 +18,20 @@
 //! does not unwrap means a wrong passphrase. It is replaced whole: temporary file, sync,
 //! rename, sync of the directory.
 
-use super::{StoreError, sync};
+use super::StoreError;
 use crate::crypto::{
     CryptoError, DataKey, KdfParams, KeyEncryptionKey, Salt, VaultId, WRAPPED_LEN,
 };
 use rand_core::TryCryptoRng;
 use sha2::{Digest, Sha256};
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) const FILE: &str = "header";
+/// What a kill may leave behind: nothing reads it, and the next rewrite replaces it.
+pub(super) const TEMPORARY: &str = "header.new";
 
 const MAGIC: [u8; 8] = *b"BGVAULT\0";
 const FORMAT: u16 = 1;
@@ -51,6 +53,12 @@ pub(crate) struct Header {
 impl Header {
     pub(crate) fn new(vault_id: VaultId, kdf: KdfParams, salt: Salt) -> Self {
         Self { generation: 1, vault_id, kdf, salt, epoch: 0, seals: 0, wrapped: [0; WRAPPED_LEN] }
+    }
+
+    /// The header that replaces this one, once it is sealed.
+    pub(super) fn next(mut self) -> Self {
+        self.generation += 1;
+        self
     }
 
     /// Grants `seals` and wraps the data key anew, which binds everything before it.
@@ -139,15 +147,42 @@ impl Header {
         Self::parse(&bytes)
     }
 
-    pub(super) fn write(&self, dir: &Path) -> Result<(), StoreError> {
-        let temporary = dir.join("header.new");
+    /// Writes it beside the one in use, where nothing reads it. After an error nothing has changed.
+    pub(super) fn prepare(&self, dir: &Path) -> Result<Prepared, StoreError> {
+        let temporary = dir.join(TEMPORARY);
+        let written = self.write_to(&temporary).and_then(|()| {
+            // Opened now, so that nothing is missing to sync it once the header is in its place.
+            let directory = fs::File::open(dir)?;
+            Ok(Prepared { temporary: temporary.clone(), header: dir.join(FILE), directory })
+        });
+        if written.is_err() {
+            // Left there it would do no harm, but on a full disk it is in the way.
+            let _ = fs::remove_file(&temporary);
+        }
+        Ok(written?)
+    }
+
+    fn write_to(&self, path: &Path) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
         file.write_all(&self.to_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, dir.join(FILE))?;
-        sync(dir)
+        file.sync_all()
+    }
+}
+
+/// A header that is whole and synced, but not yet in use.
+#[must_use]
+pub(super) struct Prepared {
+    temporary: PathBuf,
+    header: PathBuf,
+    pub(super) directory: fs::File,
+}
+
+impl Prepared {
+    /// Puts it in the place of the one in use. After an error either of the two may be found there.
+    pub(super) fn install(self) -> io::Result<()> {
+        fs::rename(&self.temporary, &self.header)?;
+        self.directory.sync_all()
     }
 }
 

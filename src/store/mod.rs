@@ -16,6 +16,7 @@ mod error;
 mod header;
 mod ledger;
 mod lock;
+mod passphrase;
 mod record;
 mod tokens;
 
@@ -101,8 +102,11 @@ struct Write {
 pub(crate) struct Store {
     ciphers: Locked<[RecordCipher; Tree::ALL.len()]>,
     names: NameKey,
-    /// Guards the count of seals under the data key; held over the header's rewrite for a grant.
+    /// Guards the count of seals under the data key; held over each rewrite of the header, so that
+    /// none writes back what another has replaced.
     header: Mutex<Sealing>,
+    /// Held over a whole change of the passphrase, its key derivations included: one at a time.
+    changing: Mutex<()>,
     dir: PathBuf,
     trees: Vec<sled::Tree>,
     ledger: ledger::Accounts,
@@ -162,7 +166,7 @@ impl Store {
         }
         sync(&db)?;
         sync(dir)?;
-        header.write(dir)?;
+        header.prepare(dir)?.install()?;
         fs::remove_file(&creating)?;
         sync(dir)?;
         if let Some(parent) = fs::canonicalize(dir)?.parent() {
@@ -240,6 +244,7 @@ impl Store {
                 used,
                 used_at_open: used,
             }),
+            changing: Mutex::default(),
             dir: dir.into(),
             trees,
             ledger: ledger::Accounts::default(),
@@ -252,13 +257,6 @@ impl Store {
     /// How well the keys are kept in memory.
     pub(crate) fn lock_level(&self) -> LockLevel {
         self.ciphers.level()
-    }
-
-    /// Whether `passphrase` is this vault's, by deriving and unwrapping as `open` does.
-    pub(crate) fn check_passphrase(&self, passphrase: &Passphrase) -> Result<(), StoreError> {
-        let header = lock(&self.header).header;
-        let key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
-        header.unseal(&key).map(drop)
     }
 
     /// Seals a record for its place.
@@ -308,10 +306,25 @@ impl Store {
     }
 
     fn grant_seals(&self, sealing: &mut Sealing, seals: u64) -> Result<(), StoreError> {
-        let mut header = sealing.header;
-        header.generation += 1;
+        let mut header = sealing.header.next();
         header.seal(&sealing.key_encryption_key, &sealing.data_key, seals, &mut SysRng)?;
-        header.write(&self.dir)?;
+        self.replace_header(sealing, header)
+    }
+
+    /// Makes `header` the one in use, durably. [`StoreError::ReadOnly`] if it is not known whether
+    /// the disk holds it: then no other is written. After any other error nothing has changed.
+    fn replace_header(&self, sealing: &mut Sealing, header: Header) -> Result<(), StoreError> {
+        self.check_writable()?;
+        self.install_header(sealing, header, header.prepare(&self.dir)?)
+    }
+
+    fn install_header(
+        &self,
+        sealing: &mut Sealing,
+        header: Header,
+        prepared: header::Prepared,
+    ) -> Result<(), StoreError> {
+        prepared.install().map_err(|error| self.committer.fail(format!("header: {error}")))?;
         sealing.header = header;
         Ok(())
     }

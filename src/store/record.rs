@@ -263,6 +263,7 @@ impl From<CounterRow> for Counter {
 pub(super) struct AuditRow {
     pub(super) at_ms: i64,
     pub(super) action: u8,
+    /// Zeros where the action befell no token.
     pub(super) token_id: [u8; 16],
     pub(super) previous: [u8; 32],
 }

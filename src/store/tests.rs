@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 
 const TOKEN: &str = "v2x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-fn kdf() -> KdfParams {
+pub(super) fn kdf() -> KdfParams {
     KdfParams::new(8, 1, 1).unwrap()
 }
 
@@ -19,7 +19,7 @@ fn passphrase() -> Passphrase {
     Passphrase::new("correct horse")
 }
 
-fn create(dir: &Path) -> Store {
+pub(super) fn create(dir: &Path) -> Store {
     Store::create(dir, &passphrase(), kdf(), &Environment::Test).unwrap()
 }
 
@@ -31,12 +31,12 @@ fn tbtc() -> Coin {
     Coin::new("tbtc").unwrap()
 }
 
-fn charge(amount: u128) -> [Charge; 1] {
+pub(super) fn charge(amount: u128) -> [Charge; 1] {
     [Charge { coin: tbtc(), amount: Amount::new(amount) }]
 }
 
 /// A token that may spend 100 tbtc.
-fn add(store: &Store, label: &str) -> LineageId {
+pub(super) fn add(store: &Store, label: &str) -> LineageId {
     let limit = SpendingLimit { limit: Some(Amount::new(100)), spent: Amount::ZERO };
     let record = TokenRecord {
         lineage: store.new_lineage().unwrap(),
@@ -63,12 +63,12 @@ fn add(store: &Store, label: &str) -> LineageId {
     record.lineage
 }
 
-fn used(store: &Store, lineage: LineageId) -> u128 {
+pub(super) fn used(store: &Store, lineage: LineageId) -> u128 {
     store.counters(lineage).unwrap()[&tbtc()].used().unwrap().base_units()
 }
 
 /// What the disk holds now, as a process killed here would leave it.
-fn killed_copy(dir: &Path) -> tempfile::TempDir {
+pub(super) fn killed_copy(dir: &Path) -> tempfile::TempDir {
     fn copy(from: &Path, to: &Path) {
         for entry in fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
@@ -174,6 +174,28 @@ fn a_creation_cut_short_is_begun_anew() {
     assert!(open(dir.path()).is_ok());
     let again = Store::create(dir.path(), &passphrase(), kdf(), &Environment::Test);
     assert!(matches!(again, Err(StoreError::AlreadyExists { .. })));
+}
+
+/// Killed while sled opens, it leaves a snapshot that is not yet one.
+#[test]
+fn a_snapshot_cut_short_does_not_keep_a_vault_shut() {
+    let dir = tempfile::tempdir().unwrap();
+    let lineage = add(&create(dir.path()), "desk");
+    let whole = fs::read_dir(dir.path().join("db.0")).unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        let is_snapshot = entry.file_name().to_string_lossy().starts_with("snap.");
+        is_snapshot.then(|| fs::read(entry.path()).unwrap())
+    });
+    for left in [Vec::new(), vec![0xa5; 200], whole.unwrap_or_default()] {
+        for number in ["0000000000000350", "7FFFFFFFFFFFFFFF"] {
+            let unfinished = dir.path().join(format!("db.0/snap.{number}.generating"));
+            fs::write(&unfinished, &left).unwrap();
+            let store = open(dir.path()).unwrap();
+            assert!(!unfinished.exists());
+            store.reserve(&lineage, &charge(1)).unwrap();
+        }
+    }
+    assert_eq!(used(&open(dir.path()).unwrap(), lineage), 6);
 }
 
 #[test]

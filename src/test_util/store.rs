@@ -68,6 +68,7 @@ pub fn keep_in_store(
     let now = SystemClock::new().now();
     store.append_audit(AuditAction::ExposureAllowed, record.info.id, Some(&record), now)?;
     store.check_passphrase(passphrase)?;
+    store.change_passphrase(passphrase, passphrase, now)?;
     while_open(store.lock_level());
     drop(opened);
     Ok(())

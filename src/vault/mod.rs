@@ -5,6 +5,7 @@
 //! core        what every part works on: store, client, clock, the tokens by label
 //! entry       one token as it is held: sealed, replaced whole when renewed
 //! credential  how a token proves itself: it signs, or it travels
+//! passphrase  its change, and what deriving from it costs
 //! mint        login, issue, fetch: from BitGo into the store
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
 //! send        the same, with the vault's own HTTP client
@@ -18,6 +19,7 @@ mod credential;
 mod entry;
 mod lease;
 mod mint;
+mod passphrase;
 mod refusals;
 mod renewal;
 mod reservation;
@@ -216,11 +218,12 @@ impl Vault {
         self.core.blocking(move |core| core.set_raw_exposure(&label, false)).await?
     }
 
-    /// The audit log, oldest first: when a token was handed out, and what allowed or forbade it.
+    /// The audit log, oldest first: when a token was handed out, what allowed or forbade it, and when
+    /// the passphrase was changed. The token's id is `None` where the vault as a whole is meant.
     ///
     /// # Errors
     /// [`StoreError::Damaged`](crate::StoreError::Damaged) where its chain is broken.
-    pub async fn audit(&self) -> Result<Vec<(DateTime<Utc>, AuditAction, TokenId)>, Error> {
+    pub async fn audit(&self) -> Result<Vec<(DateTime<Utc>, AuditAction, Option<TokenId>)>, Error> {
         Ok(self.core.blocking(|core| core.store.audit()).await??)
     }
 

@@ -56,9 +56,9 @@ async fn a_token_stays_in_the_vault_until_a_rule_lets_it_out() {
     assert_eq!(
         told,
         [
-            (AuditAction::ExposureAllowed, id),
-            (AuditAction::Exposed, id),
-            (AuditAction::ExposureForbidden, id)
+            (AuditAction::ExposureAllowed, Some(id)),
+            (AuditAction::Exposed, Some(id)),
+            (AuditAction::ExposureForbidden, Some(id))
         ]
     );
 }
@@ -177,7 +177,7 @@ async fn no_token_is_handed_out_once_it_is_forbidden_or_removed() {
         assert!(matches!(late, Err(Error::LeaseVoid { .. })), "{late:?}");
 
         let audit = desk.vault.audit().await.unwrap().into_iter();
-        let audit: Vec<_> = audit.filter(|line| line.2 == id).map(|line| line.1).collect();
+        let audit: Vec<_> = audit.filter(|line| line.2 == Some(id)).map(|line| line.1).collect();
         let handed_out = audit.iter().filter(|what| **what == AuditAction::Exposed).count();
         assert_eq!(handed_out, usize::from(exposed.is_ok()), "{audit:?}");
         let forbidden = audit.iter().position(|what| *what == AuditAction::ExposureForbidden);

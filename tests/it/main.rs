@@ -23,6 +23,8 @@ mod memory;
 #[cfg(feature = "emulator")]
 mod outcomes;
 #[cfg(feature = "emulator")]
+mod passphrase;
+#[cfg(feature = "emulator")]
 mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
