@@ -159,6 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn a_forked_child_does_not_give_up_its_parents_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = take(dir.path()).unwrap();
+        let forked = LockFile { file: lock.file.try_clone().unwrap(), pid: lock.pid + 1 };
+        drop(forked);
+        assert_eq!(holder(dir.path()), Some(Holder::own(NOW)));
+    }
+
+    #[test]
     fn the_file_names_its_holder_for_as_long_as_it_holds() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
