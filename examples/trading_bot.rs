@@ -11,7 +11,8 @@
 use bitgo_vault::api::CreateToken;
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::{
-    Amount, Coin, Error, Label, Login, Outcome, Passphrase, Request, Rule, Vault, WalletId,
+    Amount, Coin, Error, FileSystem, Label, Login, Outcome, Passphrase, Request, Rule, Vault,
+    WalletId,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -62,8 +63,12 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let (wallet, unlisted) = (bitgo.add_wallet(&tbtc), bitgo.add_wallet(&tbtc));
     let mut tally = Tally::default();
 
-    let vault = Vault::builder(&path, bitgo.environment().clone());
-    let vault = vault.create(Passphrase::new(PASSPHRASE)).await?;
+    // The vault ends with the example, so that a container's own file system will do. Yours will not.
+    let options = || {
+        Vault::builder(&path, bitgo.environment().clone())
+            .dangerous_allow_file_system(FileSystem::Overlayfs)
+    };
+    let vault = options().create(Passphrase::new(PASSPHRASE)).await?;
     println!("A vault is made at {}, its keys {:?} in memory.", path.display(), vault.lock_level());
 
     let login = Login::new(bitgo.email(), bitgo.password(), bitgo.otp()).extensible();
@@ -97,8 +102,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     tally.renewals += vault.status("desk")?.renewals;
 
     vault.close().await?;
-    let vault = Vault::builder(&path, bitgo.environment().clone());
-    let vault = vault.unlock(Passphrase::new(PASSPHRASE)).await?;
+    let vault = options().unlock(Passphrase::new(PASSPHRASE)).await?;
     let kept = vault.status("market-maker")?.counters[&tbtc];
     println!("\nClosed and unlocked again: {} tbtc are left.\n", kept.left().unwrap_or_default());
     let reopened = kept.accepted == Amount::new(5 * WITHDRAWAL);

@@ -18,7 +18,10 @@
 //! # let path = dir.path().join("vault");
 //! let (tbtc, passphrase) = (Coin::new("tbtc")?, Passphrase::new("correct horse battery staple"));
 //! # let wallet = bitgo.wallet(&tbtc);
-//! let vault = Vault::builder(path, environment).create(passphrase).await?;
+//! let vault = Vault::builder(path, environment);
+//! # // A container's temporary directory.
+//! # let vault = vault.dangerous_allow_file_system(bitgo_vault::FileSystem::Overlayfs);
+//! let vault = vault.create(passphrase).await?;
 //!
 //! // Once: a session mints a token that may spend 0.05 tBTC from one wallet over its life.
 //! vault.login("desk", Login::new(bitgo.email(), bitgo.password(), otp())).await?;
@@ -109,7 +112,7 @@ pub use policy::{
 pub use refresh::Phase;
 pub use scope::{Permission, Reach, Scope};
 pub use secret::{AccessToken, EcdhXprv, LoginPassword, Otp, Passphrase};
-pub use store::{AuditAction, StoreError};
+pub use store::{AuditAction, FileSystem, Holder, StoreError};
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{Answer, Lease, Login, Signed, TokenStatus, Vault, VaultBuilder};
 pub use word_error::WordError;

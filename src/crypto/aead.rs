@@ -10,6 +10,7 @@
 //! are three blocks of GHASH.
 
 use super::CryptoError;
+use super::stack::wiped_record;
 use crate::secret::SecretBytes;
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{AeadInOut, KeyInit};
@@ -78,7 +79,8 @@ impl RecordCipher {
         record.extend_from_slice(&nonce);
         record.extend_from_slice(plaintext);
         let aad = self.associated_data(name);
-        let tag = seal_detached(&self.cipher, &nonce, &aad, &mut record[13..])?;
+        let sealed = &mut record[13..];
+        let tag = wiped_record(|| seal_detached(&self.cipher, &nonce, &aad, sealed))?;
         record.extend_from_slice(&tag);
         Ok(record)
     }
@@ -100,7 +102,8 @@ impl RecordCipher {
         let (nonce, rest) = rest.split_first_chunk().ok_or(refused)?;
         let (sealed, tag) = rest.split_last_chunk().ok_or(refused)?;
         let mut plaintext = SecretBytes::copy_of(sealed);
-        open_detached(&self.cipher, nonce, &self.associated_data(name), &mut plaintext, tag)?;
+        let aad = self.associated_data(name);
+        wiped_record(|| open_detached(&self.cipher, nonce, &aad, &mut plaintext, tag))?;
         Ok(plaintext)
     }
 

@@ -9,6 +9,8 @@ use zeroize::zeroize_stack;
 
 /// Frames that are not optimised are several times as large.
 const SCALE: usize = if cfg!(debug_assertions) { 4 } else { 1 };
+/// How deep one record goes, in bytes: opened with every lease, so no deeper than need be.
+const RECORD: usize = SCALE * 1024;
 /// How deep a MAC goes, in bytes.
 const SHALLOW: usize = SCALE * 4 * 1024;
 /// How deep a key derivation, an envelope or a curve goes, in bytes.
@@ -21,6 +23,14 @@ const DEEP: usize = SCALE * 16 * 1024;
 pub(crate) fn wiped_shallow<T>(work: impl FnOnce() -> T) -> T {
     let done = below(work);
     zeroize_stack::<SHALLOW>();
+    done
+}
+
+/// As [`wiped_shallow`], for one record: 1 KiB.
+#[inline(always)]
+pub(crate) fn wiped_record<T>(work: impl FnOnce() -> T) -> T {
+    let done = below(work);
+    zeroize_stack::<RECORD>();
     done
 }
 

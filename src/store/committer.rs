@@ -49,7 +49,7 @@ pub(super) fn open_database(path: &Path) -> Result<sled::Db, StoreError> {
             Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
                 match waits.next() {
                     Some(wait) => std::thread::sleep(*wait),
-                    None => return Err(StoreError::InUse { path: path.into(), pid: 0 }),
+                    None => return Err(StoreError::InUse { path: path.into(), holder: None }),
                 }
             }
             Err(error) => return Err(StoreError::sled(error)),

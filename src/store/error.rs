@@ -1,5 +1,7 @@
 //! Why the store could not do what was asked.
 
+use super::file_system::FileSystem;
+use super::lock::Holder;
 use crate::crypto::CryptoError;
 use std::path::PathBuf;
 
@@ -20,13 +22,13 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
-    /// Another process has the vault open.
-    #[error("the vault at {path} is in use by process {pid}: close it there first")]
+    /// The vault is open elsewhere: in another process, or in this one.
+    #[error("the vault at {path} is in use by {}: close it there first", told(holder.as_ref()))]
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The process, 0 where it could not be read.
-        pid: u32,
+        /// Who has it open, where that could be read.
+        holder: Option<Holder>,
     },
     /// The header is whole, but this passphrase does not open it.
     #[error("wrong passphrase")]
@@ -46,13 +48,23 @@ pub enum StoreError {
         /// The format's number.
         version: u16,
     },
-    /// The directory is open to others.
-    #[error("{path} is not safe to keep a vault in: {why}")]
+    /// The directory, or one of the vault's files in it, is open to others or not ours.
+    #[error("{path} is not safe for a vault: {why}")]
     UnsafeDirectory {
-        /// The directory.
+        /// The directory or file.
         path: PathBuf,
         /// Why.
         why: &'static str,
+    },
+    /// The directory lies on a file system that may lose the vault's lock or its last writes.
+    #[error(
+        "{path} lies on {file_system}, which may lose a lock or a write: choose a local disk, or allow {file_system} by name"
+    )]
+    UnsafeFileSystem {
+        /// The directory.
+        path: PathBuf,
+        /// The file system.
+        file_system: FileSystem,
     },
     /// Records are missing or altered.
     #[error("the vault's database is damaged ({tree}: {what}): restore it from a backup")]
@@ -108,6 +120,10 @@ impl StoreError {
     }
 }
 
+fn told(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "another process".into(), Holder::to_string)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +131,8 @@ mod tests {
     #[test]
     fn every_line_says_what_to_do() {
         let path = PathBuf::from("/v");
+        let opened_at = chrono::DateTime::UNIX_EPOCH;
+        let holder = Holder { host: "desk-1".into(), pid: 7, opened_at };
         for (error, line) in [
             (StoreError::NotFound { path: path.clone() }, "no vault at /v: create one first"),
             (
@@ -122,8 +140,12 @@ mod tests {
                 "there is a vault at /v already: unlock it, or choose another directory",
             ),
             (
-                StoreError::InUse { path: path.clone(), pid: 7 },
-                "the vault at /v is in use by process 7: close it there first",
+                StoreError::InUse { path: path.clone(), holder: Some(holder) },
+                "the vault at /v is in use by process 7 on desk-1, since 1970-01-01T00:00:00Z: close it there first",
+            ),
+            (
+                StoreError::InUse { path: path.clone(), holder: None },
+                "the vault at /v is in use by another process: close it there first",
             ),
             (StoreError::WrongPassphrase, "wrong passphrase"),
             (
@@ -139,8 +161,15 @@ mod tests {
                 "the vault has format 2, which this version does not know: upgrade",
             ),
             (
-                StoreError::UnsafeDirectory { path, why: "it belongs to another user" },
-                "/v is not safe to keep a vault in: it belongs to another user",
+                StoreError::UnsafeDirectory {
+                    path: path.clone(),
+                    why: "it belongs to another user",
+                },
+                "/v is not safe for a vault: it belongs to another user",
+            ),
+            (
+                StoreError::UnsafeFileSystem { path, file_system: FileSystem::Overlayfs },
+                "/v lies on overlayfs, which may lose a lock or a write: choose a local disk, or allow overlayfs by name",
             ),
             (
                 StoreError::Damaged { tree: "ledger", what: "a record does not open" },

@@ -12,7 +12,9 @@
 
 mod audit;
 mod committer;
+mod directory;
 mod error;
+mod file_system;
 mod header;
 mod ledger;
 mod lock;
@@ -24,9 +26,12 @@ mod tokens;
 mod tests;
 
 pub use audit::AuditAction;
+pub(crate) use directory::Place;
 pub use error::StoreError;
+pub use file_system::FileSystem;
 pub(crate) use header::Header;
 pub(crate) use ledger::LedgerError;
+pub use lock::Holder;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use record::{recode_rows, recode_token_info};
 pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
@@ -39,11 +44,13 @@ use crate::crypto::{
 use crate::environment::Environment;
 use crate::locked::{LockLevel, Locked};
 use crate::secret::Passphrase;
+use chrono::{DateTime, Utc};
 use committer::{Committer, Ticket};
+use directory::Directory;
 use getrandom::SysRng;
 use lock::LockFile;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -126,18 +133,17 @@ struct Sealing {
 }
 
 impl Store {
-    /// Makes a vault in `dir`, which must not hold one.
+    /// Makes a vault in a place that must not hold one.
     pub(crate) fn create(
-        dir: &Path,
+        place: &Place,
         passphrase: &Passphrase,
         kdf: KdfParams,
         environment: &Environment,
+        now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
-        if !dir.exists() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        }
-        check_directory(dir)?;
-        let lock = LockFile::take(dir)?;
+        let directory = Directory::make(place)?;
+        let dir = directory.path();
+        let lock = LockFile::take(&directory, now)?;
         if dir.join(header::FILE).exists() {
             return Err(StoreError::AlreadyExists { path: dir.into() });
         }
@@ -148,7 +154,7 @@ impl Store {
             }
             fs::remove_dir_all(&db)?;
         }
-        fs::write(&creating, b"")?;
+        directory.file(CREATING)?;
         sync(dir)?;
         fs::DirBuilder::new().mode(0o700).create(&db)?;
 
@@ -159,6 +165,7 @@ impl Store {
         let mut header = Header::new(vault_id, kdf, salt);
         header.seal(&key_encryption_key, &data_key, SEALS_FIRST, rng)?;
         let store = Self::start(dir, header, 0, key_encryption_key, data_key, lock)?;
+        directory.close_database(&database_name(0))?;
         store.bind(environment)?;
         // All that the header vouches for is on disk before the header is.
         for entry in fs::read_dir(&db)? {
@@ -176,17 +183,19 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the vault in `dir`.
+    /// Opens the vault in a place.
     pub(crate) fn open(
-        dir: &Path,
+        place: &Place,
         passphrase: &Passphrase,
         environment: &Environment,
+        now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
+        let dir = place.path();
         if !dir.join(header::FILE).exists() && !database(dir, 0).exists() {
             return Err(StoreError::NotFound { path: dir.into() });
         }
-        check_directory(dir)?;
-        let lock = LockFile::take(dir)?;
+        let directory = Directory::open(place)?;
+        let lock = LockFile::take(&directory, now)?;
         let creating = dir.join(CREATING);
         if creating.exists() && !dir.join(header::FILE).exists() {
             return Err(StoreError::NotFound { path: dir.into() });
@@ -202,9 +211,11 @@ impl Store {
         if !database(dir, header.epoch).exists() {
             return Err(StoreError::Damaged { tree: "all", what: "the database is missing" });
         }
-        check_directory(&database(dir, header.epoch))?;
+        let database = database_name(header.epoch);
+        directory.close_database(&database)?;
         // All seals that were granted count as used: how many were is not known.
         let mut store = Self::start(dir, header, header.seals, key_encryption_key, data_key, lock)?;
+        directory.close_database(&database)?;
         store.check_binding(environment)?;
         store.load_ledger()?;
         store.load_audit_head()?;
@@ -402,23 +413,11 @@ impl Drop for Store {
 }
 
 fn database(dir: &Path, epoch: u32) -> PathBuf {
-    dir.join(format!("db.{epoch}"))
+    dir.join(database_name(epoch))
 }
 
-/// Refuses a directory that others could write to, or that is not ours.
-fn check_directory(dir: &Path) -> Result<(), StoreError> {
-    let meta = fs::symlink_metadata(dir)?;
-    let unsafe_directory = |why| Err(StoreError::UnsafeDirectory { path: dir.into(), why });
-    if !meta.is_dir() {
-        return unsafe_directory("it is not a directory");
-    }
-    if meta.uid() != rustix::process::geteuid().as_raw() {
-        return unsafe_directory("it belongs to another user");
-    }
-    if meta.mode() & 0o022 != 0 {
-        return unsafe_directory("others can write to it; chmod 700 it");
-    }
-    Ok(())
+fn database_name(epoch: u32) -> String {
+    format!("db.{epoch}")
 }
 
 fn sync(path: &Path) -> Result<(), StoreError> {

@@ -98,7 +98,7 @@ impl Sealing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{add, charge, create, kdf, killed_copy, used};
+    use super::super::tests::{add, charge, create, kdf, killed_copy, open_with, used};
     use super::super::{Environment, header};
     use super::*;
     use crate::policy::Ledger;
@@ -125,9 +125,9 @@ mod tests {
     /// The vault in `dir`, which `this` opens and the other of the two does not.
     fn open_only(dir: &Path, this: &Passphrase) -> Store {
         let other = [old(), new()].into_iter().find(|other| other.expose() != this.expose());
-        let refused = Store::open(dir, &other.unwrap(), &Environment::Test).err();
+        let refused = open_with(dir, &other.unwrap(), &Environment::Test).err();
         assert!(matches!(refused, Some(StoreError::WrongPassphrase)), "{refused:?}");
-        Store::open(dir, this, &Environment::Test).unwrap()
+        open_with(dir, this, &Environment::Test).unwrap()
     }
 
     #[test]

@@ -7,7 +7,9 @@ use crate::id::TokenId;
 use crate::locked::LockLevel;
 use crate::policy::LocalRules;
 use crate::secret::{AccessToken, EcdhXprv, Passphrase};
-use crate::store::{Account, AuditAction, Store, StoreError, TokenRecord, TokenSecret};
+use crate::store::{
+    Account, AuditAction, FileSystem, Place, Store, StoreError, TokenRecord, TokenSecret,
+};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,7 +39,8 @@ pub fn keep_in_store(
     while_open: impl FnOnce(LockLevel),
 ) -> Result<(), StoreError> {
     let kdf = KdfParams::new(8, 1, 1)?;
-    let store = Store::create(dir, passphrase, kdf, &Environment::Test)?;
+    let now = SystemClock::new().now();
+    let store = Store::create(&place(dir), passphrase, kdf, &Environment::Test, now)?;
     let info = TokenInfo {
         id: TokenId::from_bytes([7; 16]),
         kind: TokenKind::Session,
@@ -65,7 +68,6 @@ pub fn keep_in_store(
     let sealed = store.add_token(&record, &secret, Some(&account))?;
     drop((secret, account));
     let opened = store.open_secret(record.lineage, &sealed)?;
-    let now = SystemClock::new().now();
     store.append_audit(AuditAction::ExposureAllowed, record.info.id, Some(&record), now)?;
     store.check_passphrase(passphrase)?;
     store.change_passphrase(passphrase, passphrase, now)?;
@@ -80,10 +82,15 @@ pub fn keep_in_store(
 /// Those of the store.
 pub fn open_from_store(dir: &Path, passphrase: &Passphrase) -> Result<Kept, StoreError> {
     let missing = |tree| StoreError::Damaged { tree, what: "a record is missing" };
-    let store = Store::open(dir, passphrase, &Environment::Test)?;
+    let store = Store::open(&place(dir), passphrase, &Environment::Test, SystemClock::new().now())?;
     let (record, sealed) = store.tokens()?.pop().ok_or(missing("tokens"))?;
     let TokenSecret { token, extension_key } = store.open_secret(record.lineage, &sealed)?;
     let ecdh_xprv = store.account(USER)?.ok_or(missing("accounts"))?.ecdh_xprv;
     let extension_key = extension_key.ok_or(missing("secrets"))?;
     Ok(Kept { token, extension_key, ecdh_xprv })
+}
+
+/// Overlayfs is where containers have their temporary directories.
+fn place(dir: &Path) -> Place {
+    Place::new(dir).allow(FileSystem::Overlayfs)
 }

@@ -9,8 +9,8 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::refresh::{self, Refresher, Renew};
 use crate::secret::Passphrase;
-use crate::store::{Store, StoreError};
-use std::path::{Path, PathBuf};
+use crate::store::{FileSystem, Place, Store, StoreError};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -21,7 +21,7 @@ const LEASE_LIFETIME: Duration = Duration::from_secs(60);
 /// Opens a vault.
 #[must_use]
 pub struct VaultBuilder {
-    path: PathBuf,
+    place: Place,
     environment: Environment,
     kdf: KdfParams,
     auth_version: AuthVersion,
@@ -34,7 +34,7 @@ pub struct VaultBuilder {
 impl VaultBuilder {
     pub(super) fn new(path: &Path, environment: Environment) -> Self {
         Self {
-            path: path.into(),
+            place: Place::new(path),
             environment,
             kdf: KdfParams::DEFAULT,
             auth_version: AuthVersion::V3,
@@ -73,6 +73,19 @@ impl VaultBuilder {
         self
     }
 
+    /// Lets the vault lie on a file system that may lose its lock or its last writes: NFS, CIFS and
+    /// overlayfs are refused unless they are named here, each by itself. Only Linux tells what a
+    /// directory lies on; elsewhere none is refused.
+    ///
+    /// # Security
+    /// With the lock two processes may hold the vault, and spend each the whole limit. With the last
+    /// writes go reservations: a bot killed with its container, after spends of 30 000 of 50 000,
+    /// may start again with all 50 000. BitGo's own limit is then the only one.
+    pub fn dangerous_allow_file_system(mut self, file_system: FileSystem) -> Self {
+        self.place = self.place.allow(file_system);
+        self
+    }
+
     /// How long a lease may wait for its signature; 60 s unless said otherwise. An older lease is
     /// refused by [`Lease::sign`](super::Lease::sign), which gives its reservation back; one that
     /// is kept and never signed goes on holding it.
@@ -97,14 +110,16 @@ impl VaultBuilder {
     ///
     /// # Errors
     /// [`Error::EmptyPassphrase`]; [`Error::NoRuntime`]; [`Error::Store`], such as
-    /// [`AlreadyExists`](crate::StoreError::AlreadyExists) and
-    /// [`UnsafeDirectory`](crate::StoreError::UnsafeDirectory).
+    /// [`AlreadyExists`](crate::StoreError::AlreadyExists),
+    /// [`UnsafeDirectory`](crate::StoreError::UnsafeDirectory) and
+    /// [`UnsafeFileSystem`](crate::StoreError::UnsafeFileSystem).
     pub async fn create(self, passphrase: Passphrase) -> Result<Vault, Error> {
         if passphrase.expose().is_empty() {
             return Err(Error::EmptyPassphrase);
         }
         self.open(move |options| {
-            Store::create(&options.path, &passphrase, options.kdf, &options.environment)
+            let Self { place, kdf, environment, .. } = options;
+            Store::create(place, &passphrase, *kdf, environment, options.clock.now())
         })
         .await
     }
@@ -115,11 +130,16 @@ impl VaultBuilder {
     /// [`Error::NoRuntime`]; [`Error::Store`]: [`NotFound`](crate::StoreError::NotFound),
     /// [`WrongPassphrase`](crate::StoreError::WrongPassphrase),
     /// [`InUse`](crate::StoreError::InUse),
+    /// [`UnsafeDirectory`](crate::StoreError::UnsafeDirectory),
+    /// [`UnsafeFileSystem`](crate::StoreError::UnsafeFileSystem),
     /// [`DamagedHeader`](crate::StoreError::DamagedHeader),
     /// [`OtherEnvironment`](crate::StoreError::OtherEnvironment).
     pub async fn unlock(self, passphrase: Passphrase) -> Result<Vault, Error> {
-        self.open(move |options| Store::open(&options.path, &passphrase, &options.environment))
-            .await
+        self.open(move |options| {
+            let Self { place, environment, .. } = options;
+            Store::open(place, &passphrase, environment, options.clock.now())
+        })
+        .await
     }
 
     async fn open(

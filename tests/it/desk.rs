@@ -6,8 +6,8 @@ use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
-    Amount, Coin, Counter, Environment, Error, Label, Login, Passphrase, Request, TokenStatus,
-    Vault, VaultBuilder, WalletId,
+    Amount, Coin, Counter, Environment, Error, FileSystem, Label, Login, Passphrase, Request,
+    TokenStatus, Vault, VaultBuilder, WalletId,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -120,7 +120,11 @@ pub(crate) fn options(
 ) -> VaultBuilder {
     // The cheapest costs there are: what is tested here is not Argon2.
     let kdf = KdfParams::new(8, 1, 1).unwrap();
-    Vault::builder(path, environment.clone()).kdf(kdf).clock(clock.clone())
+    // A container's temporary directory lies on overlayfs.
+    Vault::builder(path, environment.clone())
+        .kdf(kdf)
+        .clock(clock.clone())
+        .dangerous_allow_file_system(FileSystem::Overlayfs)
 }
 
 pub(crate) fn passphrase() -> Passphrase {

@@ -12,6 +12,8 @@ mod desk;
 mod exposure;
 mod floors;
 #[cfg(feature = "emulator")]
+mod holder;
+#[cfg(feature = "emulator")]
 mod in_clear;
 #[cfg(feature = "emulator")]
 mod issue;

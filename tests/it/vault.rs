@@ -93,7 +93,7 @@ async fn a_vault_opens_once_with_its_passphrase_and_its_environment() {
         desk.options().create(passphrase()).await.unwrap_err(),
     ] {
         assert!(
-            matches!(&error, Error::Store(StoreError::InUse { path: at, pid: by }) if *at == path && *by == pid),
+            matches!(&error, Error::Store(StoreError::InUse { path: at, holder: Some(by) }) if *at == path && by.pid == pid),
             "{error}"
         );
     }

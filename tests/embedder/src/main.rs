@@ -1,7 +1,7 @@
 //! Makes a vault and opens it again: the default features suffice.
 
 use bitgo_vault::crypto::KdfParams;
-use bitgo_vault::{Environment, Error, Passphrase, Request, StoreError, Vault};
+use bitgo_vault::{Environment, Error, FileSystem, Passphrase, Request, StoreError, Vault};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::temp_dir().join(format!("bitgo-vault-embedder-{}", std::process::id()));
@@ -16,7 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn embed(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     let passphrase = || Passphrase::new("correct horse");
-    let builder = || Vault::builder(dir, Environment::Test);
+    // A container's temporary directory lies on overlayfs.
+    let builder = || {
+        Vault::builder(dir, Environment::Test).dangerous_allow_file_system(FileSystem::Overlayfs)
+    };
     let vault = builder().kdf(KdfParams::new(64, 1, 1)?).create(passphrase()).await?;
     let request = Request::get("/api/v2/user/session")?;
     assert!(matches!(vault.lease("none", &request), Err(Error::NoSuchToken { .. })));
