@@ -5,6 +5,7 @@
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use bitgo_vault::crypto::{DataKey, VaultId};
+use bitgo_vault::test_util::wiped_record;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use getrandom::SysRng;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce as RingNonce, UnboundKey};
@@ -38,6 +39,11 @@ fn records(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::from_parameter(size), &record, |b, record| {
             b.iter(|| cipher.open(&NAME, black_box(record)).unwrap())
         });
+        // The store wipes the stack after each record.
+        let store = BenchmarkId::new("bitgo-vault's store", size);
+        group.bench_with_input(store, &record, |b, record| {
+            b.iter(|| wiped_record(|| cipher.open(&NAME, black_box(record))).unwrap())
+        });
         let nonce = Nonce::from(NONCE);
         let sealed = raw.encrypt(&nonce, Payload { msg: &plaintext, aad: &AAD }).unwrap();
         group.bench_with_input(BenchmarkId::new("aes-gcm", size), &sealed, |b, sealed| {
@@ -61,6 +67,12 @@ fn records(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(size as u64));
         group.bench_with_input(BenchmarkId::from_parameter(size), &plaintext, |b, plaintext| {
             b.iter(|| cipher.seal(&NAME, black_box(plaintext), &mut SysRng).unwrap())
+        });
+        let store = BenchmarkId::new("bitgo-vault's store", size);
+        group.bench_with_input(store, &plaintext, |b, plaintext| {
+            b.iter(|| {
+                wiped_record(|| cipher.seal(&NAME, black_box(plaintext), &mut SysRng)).unwrap()
+            })
         });
         group.bench_with_input(BenchmarkId::new("aes-gcm", size), &plaintext, |b, plaintext| {
             b.iter(|| {

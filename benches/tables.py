@@ -17,9 +17,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What a group is about, in the order of the page; a group that is not named here comes last.
 ABOUT = {
-    "open": "A record of the store, opened: each lease does this once, for the token. "
-    "Sizes are of the plaintext, in bytes.",
-    "seal": "A record of the store, sealed, with a nonce drawn for it.",
+    "open": "A record, opened: each lease does this once, for the token. The store then wipes the "
+    "stack, on which AES leaves its keys; that row has it in. Sizes are of the plaintext, in bytes.",
+    "seal": "A record, sealed, with a nonce drawn for it; the store's row as above.",
     "sign a request": "The HMAC of a request, version 3; the subject has as many bytes as said.",
     "check a request": "The same for one that came.",
     "ready a token to sign": "Once for each token that is opened.",

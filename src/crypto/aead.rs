@@ -10,7 +10,6 @@
 //! are three blocks of GHASH.
 
 use super::CryptoError;
-use super::stack::wiped_record;
 use crate::secret::SecretBytes;
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{AeadInOut, KeyInit};
@@ -79,8 +78,7 @@ impl RecordCipher {
         record.extend_from_slice(&nonce);
         record.extend_from_slice(plaintext);
         let aad = self.associated_data(name);
-        let sealed = &mut record[13..];
-        let tag = wiped_record(|| seal_detached(&self.cipher, &nonce, &aad, sealed))?;
+        let tag = seal_detached(&self.cipher, &nonce, &aad, &mut record[13..])?;
         record.extend_from_slice(&tag);
         Ok(record)
     }
@@ -102,8 +100,7 @@ impl RecordCipher {
         let (nonce, rest) = rest.split_first_chunk().ok_or(refused)?;
         let (sealed, tag) = rest.split_last_chunk().ok_or(refused)?;
         let mut plaintext = SecretBytes::copy_of(sealed);
-        let aad = self.associated_data(name);
-        wiped_record(|| open_detached(&self.cipher, nonce, &aad, &mut plaintext, tag))?;
+        open_detached(&self.cipher, nonce, &self.associated_data(name), &mut plaintext, tag)?;
         Ok(plaintext)
     }
 

@@ -36,7 +36,7 @@ pub use lock::Holder;
 pub(crate) use record::{recode_rows, recode_token_info};
 pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
 
-use crate::crypto::stack::wiped;
+use crate::crypto::stack::{wiped, wiped_record};
 use crate::crypto::{
     CryptoError, DataKey, KdfParams, KeyEncryptionKey, NameKey, RecordCipher, Salt, VaultId,
     key_encryption_key,
@@ -280,7 +280,7 @@ impl Store {
         self.count_seal()?;
         let plaintext = record::encode(row)?;
         let cipher = &self.ciphers[tree as usize];
-        let sealed = cipher.seal(&name, &plaintext, &mut SysRng)?;
+        let sealed = wiped_record(|| cipher.seal(&name, &plaintext, &mut SysRng))?;
         Ok(Write { tree, name, value: Some(sealed) })
     }
 
@@ -293,7 +293,8 @@ impl Store {
     ) -> Result<T, StoreError> {
         let damaged = |what| StoreError::Damaged { tree: tree.name(), what };
         let cipher = &self.ciphers[tree as usize];
-        let plaintext = cipher.open(name, sealed).map_err(|_| damaged("a record does not open"))?;
+        let plaintext = wiped_record(|| cipher.open(name, sealed))
+            .map_err(|_| damaged("a record does not open"))?;
         record::decode(&plaintext).map_err(|_| damaged("a record opens but cannot be read"))
     }
 

@@ -9,6 +9,11 @@ pub use clock::TokioClock;
 pub use parsers::{StoreHeader, judge, recode_rows, recode_token_info};
 pub use store::{Kept, keep_in_store, open_from_store};
 
+/// Does what takes one record as the store does it: with the stack wiped after it.
+pub fn wiped_record<T>(work: impl FnOnce() -> T) -> T {
+    crate::crypto::stack::wiped_record(work)
+}
+
 /// How many key derivations opening and sealing envelopes has cost this thread so far.
 ///
 /// The difference of two readings shows what lies between them: of a refused envelope, nothing.
