@@ -120,7 +120,9 @@ impl Message<'_> {
         self.block[filled..].copy_from_slice(head);
         compress256(&mut self.state, slice::from_ref(&self.block));
         let (blocks, rest) = tail.as_chunks();
-        compress256(&mut self.state, blocks);
+        if !blocks.is_empty() {
+            compress256(&mut self.state, blocks);
+        }
         self.block[..rest.len()].copy_from_slice(rest);
     }
 
