@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! passphrase ──Argon2id──> KeyEncryptionKey ──AES-256-GCM unwrap──> DataKey (random, one per epoch)
-//! DataKey ──HKDF-SHA256, info = "bitgo-vault/1" ‖ vault id ‖ epoch ‖ purpose──> one key per tree,
-//!                                                                              one for record names
+//! DataKey ──HKDF-SHA256, info = "bitgo-vault/1" ‖ vault id ‖ epoch ‖ purpose──>
+//!     "seal/" ‖ tree: a RecordCipher      "names", "set", "anchor": a MacKey each
 //! ```
 //!
 //! Every key is made in locked memory, in place. Ciphers are expanded from them on the stack and
@@ -11,12 +11,12 @@
 
 use super::CryptoError;
 use super::aead::{RecordCipher, VaultId, open_detached, seal_detached};
+use super::midstate::HmacKey;
 use super::stack::wiped_shallow;
 use crate::locked::{LockLevel, Locked};
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
 use hkdf::Hkdf;
-use hmac::{Hmac, Mac};
 use rand_core::TryCryptoRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -106,14 +106,13 @@ impl DataKey {
         })
     }
 
-    /// The key under which record names are made.
-    ///
-    /// # Errors
-    /// [`CryptoError::Key`] if the system gives no memory for it.
-    pub fn name_key(&self, vault: &VaultId, epoch: u32) -> Result<NameKey, CryptoError> {
-        let mut key = blank()?;
-        wiped_shallow(|| self.derive(vault, epoch, ["names", ""], &mut key));
-        Ok(NameKey(key))
+    /// The key of one purpose's MACs.
+    pub fn mac_key(&self, vault: &VaultId, epoch: u32, purpose: &str) -> MacKey {
+        wiped_shallow(|| {
+            let mut key = Zeroizing::new([0; 32]);
+            self.derive(vault, epoch, [purpose, ""], &mut key);
+            MacKey(HmacKey::new(&key[..]))
+        })
     }
 
     /// How well keys are kept in memory here.
@@ -127,23 +126,18 @@ fn blank() -> Result<Locked<[u8; 32]>, CryptoError> {
     Locked::new([0; 32]).map_err(|_| NO_MEMORY)
 }
 
-/// Makes record names that tell nothing about what they name.
-pub struct NameKey(Locked<[u8; 32]>);
+/// Authenticates byte strings for one purpose: `HMAC-SHA256[key](parts)`.
+pub struct MacKey(HmacKey);
 
-impl NameKey {
-    /// The first 16 bytes of `HMAC-SHA256[name key](tree length ‖ tree ‖ text)`.
-    pub fn name(&self, tree: &str, text: &[u8]) -> [u8; 16] {
-        wiped_shallow(|| {
-            let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0[..])
-                .expect("HMAC takes keys of any length");
-            mac.update(&(tree.len() as u64).to_be_bytes());
-            mac.update(tree.as_bytes());
-            mac.update(text);
-            let full = mac.finalize().into_bytes();
-            let mut name = [0; 16];
-            name.copy_from_slice(&full[..16]);
-            name
-        })
+impl MacKey {
+    /// The MAC of the parts, one after the other: what tells them apart is the caller's.
+    ///
+    /// # Security
+    /// The key's state stays on the stack: whoever calls it wipes that.
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut message = self.0.message();
+        parts.iter().for_each(|part| message.update(part));
+        message.finalize()
     }
 }
 
@@ -181,7 +175,9 @@ mod tests {
         assert_ne!(base, derive(&two, 0, "tokens"));
         assert_ne!(base, derive(&one, 1, "tokens"));
         assert_ne!(base, derive(&one, 0, "ledger"));
-        let names = key.name_key(&one, 0).unwrap();
-        assert_ne!(names.name("a", b"bc"), names.name("ab", b"c"));
+        let mac = |purpose| key.mac_key(&one, 0, purpose).mac(&[b"a", b"bc"]);
+        assert_eq!(mac("names"), key.mac_key(&one, 0, "names").mac(&[b"abc"]));
+        assert_ne!(mac("names"), mac("set"));
+        assert_ne!(mac("names"), key.mac_key(&two, 0, "names").mac(&[b"abc"]));
     }
 }

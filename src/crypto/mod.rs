@@ -39,7 +39,7 @@ pub use envelope::{
 pub use error::{CryptoError, ErrorClass};
 pub use extension::{ExtensionKey, verify_extension};
 pub use kdf::{KdfParams, Salt, key_encryption_key};
-pub use keys::{DataKey, KeyEncryptionKey, NameKey, WRAPPED_LEN};
+pub use keys::{DataKey, KeyEncryptionKey, MacKey, WRAPPED_LEN};
 pub use request_auth::{
     AuthKey, AuthVersion, HmacHex, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, check_window,
     content_digest, password_hmac,

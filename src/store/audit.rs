@@ -1,9 +1,11 @@
-//! The audit log: sealed entries, each bound to the one before it by a hash.
+//! The audit log: sealed entries, each bound to the one before it by its hash.
 //!
-//! Written, and durable, before what it tells of happens: no entry, no exposure.
+//! Written, and durable, before what it tells of happens: no entry, no exposure. The hash is that
+//! of the row, not of its seal, so that the chain outlives a rekey; where it ends stands in the head.
 
-use super::record::{AuditHeadRow, AuditRow};
-use super::{Name, Store, StoreError, TokenRecord, Tree, lock};
+use super::head::AuditEnd;
+use super::record::{self, AuditRow};
+use super::{Key, Store, StoreError, TokenRecord, Tree, Write, lock};
 use crate::id::TokenId;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -44,9 +46,6 @@ impl AuditAction {
 /// When, what, and which token it befell, if one.
 type AuditEntry = (DateTime<Utc>, AuditAction, Option<TokenId>);
 
-/// Where the log ends.
-pub(super) type Head = AuditHeadRow;
-
 impl Store {
     /// Appends an entry, and with it the change of a token's record where there is one. `token_id`
     /// is that of the token that it befell, `None` for the vault as a whole.
@@ -57,71 +56,66 @@ impl Store {
         changed: Option<&TokenRecord>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let mut head = lock(&self.audit);
+        let mut end = lock(&self.audit);
         let row = AuditRow {
+            number: end.entries,
             at_ms: now.timestamp_millis(),
             action: action as u8,
             token_id: token_id.into().map_or([0; 16], |id| *id.as_bytes()),
-            previous: head.last,
+            previous: end.last,
         };
-        let entry = self.seal(Tree::Audit, self.entry_name(head.entries), &row)?;
-        let last = Sha256::digest(entry.value.as_deref().unwrap_or_default()).into();
-        let next = Head { entries: head.entries + 1, last };
-        let mut writes = vec![entry, self.seal(Tree::Audit, self.head_name(), &next)?];
+        let entry = Write::put(Tree::Audit, key(row.number), &row)?;
+        let last = Sha256::digest(entry.row.as_deref().unwrap_or_default()).into();
+        let next = AuditEnd { entries: end.entries + 1, last };
         match changed {
             Some(record) => {
-                writes.push(self.token_write(record)?);
-                self.commit_to_account(record.lineage, &record.info.spending_limits, writes)?;
+                let writes = vec![entry, self.token_write(record)?];
+                let limits = &record.info.spending_limits;
+                self.commit_to_account(record.lineage, limits, writes, Some(next))?;
             }
-            None => self.commit(writes)?,
+            None => self.committer.submit(vec![entry], Some(next)).wait()?,
         }
-        *head = next;
+        *end = next;
         Ok(())
     }
 
     /// All entries, oldest first; an error where the chain is broken.
     pub(crate) fn audit(&self) -> Result<Vec<AuditEntry>, StoreError> {
-        let damaged = |what| StoreError::Damaged { tree: "audit", what };
-        let head = *lock(&self.audit);
+        let damaged = |what| StoreError::unreadable(Tree::Audit, what);
+        let end = *lock(&self.audit);
+        let epoch = self.disk.epoch();
         let mut entries = Vec::new();
         let mut previous = [0; 32];
-        for number in 0..head.entries {
-            let name = self.entry_name(number);
-            let sealed = self.get(Tree::Audit, &name)?.ok_or(damaged("an entry is missing"))?;
-            let row: AuditRow = self.unseal(Tree::Audit, &name, &sealed)?;
+        for number in 0..end.entries {
+            let name = epoch.keys.name(Tree::Audit, &key(number));
+            let sealed = epoch.get(Tree::Audit, &name)?.ok_or(damaged("an entry is missing"))?;
+            let bytes = epoch.keys.open(Tree::Audit, &name, &sealed)?;
+            let unreadable = damaged("an entry cannot be read");
+            let Ok(row) = record::decode::<AuditRow>(&bytes) else { return Err(unreadable) };
             if row.previous != previous {
                 return Err(damaged("the chain of entries is broken"));
             }
-            previous = Sha256::digest(&sealed).into();
+            previous = Sha256::digest(&bytes[..]).into();
             let at = DateTime::from_timestamp_millis(row.at_ms);
             let action = AuditAction::ALL.get(usize::from(row.action));
-            let (Some(at), Some(action)) = (at, action) else {
-                return Err(damaged("an entry cannot be read"));
-            };
+            let (Some(at), Some(action)) = (at, action) else { return Err(unreadable) };
             let token_id = action.is_of_token().then(|| TokenId::from_bytes(row.token_id));
             entries.push((at, *action, token_id));
         }
-        if previous != head.last {
+        if previous != end.last {
             return Err(damaged("the chain of entries is broken"));
         }
         Ok(entries)
     }
+}
 
-    pub(super) fn load_audit_head(&mut self) -> Result<(), StoreError> {
-        let name = self.head_name();
-        let head = match self.get(Tree::Audit, &name)? {
-            Some(sealed) => self.unseal(Tree::Audit, &name, &sealed)?,
-            None => Head::default(),
-        };
-        *lock(&self.audit) = head;
-        Ok(())
-    }
+fn key(number: u64) -> Key {
+    Key::Text(number.to_be_bytes().to_vec())
+}
 
-    fn entry_name(&self, number: u64) -> Name {
-        self.names.name("audit", &number.to_be_bytes())
-    }
-
-    fn head_name(&self) -> Name {
-        self.names.name("audit", b"head")
-    }
+/// The key of the entry that a row holds.
+pub(super) fn entry_key(row: &[u8]) -> Result<Key, StoreError> {
+    let row: Result<AuditRow, _> = record::decode(row);
+    let unreadable = |_| StoreError::unreadable(Tree::Audit, "an entry cannot be read");
+    Ok(key(row.map_err(unreadable)?.number))
 }

@@ -1,142 +1,96 @@
-//! The one thread that writes: group commit, and a sync that sled's flush does not do.
+//! The one thread that writes records: seals them, brings the head and the anchor along, and
+//! answers when all of it is durable.
 //!
 //! ```text
-//! queue ──> all that waits, as one transaction ──> sled flush ──> fsync of its file ──> answers
+//! queue ──> all that waits, as one batch with a new head ──> flush ──> fsync ──> anchor ──> answers
 //! ```
 //!
 //! After a failed write or sync nobody knows what the disk holds, so the first failure ends
 //! all writing until the vault is reopened. A panic inside sled counts as a failure.
 
-use super::{StoreError, Tree, Write};
-use sled::transaction::{ConflictableTransactionResult, TransactionError, Transactional};
-use std::fs::{self, File};
+use super::disk::{Disk, Refused};
+use super::head::{AuditEnd, Head, HeadHash};
+use super::members::Members;
+use super::record::{self, HeadRow};
+use super::{SEALS_BLOCK, SEALS_FIRST, SEALS_MAX, SEALS_REKEY, StoreError, Tree, Write};
+use crate::crypto::stack::wiped_shallow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-/// sled's cache, in bytes; its default is 1 GB.
-const CACHE: u64 = 8 << 20;
 /// The most commits that share one sync.
 const GROUP_MAX: usize = 256;
-/// How long sled's own lock may outlive the process that held it.
-const LINGERING_LOCK: [Duration; 6] = [
-    Duration::from_millis(10),
-    Duration::from_millis(40),
-    Duration::from_millis(150),
-    Duration::from_millis(300),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-];
-
-/// Opens sled in `path`. Our own lock is held already, so sled's can only be a lingering one.
-pub(super) fn open_database(path: &Path) -> Result<sled::Db, StoreError> {
-    remove_unfinished_snapshots(path)?;
-    let config = sled::Config::new()
-        .path(path)
-        .cache_capacity(CACHE)
-        .flush_every_ms(None)
-        .mode(sled::Mode::HighThroughput);
-    let mut waits = LINGERING_LOCK.iter();
-    loop {
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open())).map_err(|_| {
-            StoreError::Damaged { tree: "all", what: "the database's log is corrupt" }
-        })?;
-        match opened {
-            Ok(db) => return Ok(db),
-            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
-                match waits.next() {
-                    Some(wait) => std::thread::sleep(*wait),
-                    None => return Err(StoreError::InUse { path: path.into(), holder: None }),
-                }
-            }
-            Err(error) => return Err(StoreError::sled(error)),
-        }
-    }
-}
-
-/// A kill while sled opens can leave a snapshot that was never put in place, and sled takes it for
-/// corruption from then on. It repeats what the log holds, so that nothing is lost with it.
-fn remove_unfinished_snapshots(path: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            fs::remove_file(entry.path())?;
-            tracing::info!(%name, "a snapshot that a kill cut short was removed");
-        }
-    }
-    Ok(())
-}
 
 pub(super) struct Committer {
-    queue: Option<Sender<Commit>>,
+    queue: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    /// Why nothing more is written, once a write failed.
-    failed: Arc<OnceLock<String>>,
+}
+
+/// What the writer is asked to do, in this order.
+enum Job {
+    Commit(Commit),
+    /// Something that no commit may come between.
+    Alone(Box<dyn FnOnce(&mut Writer) + Send>),
 }
 
 struct Commit {
     writes: Vec<Write>,
-    done: SyncSender<Result<(), String>>,
+    /// Where the audit log ends with it, if it moves.
+    audit: Option<AuditEnd>,
+    done: SyncSender<Result<(), Refused>>,
 }
 
 /// A commit that is on its way.
 #[must_use]
-pub(super) struct Ticket(Receiver<Result<(), String>>);
+pub(super) struct Ticket(Receiver<Result<(), Refused>>);
 
 impl Ticket {
     /// Waits until the commit is durable, or known not to be.
     pub(super) fn wait(self) -> Result<(), StoreError> {
         match self.0.recv() {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(cause)) => Err(StoreError::ReadOnly { cause }),
-            Err(_) => Err(StoreError::ReadOnly { cause: "the writer has stopped".into() }),
+            Ok(result) => Ok(result?),
+            Err(_) => Err(stopped()),
         }
     }
 }
 
+fn stopped() -> StoreError {
+    StoreError::ReadOnly { cause: "the writer has stopped".into() }
+}
+
 impl Committer {
-    pub(super) fn start(
-        db: sled::Db,
-        trees: Vec<sled::Tree>,
-        log: &Path,
-    ) -> Result<Self, StoreError> {
-        let log = File::open(log)?;
-        let (queue, commits) = mpsc::channel();
-        let failed = Arc::new(OnceLock::new());
-        let noted = Arc::clone(&failed);
+    pub(super) fn start(writer: Writer) -> Result<Self, StoreError> {
+        let (queue, jobs) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("bitgo-vault-commit".into())
-            .spawn(move || run(&commits, &Disk { db, trees, log }, &noted))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), failed })
-    }
-
-    /// Whether writing has not failed so far.
-    pub(super) fn check_writable(&self) -> Result<(), StoreError> {
-        match self.failed.get() {
-            None => Ok(()),
-            Some(cause) => Err(StoreError::ReadOnly { cause: cause.clone() }),
-        }
-    }
-
-    /// Ends all writing, since it is not known what a write outside the database has done.
-    pub(super) fn fail(&self, cause: String) -> StoreError {
-        note(&self.failed, &cause);
-        StoreError::ReadOnly { cause }
+            .spawn(move || run(&jobs, writer))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Queues a commit. Commits become durable in the order they were queued.
-    pub(super) fn submit(&self, writes: Vec<Write>) -> Ticket {
+    pub(super) fn submit(&self, writes: Vec<Write>, audit: Option<AuditEnd>) -> Ticket {
         let (done, answer) = mpsc::sync_channel(1);
-        if let Some(queue) = &self.queue {
-            // A stopped writer drops `done`, which the ticket reports.
-            let _ = queue.send(Commit { writes, done });
-        }
+        self.send(Job::Commit(Commit { writes, audit, done }));
         Ticket(answer)
+    }
+
+    /// Does something between two commits, and waits for it.
+    pub(super) fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, answer) = mpsc::sync_channel(1);
+        let job = Box::new(move |writer: &mut Writer| drop(done.send(work(writer))));
+        self.send(Job::Alone(job));
+        answer.recv().map_err(|_| stopped())?
+    }
+
+    fn send(&self, job: Job) {
+        if let Some(queue) = &self.queue {
+            // A stopped writer drops the job, and with it whoever answers.
+            let _ = queue.send(job);
+        }
     }
 }
 
@@ -150,59 +104,145 @@ impl Drop for Committer {
     }
 }
 
-struct Disk {
-    db: sled::Db,
-    trees: Vec<sled::Tree>,
-    log: File,
+/// What the thread knows: the records as they were last written, and their head.
+pub(super) struct Writer {
+    pub(super) disk: Arc<Disk>,
+    pub(super) members: Members,
+    pub(super) head: Head,
+    pub(super) head_hash: HeadHash,
+    pub(super) seals: Seals,
 }
 
-impl Disk {
-    fn write(&self, commits: &[Commit]) -> Result<(), String> {
+/// The seals under the data key in use.
+///
+/// AES-GCM with random nonces is safe for 2^32 messages under one key (NIST SP 800-38D,
+/// section 8.3); sealing stops at half of that. A crash loses what was granted and not used,
+/// so the first grant after opening is small, and each further one as large as all before it.
+pub(super) struct Seals {
+    pub(super) used: u64,
+    pub(super) granted: u64,
+    used_at_open: u64,
+}
+
+impl Seals {
+    /// Those of an epoch that has used so many, and was granted so many.
+    pub(super) fn new(used: u64, granted: u64) -> Self {
+        Self { used, granted, used_at_open: used }
+    }
+
+    /// How many are to be granted in all, so that `needed` more can be made.
+    fn grant_for(&self, needed: u64) -> u64 {
+        let since_open = (self.used - self.used_at_open).clamp(SEALS_FIRST, SEALS_BLOCK);
+        self.used + since_open.max(needed)
+    }
+}
+
+impl Writer {
+    /// Writes a group of commits, all or none.
+    fn write(&mut self, commits: &[Commit]) -> Result<(), Refused> {
+        self.disk.check_writable()?;
         let writes = || commits.iter().flat_map(|commit| &commit.writes);
-        self.trees
-            .as_slice()
-            .transaction(|trees| -> ConflictableTransactionResult<()> {
-                for Write { tree, name, value } in writes() {
-                    let tree = &trees[*tree as usize];
-                    match value {
-                        Some(value) => tree.insert(name, value.as_slice())?,
-                        None => tree.remove(name)?,
-                    };
-                }
-                Ok(())
-            })
-            .map_err(|error| match error {
-                TransactionError::Storage(error) => error.to_string(),
-                TransactionError::Abort(()) => "the transaction was aborted".into(),
-            })?;
-        self.db.flush().map_err(|error| error.to_string())?;
-        self.log.sync_all().map_err(|error| error.to_string())
-    }
-}
-
-fn run(commits: &Receiver<Commit>, disk: &Disk, failed: &OnceLock<String>) {
-    while let Ok(first) = commits.recv() {
-        let mut group = vec![first];
-        group.extend(commits.try_iter().take(GROUP_MAX - 1));
-        let result = match failed.get() {
-            Some(cause) => Err(cause.clone()),
-            None => catch_unwind(AssertUnwindSafe(|| disk.write(&group)))
-                .unwrap_or_else(|_| Err("the database panicked".into())),
+        let sealed = writes().filter(|write| write.row.is_some()).count() as u64;
+        // One more for the head.
+        self.take_seals(sealed + 1)?;
+        let epoch = self.disk.epoch();
+        let failed = |error: StoreError| self.disk.fail(error.to_string());
+        let mut changes = writes()
+            .map(|write| epoch.change(write.tree, &write.key, write.row.as_deref()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
+        wiped_shallow(|| {
+            for change in &changes {
+                let element =
+                    |sealed: &Vec<u8>| epoch.keys.element(change.tree, &change.name, sealed);
+                self.members.put(change.tree, change.name, change.sealed.as_ref().map(element));
+            }
+        });
+        let audit = commits.iter().filter_map(|commit| commit.audit).next_back();
+        self.head = Head {
+            sequence: self.head.sequence + 1,
+            previous: self.head_hash,
+            audit: audit.unwrap_or(self.head.audit),
+            totals: self.members.totals(),
         };
-        if let Err(cause) = &result {
-            note(failed, cause);
+        let row = record::encode(&HeadRow::from(&self.head)).map_err(failed)?;
+        let head = epoch.change(Tree::Head, &Head::key(), Some(&row)).map_err(failed)?;
+        self.head_hash = Head::hash(head.sealed.as_deref().unwrap_or_default());
+        changes.push(head);
+        epoch.write(&changes).map_err(failed)?;
+        let Head { sequence, audit, .. } = self.head;
+        self.disk.advance_anchor(&epoch, |state| {
+            (state.sequence, state.head, state.audit) = (sequence, self.head_hash, audit.last);
+        })
+    }
+
+    /// Counts seals; once the granted ones are used up, more are made durable first, and once a
+    /// key comes near its end another one takes over.
+    fn take_seals(&mut self, needed: u64) -> Result<(), Refused> {
+        if self.seals.used + needed > self.seals.granted {
+            if self.seals.grant_for(needed) > SEALS_REKEY
+                && let Err(error) = self.rekey()
+            {
+                self.disk.check_writable()?;
+                tracing::error!(%error, "the data key was not replaced; it has seals left");
+            }
+            let granted = self.seals.grant_for(needed).min(SEALS_MAX);
+            if self.seals.used + needed > granted {
+                return Err(Refused::SealsExhausted);
+            }
+            if let Err(error) = self.disk.grant_seals(granted) {
+                return Err(self.disk.fail(format!("header: {error}")));
+            }
+            self.seals.granted = granted;
         }
-        for commit in group {
-            let _ = commit.done.send(result.clone());
+        self.seals.used += needed;
+        Ok(())
+    }
+
+    /// Gives back the seals that were granted and not used. Failing that, they count as used.
+    fn give_back_seals(&self) {
+        // A creation that failed has no header yet, and must not get one here.
+        if self.seals.used < self.seals.granted
+            && self.disk.check_writable().is_ok()
+            && !self.disk.is_creating()
+            && let Err(error) = self.disk.grant_seals(self.seals.used)
+        {
+            tracing::warn!(%error, "the seals that were not used are lost");
         }
     }
 }
 
-fn note(failed: &OnceLock<String>, cause: &str) {
-    if failed.set(cause.into()).is_ok() {
-        tracing::error!(cause, "the vault failed to write; it is read-only now");
+fn run(jobs: &Receiver<Job>, mut writer: Writer) {
+    // What did not belong to the last group.
+    let mut left = None;
+    while let Some(job) = left.take().or_else(|| jobs.recv().ok()) {
+        match job {
+            Job::Commit(first) => {
+                let mut group = vec![first];
+                while group.len() < GROUP_MAX && left.is_none() {
+                    match jobs.try_recv() {
+                        Ok(Job::Commit(commit)) => group.push(commit),
+                        Ok(alone) => left = Some(alone),
+                        Err(_) => break,
+                    }
+                }
+                let result = unwinding(&mut writer, |writer| writer.write(&group))
+                    .unwrap_or_else(|refused| Err(refused));
+                for commit in group {
+                    let _ = commit.done.send(result.clone());
+                }
+            }
+            Job::Alone(work) => {
+                // Whoever waits sees that no answer came.
+                let _ = unwinding(&mut writer, work);
+            }
+        }
     }
+    writer.give_back_seals();
 }
 
-// The indexes of `Disk::trees` are `Tree as usize`.
-const _: () = assert!(Tree::ALL[Tree::Audit as usize] as usize == Tree::ALL.len() - 1);
+/// A panic half way leaves nothing that could be relied on.
+fn unwinding<T>(writer: &mut Writer, work: impl FnOnce(&mut Writer) -> T) -> Result<T, Refused> {
+    catch_unwind(AssertUnwindSafe(|| work(writer)))
+        .map_err(|_| writer.disk.fail("the writer panicked".into()))
+}

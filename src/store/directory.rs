@@ -7,7 +7,7 @@
 //! put another directory there in between. Nothing in it would open with this vault's keys.
 
 use super::file_system::FileSystem;
-use super::{CREATING, StoreError, header, lock};
+use super::{CREATING, StoreError, anchor, header, lock};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::ErrorKind;
@@ -16,12 +16,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The files beside the database.
-const FILES: [&str; 4] = [header::FILE, header::TEMPORARY, lock::FILE, CREATING];
+const FILES: [&str; 5] = [header::FILE, header::TEMPORARY, anchor::FILE, lock::FILE, CREATING];
 
 /// Where a vault is, or is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     path: PathBuf,
+    anchor: Option<PathBuf>,
     allowed: Vec<FileSystem>,
     /// What `statfs` is to say.
     #[cfg(test)]
@@ -34,10 +35,22 @@ impl Place {
         let path = path.components().collect();
         Self {
             path,
+            anchor: None,
             allowed: Vec::new(),
             #[cfg(test)]
             magic: None,
         }
+    }
+
+    /// Puts the anchor elsewhere.
+    pub(crate) fn anchor(mut self, path: &Path) -> Self {
+        self.anchor = Some(path.components().collect());
+        self
+    }
+
+    /// Where the anchor is.
+    pub(super) fn anchor_path(&self) -> PathBuf {
+        self.anchor.clone().unwrap_or_else(|| self.path.join(anchor::FILE))
     }
 
     /// Accepts that the vault may lie on this file system.
@@ -137,15 +150,7 @@ impl Directory {
 
     fn open_file(&self, name: &str, flags: OFlags) -> Result<File, StoreError> {
         let path = self.path.join(name);
-        let (file, metadata) = open(&self.file, Path::new(name), &path, flags)?;
-        if !metadata.is_file() {
-            return Err(refused(&path, "it is not a plain file"));
-        }
-        if metadata.mode() & OTHERS_WRITE != 0 {
-            return Err(refused(&path, "others can write to it; chmod 600 it"));
-        }
-        close_to_others(&file, &metadata)?;
-        Ok(file)
+        plain(&path, open(&self.file, Path::new(name), &path, flags)?)
     }
 
     /// Closes a database's directory and files to others: sled makes its files as the umask
@@ -165,6 +170,23 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+/// Opens a plain file outside the vault's directory that is ours alone to write to.
+pub(super) fn open_plain(path: &Path, flags: OFlags) -> Result<File, StoreError> {
+    plain(path, open(CWD, path, path, flags)?)
+}
+
+/// What was opened, if it is a plain file that others cannot write to; from then on for its owner alone.
+fn plain(path: &Path, (file, metadata): (File, Metadata)) -> Result<File, StoreError> {
+    if !metadata.is_file() {
+        return Err(refused(path, "it is not a plain file"));
+    }
+    if metadata.mode() & OTHERS_WRITE != 0 {
+        return Err(refused(path, "others can write to it; chmod 600 it"));
+    }
+    close_to_others(&file, &metadata)?;
+    Ok(file)
 }
 
 /// The bits of a mode that let others write.

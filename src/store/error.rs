@@ -1,5 +1,7 @@
 //! Why the store could not do what was asked.
 
+use super::Tree;
+use super::damage::Damage;
 use super::file_system::FileSystem;
 use super::lock::Holder;
 use crate::crypto::CryptoError;
@@ -66,14 +68,64 @@ pub enum StoreError {
         /// The file system.
         file_system: FileSystem,
     },
-    /// Records are missing or altered.
-    #[error("the vault's database is damaged ({tree}: {what}): restore it from a backup")]
+    /// The database is missing, or sled cannot read it.
+    #[error("the vault's database is damaged ({what}): restore it from a backup")]
+    DamagedDatabase {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The records do not add up to what was written.
+    #[error(
+        "the vault is damaged ({damage}): open it degraded to read what is intact, then repair it or restore a backup"
+    )]
     Damaged {
+        /// What is missing or altered.
+        damage: Box<Damage>,
+    },
+    /// One record cannot be read.
+    #[error("a record of the vault cannot be read ({tree}: {what}): run doctor")]
+    Unreadable {
         /// The tree.
         tree: &'static str,
         /// What is wrong.
         what: &'static str,
     },
+    /// The vault is whole, but it is not the last that its anchor knows: an older copy was put back,
+    /// or what was written last is lost.
+    #[error(
+        "the vault was rolled back ({what}): put the newest copy back, or accept it as it is and reconcile"
+    )]
+    RolledBack {
+        /// Which of its parts is not the last.
+        what: &'static str,
+    },
+    /// The anchor is missing.
+    #[error(
+        "the vault's anchor is not at {path}: say where it is, put it back, or accept that a rollback would not be seen"
+    )]
+    NoAnchor {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The anchor is of another vault, or not as it was written.
+    #[error(
+        "{path} is no anchor of this vault, or it is damaged: put the right one back, or accept that a rollback would not be seen"
+    )]
+    DamagedAnchor {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// There is an anchor already, where a new vault's is to be.
+    #[error(
+        "there is an anchor at {path} already, and with it goes a vault: choose another place, or remove it if that vault is gone"
+    )]
+    AnchorExists {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The vault was opened though it is damaged.
+    #[error("the vault is damaged and open for reading only: repair it first")]
+    Degraded,
     /// The vault belongs to another BitGo environment.
     #[error("the vault is bound to {bound_to}: unlock it with that environment and its server key")]
     OtherEnvironment {
@@ -90,7 +142,7 @@ pub enum StoreError {
     },
     /// The data key has sealed as many records as it may.
     #[error(
-        "the data key has sealed all the records it may: make a new vault, log in and issue anew"
+        "the data key has sealed all the records it may, and was not replaced: rekey the vault"
     )]
     SealsExhausted,
     /// The token was removed meanwhile.
@@ -108,12 +160,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub(super) fn unreadable(tree: Tree, what: &'static str) -> Self {
+        Self::Unreadable { tree: tree.name(), what }
+    }
+
     /// sled's errors, with its lock and I/O errors as what they are.
     pub(super) fn sled(error: sled::Error) -> Self {
         match error {
             sled::Error::Io(io) => Self::Io(io),
             sled::Error::Corruption { .. } => {
-                Self::Damaged { tree: "all", what: "the database's log is corrupt" }
+                Self::DamagedDatabase { what: "sled finds it corrupt" }
             }
             other => Self::Io(std::io::Error::other(other.to_string())),
         }
@@ -172,8 +228,36 @@ mod tests {
                 "/v lies on overlayfs, which may lose a lock or a write: choose a local disk, or allow overlayfs by name",
             ),
             (
-                StoreError::Damaged { tree: "ledger", what: "a record does not open" },
-                "the vault's database is damaged (ledger: a record does not open): restore it from a backup",
+                StoreError::DamagedDatabase { what: "it is missing" },
+                "the vault's database is damaged (it is missing): restore it from a backup",
+            ),
+            (
+                StoreError::Damaged { damage: Box::default() },
+                "the vault is damaged (): open it degraded to read what is intact, then repair it or restore a backup",
+            ),
+            (
+                StoreError::Unreadable { tree: "ledger", what: "a record does not open" },
+                "a record of the vault cannot be read (ledger: a record does not open): run doctor",
+            ),
+            (
+                StoreError::RolledBack { what: "its header is older than its anchor" },
+                "the vault was rolled back (its header is older than its anchor): put the newest copy back, or accept it as it is and reconcile",
+            ),
+            (
+                StoreError::NoAnchor { path: "/a".into() },
+                "the vault's anchor is not at /a: say where it is, put it back, or accept that a rollback would not be seen",
+            ),
+            (
+                StoreError::DamagedAnchor { path: "/a".into() },
+                "/a is no anchor of this vault, or it is damaged: put the right one back, or accept that a rollback would not be seen",
+            ),
+            (
+                StoreError::AnchorExists { path: "/a".into() },
+                "there is an anchor at /a already, and with it goes a vault: choose another place, or remove it if that vault is gone",
+            ),
+            (
+                StoreError::Degraded,
+                "the vault is damaged and open for reading only: repair it first",
             ),
             (
                 StoreError::OtherEnvironment { bound_to: "https://x".into() },
@@ -185,7 +269,7 @@ mod tests {
             ),
             (
                 StoreError::SealsExhausted,
-                "the data key has sealed all the records it may: make a new vault, log in and issue anew",
+                "the data key has sealed all the records it may, and was not replaced: rekey the vault",
             ),
             (StoreError::Removed, "the token was removed meanwhile"),
             (StoreError::TooLarge, "a record is larger than 64 kib: shorten its lists"),

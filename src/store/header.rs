@@ -10,8 +10,11 @@
 //!     46    16  salt
 //!     62     4  epoch in use
 //!     66     8  seals granted under this epoch's data key
-//!     74    60  wrapped data key: nonce ‖ key ‖ tag, associated data = bytes 0 to 73
-//!    134    32  SHA-256 of bytes 0 to 133
+//!     74     1  wrapped data keys that follow: 1, or 2 while a rekey is finished
+//!     75    64  epoch in use (4) ‖ its data key: nonce (12) ‖ key (32) ‖ tag (16),
+//!               associated data = bytes 0 to 78
+//!  [ 139    64  the epoch before (4) ‖ its data key, associated data = bytes 0 to 142 ]
+//!      n    32  SHA-256 of bytes 0 to n - 1
 //! ```
 //!
 //! All integers are big-endian. A wrong checksum means damage; a right one under which the key
@@ -35,10 +38,17 @@ pub(super) const TEMPORARY: &str = "header.new";
 
 const MAGIC: [u8; 8] = *b"BGVAULT\0";
 const FORMAT: u16 = 1;
-const BOUND_LEN: usize = 74;
-const LEN: usize = BOUND_LEN + WRAPPED_LEN + 32;
+/// The length with one wrapped key, and what another one adds.
+const LEN: usize = 75 + WRAP_LEN + 32;
+const WRAP_LEN: usize = 4 + WRAPPED_LEN;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A data key as it stands in the header, and its epoch.
+type Wrapped = (u32, [u8; WRAPPED_LEN]);
+
+/// A data key and its epoch.
+pub(super) type EpochKey = (u32, DataKey);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(super) generation: u64,
     pub(super) vault_id: VaultId,
@@ -47,43 +57,63 @@ pub(crate) struct Header {
     pub(super) epoch: u32,
     /// Seals granted so far: an upper bound of those made.
     pub(super) seals: u64,
-    wrapped: [u8; WRAPPED_LEN],
+    in_use: [u8; WRAPPED_LEN],
+    /// What an unfinished rekey still reads.
+    before: Option<Wrapped>,
 }
 
 impl Header {
     pub(crate) fn new(vault_id: VaultId, kdf: KdfParams, salt: Salt) -> Self {
-        Self { generation: 1, vault_id, kdf, salt, epoch: 0, seals: 0, wrapped: [0; WRAPPED_LEN] }
+        let in_use = [0; WRAPPED_LEN];
+        Self { generation: 1, vault_id, kdf, salt, epoch: 0, seals: 0, in_use, before: None }
     }
 
     /// The header that replaces this one, once it is sealed.
-    pub(super) fn next(mut self) -> Self {
-        self.generation += 1;
-        self
+    pub(super) fn next(&self) -> Self {
+        Self { generation: self.generation + 1, ..self.clone() }
     }
 
-    /// Grants `seals` and wraps the data key anew, which binds everything before it.
+    /// Wraps the data keys anew, which binds everything before them.
     pub(crate) fn seal(
         &mut self,
         key: &KeyEncryptionKey,
         data_key: &DataKey,
-        seals: u64,
+        before: Option<(u32, &DataKey)>,
         rng: &mut impl TryCryptoRng,
     ) -> Result<(), CryptoError> {
-        self.seals = seals;
-        self.wrapped = key.wrap(data_key, &self.bound(), rng)?;
+        // The number of keys is bound as well, so it must stand before the first is wrapped.
+        self.before = before.map(|(epoch, _)| (epoch, [0; WRAPPED_LEN]));
+        let mut bytes = self.bound();
+        self.in_use = key.wrap(data_key, &bytes, rng)?;
+        bytes.extend_from_slice(&self.in_use);
+        if let Some((epoch, before)) = before {
+            bytes.extend_from_slice(&epoch.to_be_bytes());
+            self.before = Some((epoch, key.wrap(before, &bytes, rng)?));
+        }
         Ok(())
     }
 
-    pub(crate) fn unseal(&self, key: &KeyEncryptionKey) -> Result<DataKey, StoreError> {
-        key.unwrap(&self.wrapped, &self.bound()).map_err(|error| match error {
+    /// The data key in use, and that of the epoch before where a rekey is unfinished.
+    pub(crate) fn unseal(
+        &self,
+        key: &KeyEncryptionKey,
+    ) -> Result<(DataKey, Option<EpochKey>), StoreError> {
+        let refused = |error| match error {
             CryptoError::CouldNotOpen => StoreError::WrongPassphrase,
             other => other.into(),
-        })
+        };
+        let mut bytes = self.bound();
+        let in_use = key.unwrap(&self.in_use, &bytes).map_err(refused)?;
+        let Some((epoch, wrapped)) = &self.before else { return Ok((in_use, None)) };
+        bytes.extend_from_slice(&self.in_use);
+        bytes.extend_from_slice(&epoch.to_be_bytes());
+        let before = key.unwrap(wrapped, &bytes).map_err(refused)?;
+        Ok((in_use, Some((*epoch, before))))
     }
 
-    /// The bytes that the wrapped key is bound to.
+    /// All before the first wrapped key.
     fn bound(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(LEN);
+        let mut bytes = Vec::with_capacity(LEN + WRAP_LEN);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_be_bytes());
         bytes.extend_from_slice(&self.generation.to_be_bytes());
@@ -94,12 +124,18 @@ impl Header {
         bytes.extend_from_slice(&self.salt.0);
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes.extend_from_slice(&self.seals.to_be_bytes());
+        bytes.push(1 + u8::from(self.before.is_some()));
+        bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes
     }
 
-    pub(crate) fn to_bytes(self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.bound();
-        bytes.extend_from_slice(&self.wrapped);
+        bytes.extend_from_slice(&self.in_use);
+        if let Some((epoch, wrapped)) = &self.before {
+            bytes.extend_from_slice(&epoch.to_be_bytes());
+            bytes.extend_from_slice(wrapped);
+        }
         let sum = Sha256::digest(&bytes);
         bytes.extend_from_slice(&sum);
         bytes
@@ -109,14 +145,15 @@ impl Header {
         let damaged = |what| StoreError::DamagedHeader { what };
         let mut rest = bytes.strip_prefix(&MAGIC).ok_or(damaged("it is no vault header"))?;
         let format = u16::from_be_bytes(take(&mut rest)?);
+        let fits = [LEN, LEN + WRAP_LEN].contains(&bytes.len());
         // A later format may have another length, so the version is read before the sum.
-        if format != FORMAT && bytes.len() != LEN {
+        if format != FORMAT && !fits {
             return Err(StoreError::UnknownFormat { version: format });
         }
-        if bytes.len() != LEN {
+        if !fits {
             return Err(damaged("its length"));
         }
-        let (content, sum) = bytes.split_at(LEN - 32);
+        let (content, sum) = bytes.split_at(bytes.len() - 32);
         if Sha256::digest(content).as_slice() != sum {
             return Err(damaged("its checksum"));
         }
@@ -131,8 +168,20 @@ impl Header {
         let salt = Salt(take(&mut rest)?);
         let epoch = u32::from_be_bytes(take(&mut rest)?);
         let seals = u64::from_be_bytes(take(&mut rest)?);
-        let wrapped = take(&mut rest)?;
-        Ok(Self { generation, vault_id, kdf, salt, epoch, seals, wrapped })
+        let [keys] = take(&mut rest)?;
+        let (first, in_use) = (u32::from_be_bytes(take(&mut rest)?), take(&mut rest)?);
+        let before = match rest.len() == 32 {
+            true => None,
+            false => Some((u32::from_be_bytes(take(&mut rest)?), take(&mut rest)?)),
+        };
+        let is_before = |(number, _): &Wrapped| epoch.checked_sub(1) == Some(*number);
+        if keys != 1 + u8::from(before.is_some())
+            || first != epoch
+            || !before.as_ref().is_none_or(is_before)
+        {
+            return Err(damaged("its data keys"));
+        }
+        Ok(Self { generation, vault_id, kdf, salt, epoch, seals, in_use, before })
     }
 
     pub(super) fn read(dir: &Path) -> Result<Self, StoreError> {
@@ -200,50 +249,76 @@ mod tests {
     use crate::secret::Passphrase;
     use getrandom::SysRng;
 
-    fn sealed() -> (Header, KeyEncryptionKey) {
+    /// A header, with an unfinished rekey or without one.
+    fn sealed(rekeys: bool) -> (Header, KeyEncryptionKey) {
         let kdf = KdfParams::new(8, 1, 1).unwrap();
         let salt = Salt([3; 16]);
         let key = key_encryption_key(&Passphrase::new("p"), &salt, kdf).unwrap();
-        let data_key = DataKey::generate(&mut SysRng).unwrap();
+        let [data_key, before] = [(); 2].map(|()| DataKey::generate(&mut SysRng).unwrap());
         let mut header = Header::new(VaultId([7; 16]), kdf, salt);
-        header.seal(&key, &data_key, 1024, &mut SysRng).unwrap();
+        (header.epoch, header.seals) = (5, 1024);
+        header.seal(&key, &data_key, rekeys.then_some((4, &before)), &mut SysRng).unwrap();
         (header, key)
     }
 
     #[test]
     fn headers_are_read_as_written() {
-        let (header, key) = sealed();
-        let read = Header::parse(&header.to_bytes()).unwrap();
-        assert_eq!(read, header);
-        assert!(read.unseal(&key).is_ok());
-    }
-
-    #[test]
-    fn damage_is_told_apart_from_a_wrong_passphrase() {
-        let (header, _) = sealed();
-        let other = key_encryption_key(&Passphrase::new("q"), &header.salt, header.kdf).unwrap();
-        assert!(matches!(header.unseal(&other), Err(StoreError::WrongPassphrase)));
-        let bytes = header.to_bytes();
-        for at in 0..bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[at] ^= 1;
-            let error = Header::parse(&flipped).unwrap_err();
-            assert!(matches!(error, StoreError::DamagedHeader { .. }), "byte {at}: {error}");
-            assert!(Header::parse(&bytes[..at]).is_err(), "cut at {at}");
+        for rekeys in [false, true] {
+            let (header, key) = sealed(rekeys);
+            let read = Header::parse(&header.to_bytes()).unwrap();
+            assert_eq!(read, header);
+            assert_eq!(read.unseal(&key).unwrap().1.map(|before| before.0), rekeys.then_some(4));
         }
     }
 
     #[test]
-    fn a_header_rewritten_with_other_costs_does_not_unwrap() {
-        let (mut header, key) = sealed();
-        header.seals += 1;
-        let forged = Header::parse(&header.to_bytes()).unwrap();
-        assert!(matches!(forged.unseal(&key), Err(StoreError::WrongPassphrase)));
+    fn damage_is_told_apart_from_a_wrong_passphrase() {
+        for rekeys in [false, true] {
+            let (header, _) = sealed(rekeys);
+            let other =
+                key_encryption_key(&Passphrase::new("q"), &header.salt, header.kdf).unwrap();
+            assert!(matches!(header.unseal(&other), Err(StoreError::WrongPassphrase)));
+            let bytes = header.to_bytes();
+            for at in 0..bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1;
+                let error = Header::parse(&flipped).unwrap_err();
+                assert!(matches!(error, StoreError::DamagedHeader { .. }), "byte {at}: {error}");
+                assert!(Header::parse(&bytes[..at]).is_err(), "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_rewritten_with_other_values_does_not_unwrap() {
+        let (whole, key) = sealed(true);
+        let rewritten = |change: fn(&mut Header)| {
+            let mut header = whole.clone();
+            change(&mut header);
+            let sum_fits = Header::parse(&header.to_bytes()).unwrap();
+            assert!(matches!(sum_fits.unseal(&key), Err(StoreError::WrongPassphrase)));
+        };
+        rewritten(|header| header.seals += 1);
+        rewritten(|header| header.generation -= 1);
+        rewritten(|header| header.before = None);
+        rewritten(|header| header.before = Some((4, header.in_use)));
+    }
+
+    #[test]
+    fn keys_of_other_epochs_are_damage() {
+        let (whole, _) = sealed(true);
+        for (epoch, before) in [(5, 3), (5, 5), (5, 6), (0, u32::MAX)] {
+            let mut header = whole.clone();
+            header.epoch = epoch;
+            header.before = Some((before, [0; WRAPPED_LEN]));
+            let refused = Header::parse(&header.to_bytes());
+            assert!(matches!(refused, Err(StoreError::DamagedHeader { what: "its data keys" })));
+        }
     }
 
     #[test]
     fn later_formats_are_named() {
-        let mut bytes = sealed().0.to_bytes();
+        let mut bytes = sealed(false).0.to_bytes();
         bytes[9] = 2;
         bytes.push(0);
         assert!(matches!(Header::parse(&bytes), Err(StoreError::UnknownFormat { version: 2 })));

@@ -5,8 +5,9 @@
 //! wait for their commit, settlements do not: losing one only leaves the spend counted. What is
 //! found reserved at open was cut off by a crash and counts as spent.
 
+use super::head::AuditEnd;
 use super::record::{CounterRow, LedgerRow};
-use super::{Store, StoreError, Tree, Write, lock};
+use super::{Key, Store, StoreError, Tree, Write, lock};
 use crate::id::LineageId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
@@ -23,6 +24,8 @@ struct Book {
     counters: Counters,
     /// Whether its token was handed out: from then on nothing is given back.
     is_exposed: bool,
+    /// Whether the counters are of a past that may not be the last: then nothing is spent.
+    is_unreconciled: bool,
 }
 
 /// Guards every change of a book together with its place in the commit queue.
@@ -56,6 +59,9 @@ impl Ledger for Store {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
             let book = accounts.get_mut(lineage).ok_or_else(unreconciled)?;
+            if book.is_unreconciled && !charges.is_empty() {
+                return Err(unreconciled().into());
+            }
             let mut after = book.clone();
             for Charge { coin, amount } in charges {
                 let counter = after.counters.get_mut(coin).ok_or_else(|| no_limit(coin))?;
@@ -123,7 +129,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let counters =
             limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect();
-        let book = Book { counters, is_exposed: false };
+        let book = Book { counters, is_exposed: false, is_unreconciled: false };
         writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;
         lock(&self.ledger.0).insert(lineage, book);
@@ -139,7 +145,7 @@ impl Store {
         let ticket = {
             // Removed under the lock, so that no later settlement can be queued behind it.
             let mut accounts = lock(&self.ledger.0);
-            writes.push(Write { tree: Tree::Ledger, name: *lineage.as_bytes(), value: None });
+            writes.push(Write::remove(Tree::Ledger, Key::Id(*lineage.as_bytes())));
             accounts.remove(&lineage);
             self.submit(writes)
         };
@@ -153,6 +159,7 @@ impl Store {
         lineage: LineageId,
         successor: &BTreeMap<Coin, SpendingLimit>,
         mut writes: Vec<Write>,
+        audit: Option<AuditEnd>,
     ) -> Result<(), StoreError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
@@ -165,19 +172,38 @@ impl Store {
                 };
             }
             writes.push(self.ledger_write(lineage, &after)?);
-            let ticket = self.submit(writes);
+            let ticket = self.committer.submit(writes, audit);
             *book = after;
             ticket
         };
         ticket.wait()
     }
 
+    /// Lets no lineage spend until it is reconciled, in one commit.
+    pub(super) fn distrust_ledgers(&self) -> Result<(), StoreError> {
+        let ticket = {
+            let mut accounts = lock(&self.ledger.0);
+            let writes = accounts.iter_mut().map(|(lineage, book)| {
+                book.is_unreconciled = true;
+                self.ledger_write(*lineage, book)
+            });
+            self.submit(writes.collect::<Result<_, _>>()?)
+        };
+        ticket.wait()
+    }
+
     pub(super) fn load_ledger(&mut self) -> Result<(), StoreError> {
-        let unreadable = || StoreError::Damaged { tree: "ledger", what: "a record cannot be read" };
+        let unreadable = || StoreError::unreadable(Tree::Ledger, "a record cannot be read");
+        let epoch = self.disk.epoch();
         let mut accounts = HashMap::new();
-        for entry in self.records(Tree::Ledger) {
+        for entry in epoch.records(Tree::Ledger) {
             let (name, sealed) = entry?;
-            let row: LedgerRow = self.unseal(Tree::Ledger, &name, &sealed)?;
+            let row: LedgerRow = match epoch.keys.read(Tree::Ledger, &name, &sealed) {
+                // Of a damaged vault, what cannot be read cannot be spent.
+                Err(_) if self.damage.is_some() => continue,
+                row => row?,
+            };
+            let LedgerRow { is_exposed, is_unreconciled, .. } = row;
             let counters = row
                 .counters
                 .into_iter()
@@ -186,7 +212,7 @@ impl Store {
                     Ok((coin, Counter::from(row).after_crash()))
                 })
                 .collect::<Result<Counters, StoreError>>()?;
-            let book = Book { counters, is_exposed: row.is_exposed };
+            let book = Book { counters, is_exposed, is_unreconciled };
             accounts.insert(LineageId::from_bytes(name), book);
         }
         *lock(&self.ledger.0) = accounts;
@@ -198,8 +224,9 @@ impl Store {
             .counters
             .iter()
             .map(|(coin, counter)| (coin.to_string(), CounterRow::from(counter)));
-        let row = LedgerRow { is_exposed: book.is_exposed, counters: rows.collect() };
-        self.seal(Tree::Ledger, *lineage.as_bytes(), &row)
+        let Book { is_exposed, is_unreconciled, .. } = *book;
+        let row = LedgerRow { is_exposed, is_unreconciled, counters: rows.collect() };
+        Write::put(Tree::Ledger, Key::Id(*lineage.as_bytes()), &row)
     }
 }
 

@@ -11,7 +11,8 @@
 //! the one that opens, so nothing is written any more, least of all a grant that would put the
 //! old wrap back; reopening finds out.
 
-use super::{AuditAction, Header, Sealing, Store, StoreError, lock};
+use super::disk::Keyring;
+use super::{AuditAction, Header, Store, StoreError, lock};
 use crate::crypto::{KdfParams, KeyEncryptionKey, Salt, key_encryption_key};
 use crate::secret::Passphrase;
 use chrono::{DateTime, Utc};
@@ -20,12 +21,12 @@ use getrandom::SysRng;
 impl Store {
     /// The costs of deriving the key.
     pub(crate) fn kdf(&self) -> KdfParams {
-        lock(&self.header).header.kdf
+        lock(&self.disk.keyring).header.kdf
     }
 
     /// Whether `passphrase` is this vault's, by deriving and unwrapping as `open` does.
     pub(crate) fn check_passphrase(&self, passphrase: &Passphrase) -> Result<(), StoreError> {
-        let header = lock(&self.header).header;
+        let header = lock(&self.disk.keyring).header.clone();
         let key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
         header.unseal(&key).map(drop)
     }
@@ -73,15 +74,15 @@ impl Store {
     }
 
     fn use_key(&self, key: KeyEncryptionKey, salt: Salt, kdf: KdfParams) -> Result<(), StoreError> {
-        let mut sealing = lock(&self.header);
-        let header = sealing.rewrapped(&key, salt, kdf)?;
-        self.replace_header(&mut sealing, header)?;
-        sealing.key_encryption_key = key;
+        let keyring = &mut *lock(&self.disk.keyring);
+        let header = keyring.rewrapped(&key, salt, kdf)?;
+        self.disk.replace_header(keyring, header)?;
+        keyring.key_encryption_key = key;
         Ok(())
     }
 }
 
-impl Sealing {
+impl Keyring {
     /// The next header, under another key; the seals granted stay.
     fn rewrapped(
         &self,
@@ -91,16 +92,18 @@ impl Sealing {
     ) -> Result<Header, StoreError> {
         let mut header = self.header.next();
         (header.salt, header.kdf) = (salt, kdf);
-        header.seal(key, &self.data_key, self.header.seals, &mut SysRng)?;
+        self.seal(&mut header, key)?;
         Ok(header)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::committer::Writer;
+    use super::super::header;
     use super::super::tests::{add, charge, create, kdf, killed_copy, open_with, used};
-    use super::super::{Environment, header};
     use super::*;
+    use crate::environment::Environment;
     use crate::policy::Ledger;
     use std::fs::{self, File};
     use std::io::ErrorKind;
@@ -209,12 +212,17 @@ mod tests {
             for _ in 0..changes / 2 {
                 for (from, to) in [(old(), new()), (new(), old())] {
                     change(&store, &from, &to).unwrap();
-                    let sealing = lock(&store.header);
+                    let keyring = lock(&store.disk.keyring);
                     let header = Header::read(dir.path()).unwrap();
-                    assert_eq!(header, sealing.header);
-                    assert!(sealing.used <= header.seals, "a grant was undone");
+                    assert_eq!(header, keyring.header);
                     let key = key_encryption_key(&to, &header.salt, header.kdf).unwrap();
                     header.unseal(&key).unwrap();
+                    drop(keyring);
+                    let writer =
+                        |writer: &mut Writer| Ok((writer.seals.used, writer.seals.granted));
+                    let (used, granted) = store.committer.alone(writer).unwrap();
+                    let header = Header::read(dir.path()).unwrap();
+                    assert!(used <= granted && granted <= header.seals, "a grant was undone");
                 }
             }
         });
@@ -229,8 +237,11 @@ mod tests {
     }
 
     fn exhaust_grant(store: &Store) {
-        let mut sealing = lock(&store.header);
-        sealing.used = sealing.header.seals;
+        let use_up = |writer: &mut Writer| {
+            writer.seals.used = writer.seals.granted;
+            Ok(())
+        };
+        store.committer.alone(use_up).unwrap();
     }
 
     #[test]
@@ -313,12 +324,12 @@ mod tests {
         let salt = Salt::random(&mut SysRng).unwrap();
         let key = key_encryption_key(&new(), &salt, kdf()).unwrap();
         {
-            let mut sealing = lock(&store.header);
-            let header = sealing.rewrapped(&key, salt, kdf()).unwrap();
+            let mut keyring = lock(&store.disk.keyring);
+            let header = keyring.rewrapped(&key, salt, kdf()).unwrap();
             let mut prepared = header.prepare(dir.path()).unwrap();
             // Syncing a device that keeps nothing fails.
             prepared.directory = File::open("/dev/null").unwrap();
-            let installed = store.install_header(&mut sealing, header, prepared);
+            let installed = store.disk.install_header(&mut keyring, header, prepared);
             assert!(matches!(installed, Err(StoreError::ReadOnly { .. })));
         }
         expect_read_only(&store, lineage);
@@ -328,15 +339,14 @@ mod tests {
 
     /// Neither records nor headers are written: a grant would put the old wrap back.
     fn expect_read_only(store: &Store, lineage: crate::id::LineageId) {
-        let before = fs::read(store.dir.join(header::FILE)).unwrap();
+        let before = fs::read(store.disk.directory.path().join(header::FILE)).unwrap();
         assert!(store.reserve(&lineage, &charge(1)).is_err());
-        exhaust_grant(store);
-        assert!(matches!(store.count_seal(), Err(StoreError::ReadOnly { .. })));
-        lock(&store.header).used -= 1;
+        let granted = store.disk.grant_seals(u64::MAX);
+        assert!(matches!(granted, Err(StoreError::ReadOnly { .. })));
         for passphrase in [old(), new()] {
             let refused = change(store, &old(), &passphrase);
             assert!(matches!(refused, Err(StoreError::ReadOnly { .. })), "{refused:?}");
         }
-        assert_eq!(fs::read(store.dir.join(header::FILE)).unwrap(), before);
+        assert_eq!(fs::read(store.disk.directory.path().join(header::FILE)).unwrap(), before);
     }
 }

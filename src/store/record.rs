@@ -4,7 +4,7 @@
 //! format stays. Fixed-width little-endian integers; trailing bytes are refused. Rows that
 //! hold secrets wipe themselves.
 
-use super::StoreError;
+use super::{StoreError, Tree};
 use crate::crypto::RECORD_MAX;
 use crate::environment::Environment;
 use crate::money::{Amount, Coin};
@@ -57,7 +57,7 @@ pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
         ("account", recoded::<AccountRow>(bytes)),
         ("ledger", recoded::<LedgerRow>(bytes)),
         ("audit", recoded::<AuditRow>(bytes)),
-        ("audit head", recoded::<AuditHeadRow>(bytes)),
+        ("head", recoded::<HeadRow>(bytes)),
     ]
     .into_iter()
     .filter_map(|(kind, row)| Some((kind, row?)))
@@ -204,6 +204,8 @@ impl TryFrom<InfoRow> for TokenInfo {
 /// A token itself, and the key (WIF) that extends it.
 #[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
 pub(super) struct SecretRow {
+    /// As in the token's own row: should that be lost, this tells which token it was.
+    pub(super) label: String,
     pub(super) token: String,
     pub(super) extension_key: Option<String>,
 }
@@ -219,6 +221,7 @@ pub(super) struct AccountRow {
 #[derive(Encode, Decode)]
 pub(super) struct LedgerRow {
     pub(super) is_exposed: bool,
+    pub(super) is_unreconciled: bool,
     pub(super) counters: Vec<(String, CounterRow)>,
 }
 
@@ -261,6 +264,8 @@ impl From<CounterRow> for Counter {
 /// One entry of the audit log.
 #[derive(Encode, Decode)]
 pub(super) struct AuditRow {
+    /// From 0 on; the entry's name is made of it.
+    pub(super) number: u64,
     pub(super) at_ms: i64,
     pub(super) action: u8,
     /// Zeros where the action befell no token.
@@ -268,35 +273,45 @@ pub(super) struct AuditRow {
     pub(super) previous: [u8; 32],
 }
 
-/// Where the audit log ends.
-#[derive(Clone, Copy, Encode, Decode, Default)]
-pub(super) struct AuditHeadRow {
-    pub(super) entries: u64,
-    pub(super) last: [u8; 32],
+/// What a commit leaves the database to hold.
+#[derive(Encode, Decode)]
+pub(super) struct HeadRow {
+    pub(super) sequence: u64,
+    pub(super) previous: [u8; 32],
+    pub(super) audit_entries: u64,
+    pub(super) audit_last: [u8; 32],
+    /// How many records each tree has, and what they add up to.
+    pub(super) totals: [(u64, [u8; 32]); Tree::KEPT.len()],
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn head() -> HeadRow {
+        let totals = [(3, [4; 32]); Tree::KEPT.len()];
+        HeadRow { sequence: 1, previous: [1; 32], audit_entries: 2, audit_last: [2; 32], totals }
+    }
+
     #[test]
     fn trailing_bytes_and_giant_lengths_are_refused() {
-        let bytes = encode(&AuditHeadRow { entries: 1, last: [2; 32] }).unwrap();
-        assert!(decode::<AuditHeadRow>(&bytes).is_ok());
-        assert!(decode::<AuditHeadRow>(&[&bytes[..], &[0]].concat()).is_err());
-        assert!(decode::<AuditHeadRow>(&bytes[1..]).is_err());
+        let bytes = encode(&head()).unwrap();
+        assert!(decode::<HeadRow>(&bytes).is_ok());
+        assert!(decode::<HeadRow>(&[&bytes[..], &[0]].concat()).is_err());
+        assert!(decode::<HeadRow>(&bytes[1..]).is_err());
         let giant = [0xff; 64];
         assert!(decode::<SecretRow>(&giant).is_err());
-        let long = SecretRow { token: "x".repeat(RECORD_MAX), extension_key: None };
+        let (label, token) = ("desk".into(), "x".repeat(RECORD_MAX));
+        let long = SecretRow { label, token, extension_key: None };
         assert!(matches!(encode(&long), Err(StoreError::TooLarge)));
     }
 
     #[test]
     fn a_row_is_written_as_it_was_read() {
-        let head = encode(&AuditHeadRow { entries: 1, last: [2; 32] }).unwrap();
+        let head = encode(&head()).unwrap();
         let rows = recode_rows(&head);
         let rows: Vec<_> = rows.iter().map(|(kind, row)| (*kind, &row[..])).collect();
-        assert_eq!(rows, [("audit head", &head[..])]);
+        assert_eq!(rows, [("head", &head[..])]);
         assert!(recode_token_info(&head).is_none());
     }
 }

@@ -1,8 +1,9 @@
 //! Tokens in the store: what is known of them, and the tokens themselves, apart.
 
-use super::record::{AccountRow, InfoRow, RenewalRow, SecretRow, TokenRow};
-use super::{Store, StoreError, Tree, Write};
+use super::record::{self, AccountRow, InfoRow, RenewalRow, SecretRow, TokenRow, Unreadable};
+use super::{Key, Name, Store, StoreError, Tree, Write};
 use crate::crypto::random;
+use crate::crypto::stack::wiped_record;
 use crate::id::LineageId;
 use crate::policy::LocalRules;
 use crate::secret::{AccessToken, EcdhXprv};
@@ -24,7 +25,7 @@ pub(crate) struct TokenRecord {
     pub(crate) info: TokenInfo,
 }
 
-/// A token as it is held in memory: still sealed.
+/// A token as it is held in memory: sealed under a key that lives as long as the open vault.
 #[derive(Clone)]
 pub(crate) struct SealedSecret(Arc<[u8]>);
 
@@ -54,18 +55,17 @@ impl Store {
         secret: &TokenSecret,
         account: Option<&Account>,
     ) -> Result<SealedSecret, StoreError> {
-        let (sealed, secret) = self.seal_secret(record.lineage, secret)?;
-        let mut writes = vec![self.token_write(record)?, secret];
+        let row = secret_row(record, secret);
+        let mut writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
         if let Some(account) = account {
             let row = AccountRow {
                 user: account.user.clone(),
                 ecdh_xprv: account.ecdh_xprv.expose().into(),
             };
-            let name = self.account_name(&account.user);
-            writes.push(self.seal(Tree::Accounts, name, &row)?);
+            writes.push(Write::put(Tree::Accounts, user_key(&account.user), &row)?);
         }
         self.open_account(record.lineage, &record.info.spending_limits, writes)?;
-        Ok(sealed)
+        self.seal_in_memory(record.lineage, &row)
     }
 
     /// Replaces a token by its successor, in one commit; the ledger stays the lineage's. A token
@@ -75,52 +75,40 @@ impl Store {
         record: &TokenRecord,
         secret: &TokenSecret,
     ) -> Result<SealedSecret, StoreError> {
-        let (sealed, secret) = self.seal_secret(record.lineage, secret)?;
+        let row = secret_row(record, secret);
         let limits = &record.info.spending_limits;
-        let writes = vec![self.token_write(record)?, secret];
-        self.commit_to_account(record.lineage, limits, writes)?;
-        Ok(sealed)
+        let writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
+        self.commit_to_account(record.lineage, limits, writes, None)?;
+        self.seal_in_memory(record.lineage, &row)
     }
 
     /// The write that updates what is known of a token, for a commit with others.
     pub(super) fn token_write(&self, record: &TokenRecord) -> Result<Write, StoreError> {
-        self.seal(Tree::Tokens, *record.lineage.as_bytes(), &row(record))
+        Write::put(Tree::Tokens, key(record.lineage), &row(record))
     }
 
     /// Removes a token, its ledger and what is known of it.
     pub(crate) fn remove_token(&self, lineage: LineageId) -> Result<(), StoreError> {
-        let name = *lineage.as_bytes();
-        let remove = |tree| Write { tree, name, value: None };
+        let remove = |tree| Write::remove(tree, key(lineage));
         self.close_account(lineage, vec![remove(Tree::Tokens), remove(Tree::Secrets)])
     }
 
-    /// All tokens, their secrets still sealed.
+    /// All tokens, their secrets sealed. Of a damaged vault those that are whole.
     pub(crate) fn tokens(&self) -> Result<Vec<(TokenRecord, SealedSecret)>, StoreError> {
-        self.records(Tree::Tokens)
-            .map(|entry| {
-                let (name, sealed) = entry?;
-                let unreadable =
-                    |_| StoreError::Damaged { tree: "tokens", what: "a record cannot be read" };
-                let row: TokenRow = self.unseal(Tree::Tokens, &name, &sealed)?;
-                let secret = self
-                    .get(Tree::Secrets, &name)?
-                    .ok_or(StoreError::Damaged { tree: "secrets", what: "a record is missing" })?;
-                let record = TokenRecord {
-                    lineage: LineageId::from_bytes(name),
-                    label: Label::new(&row.label).map_err(|error| unreadable(error.into()))?,
-                    account: row.account,
-                    renewal: match row.renewal {
-                        RenewalRow::Manual => Renewal::Manual,
-                        RenewalRow::Extend { lifetime_secs } => {
-                            Renewal::Extend { lifetime: Duration::from_secs(lifetime_secs) }
-                        }
-                        RenewalRow::InternalToken => Renewal::InternalToken,
-                    },
-                    rules: LocalRules { raw_exposure: row.raw_exposure },
-                    info: row.info.try_into().map_err(unreadable)?,
-                };
-                Ok((record, SealedSecret(secret.as_ref().into())))
-            })
+        let epoch = self.disk.epoch();
+        let read = |name: Name, sealed: &[u8]| {
+            let row: TokenRow = epoch.keys.read(Tree::Tokens, &name, sealed)?;
+            let missing = StoreError::unreadable(Tree::Secrets, "a record is missing");
+            let secret = epoch.get(Tree::Secrets, &name)?.ok_or(missing)?;
+            let record = record(LineageId::from_bytes(name), row)
+                .map_err(|_| StoreError::unreadable(Tree::Tokens, "a record cannot be read"))?;
+            let secret = epoch.keys.open(Tree::Secrets, &name, &secret)?;
+            Ok((record, self.seal_row_in_memory(&name, &secret)?))
+        };
+        epoch
+            .records(Tree::Tokens)
+            .map(|entry| entry.and_then(|(name, sealed)| read(name, &sealed)))
+            .filter(|token| token.is_ok() || self.damage.is_none())
             .collect()
     }
 
@@ -130,7 +118,11 @@ impl Store {
         lineage: LineageId,
         sealed: &SealedSecret,
     ) -> Result<TokenSecret, StoreError> {
-        let mut row: SecretRow = self.unseal(Tree::Secrets, lineage.as_bytes(), &sealed.0)?;
+        let unreadable = |what| StoreError::unreadable(Tree::Secrets, what);
+        let row = wiped_record(|| self.memory.open(lineage.as_bytes(), &sealed.0))
+            .map_err(|_| unreadable("a record does not open"))?;
+        let mut row: SecretRow =
+            record::decode(&row).map_err(|_| unreadable("a record opens but cannot be read"))?;
         Ok(TokenSecret {
             token: AccessToken::new(std::mem::take(&mut row.token)),
             extension_key: row.extension_key.take().map(Zeroizing::new),
@@ -139,32 +131,69 @@ impl Store {
 
     /// The key that `user`'s tokens are issued to, if it is known.
     pub(crate) fn account(&self, user: &str) -> Result<Option<Account>, StoreError> {
-        let name = self.account_name(user);
-        let Some(sealed) = self.get(Tree::Accounts, &name)? else { return Ok(None) };
-        let mut row: AccountRow = self.unseal(Tree::Accounts, &name, &sealed)?;
-        Ok(Some(Account {
+        let row: Option<AccountRow> = self.disk.epoch().find(Tree::Accounts, &user_key(user))?;
+        Ok(row.map(|mut row| Account {
             user: std::mem::take(&mut row.user),
             ecdh_xprv: EcdhXprv::new(std::mem::take(&mut row.ecdh_xprv)),
         }))
     }
 
-    fn account_name(&self, user: &str) -> super::Name {
-        self.names.name("accounts", user.as_bytes())
-    }
-
-    fn seal_secret(
+    fn seal_in_memory(
         &self,
         lineage: LineageId,
-        secret: &TokenSecret,
-    ) -> Result<(SealedSecret, Write), StoreError> {
-        let row = SecretRow {
-            token: secret.token.expose().into(),
-            extension_key: secret.extension_key.as_ref().map(|key| key.as_str().into()),
-        };
-        let write = self.seal(Tree::Secrets, *lineage.as_bytes(), &row)?;
-        let sealed = SealedSecret(write.value.as_deref().unwrap_or_default().into());
-        Ok((sealed, write))
+        row: &SecretRow,
+    ) -> Result<SealedSecret, StoreError> {
+        self.seal_row_in_memory(lineage.as_bytes(), &record::encode(row)?)
     }
+
+    fn seal_row_in_memory(&self, name: &Name, row: &[u8]) -> Result<SealedSecret, StoreError> {
+        let sealed = wiped_record(|| self.memory.seal(name, row, &mut SysRng))?;
+        Ok(SealedSecret(sealed.into()))
+    }
+}
+
+fn key(lineage: LineageId) -> Key {
+    Key::Id(*lineage.as_bytes())
+}
+
+fn user_key(user: &str) -> Key {
+    Key::Text(user.into())
+}
+
+/// The key of the account that a row holds.
+pub(super) fn account_key(row: &[u8]) -> Result<Key, StoreError> {
+    let row: Result<AccountRow, _> = record::decode(row);
+    let unreadable = |_| StoreError::unreadable(Tree::Accounts, "a record cannot be read");
+    Ok(user_key(&row.map_err(unreadable)?.user))
+}
+
+fn secret_write(lineage: LineageId, row: &SecretRow) -> Result<Write, StoreError> {
+    Write::put(Tree::Secrets, key(lineage), row)
+}
+
+fn secret_row(record: &TokenRecord, secret: &TokenSecret) -> SecretRow {
+    SecretRow {
+        label: record.label.as_str().into(),
+        token: secret.token.expose().into(),
+        extension_key: secret.extension_key.as_ref().map(|key| key.as_str().into()),
+    }
+}
+
+fn record(lineage: LineageId, row: TokenRow) -> Result<TokenRecord, Unreadable> {
+    Ok(TokenRecord {
+        lineage,
+        label: Label::new(&row.label)?,
+        account: row.account,
+        renewal: match row.renewal {
+            RenewalRow::Manual => Renewal::Manual,
+            RenewalRow::Extend { lifetime_secs } => {
+                Renewal::Extend { lifetime: Duration::from_secs(lifetime_secs) }
+            }
+            RenewalRow::InternalToken => Renewal::InternalToken,
+        },
+        rules: LocalRules { raw_exposure: row.raw_exposure },
+        info: row.info.try_into()?,
+    })
 }
 
 fn row(record: &TokenRecord) -> TokenRow {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use getrandom::SysRng;
 
 /// The header of a vault's directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreHeader(store::Header);
 
 impl StoreHeader {
@@ -19,7 +19,7 @@ impl StoreHeader {
     pub fn seal(key: &KeyEncryptionKey, kdf: KdfParams, salt: Salt) -> Result<Self, CryptoError> {
         let rng = &mut SysRng;
         let mut header = store::Header::new(VaultId::random(rng)?, kdf, salt);
-        header.seal(key, &DataKey::generate(rng)?, 1, rng)?;
+        header.seal(key, &DataKey::generate(rng)?, None, rng)?;
         Ok(Self(header))
     }
 
@@ -41,7 +41,7 @@ impl StoreHeader {
     /// # Errors
     /// [`StoreError::WrongPassphrase`] for another key, or a header that was altered.
     pub fn unseal(&self, key: &KeyEncryptionKey) -> Result<DataKey, StoreError> {
-        self.0.unseal(key)
+        self.0.unseal(key).map(|(data_key, _)| data_key)
     }
 }
 

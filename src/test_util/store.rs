@@ -81,7 +81,7 @@ pub fn keep_in_store(
 /// # Errors
 /// Those of the store.
 pub fn open_from_store(dir: &Path, passphrase: &Passphrase) -> Result<Kept, StoreError> {
-    let missing = |tree| StoreError::Damaged { tree, what: "a record is missing" };
+    let missing = |tree| StoreError::Unreadable { tree, what: "a record is missing" };
     let store = Store::open(&place(dir), passphrase, &Environment::Test, SystemClock::new().now())?;
     let (record, sealed) = store.tokens()?.pop().ok_or(missing("tokens"))?;
     let TokenSecret { token, extension_key } = store.open_secret(record.lineage, &sealed)?;

@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::refresh::{self, Refresher, Renew};
 use crate::secret::Passphrase;
-use crate::store::{FileSystem, Place, Store, StoreError};
+use crate::store::{FileSystem, Opening, Place, Store, StoreError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +86,18 @@ impl VaultBuilder {
         self
     }
 
+    /// Keeps the anchor at `path` instead of in the vault's directory: a file of 8 KiB, in a directory
+    /// that is there. Every opening must say the same.
+    ///
+    /// # Security
+    /// The anchor knows the vault's last state. On other media than the vault it shows that the
+    /// whole directory was replaced by an older copy, with limits that are not yet used up; beside
+    /// the database it shows that of the database alone.
+    pub fn anchor(mut self, path: impl AsRef<Path>) -> Self {
+        self.place = self.place.anchor(path.as_ref());
+        self
+    }
+
     /// How long a lease may wait for its signature; 60 s unless said otherwise. An older lease is
     /// refused by [`Lease::sign`](super::Lease::sign), which gives its reservation back; one that
     /// is kept and never signed goes on holding it.
@@ -124,7 +136,7 @@ impl VaultBuilder {
         .await
     }
 
-    /// Opens a vault.
+    /// Opens a vault, if it is whole and the last that its anchor knows.
     ///
     /// # Errors
     /// [`Error::NoRuntime`]; [`Error::Store`]: [`NotFound`](crate::StoreError::NotFound),
@@ -132,12 +144,44 @@ impl VaultBuilder {
     /// [`InUse`](crate::StoreError::InUse),
     /// [`UnsafeDirectory`](crate::StoreError::UnsafeDirectory),
     /// [`UnsafeFileSystem`](crate::StoreError::UnsafeFileSystem),
+    /// [`OtherEnvironment`](crate::StoreError::OtherEnvironment);
     /// [`DamagedHeader`](crate::StoreError::DamagedHeader),
-    /// [`OtherEnvironment`](crate::StoreError::OtherEnvironment).
+    /// [`DamagedDatabase`](crate::StoreError::DamagedDatabase) and
+    /// [`Damaged`](crate::StoreError::Damaged), which tells what is missing;
+    /// [`RolledBack`](crate::StoreError::RolledBack), [`NoAnchor`](crate::StoreError::NoAnchor) and
+    /// [`DamagedAnchor`](crate::StoreError::DamagedAnchor).
     pub async fn unlock(self, passphrase: Passphrase) -> Result<Vault, Error> {
+        self.unlock_as(Opening::Whole, passphrase).await
+    }
+
+    /// Opens a vault for reading though it is damaged or rolled back: tokens that are whole are
+    /// listed and sign what moves no money. Nothing is spent, exposed, renewed or written.
+    /// [`Vault::damage`] tells what is wrong.
+    ///
+    /// # Errors
+    /// As [`VaultBuilder::unlock`], but for [`Damaged`](crate::StoreError::Damaged) and what is said
+    /// of the anchor.
+    pub async fn unlock_degraded(self, passphrase: Passphrase) -> Result<Vault, Error> {
+        self.unlock_as(Opening::Degraded, passphrase).await
+    }
+
+    /// Opens a vault that is whole, but not the one its anchor knows, and takes it for the last from
+    /// then on. Its tokens spend nothing until they are reconciled.
+    ///
+    /// # Errors
+    /// As [`VaultBuilder::unlock`], but for what is said of the anchor.
+    ///
+    /// # Security
+    /// What was written after this copy was made is gone: tokens that were removed are back, rules
+    /// that were tightened are loose again, an older passphrase may be the one that opens it.
+    pub async fn dangerous_accept_rollback(self, passphrase: Passphrase) -> Result<Vault, Error> {
+        self.unlock_as(Opening::AcceptRollback, passphrase).await
+    }
+
+    async fn unlock_as(self, opening: Opening, passphrase: Passphrase) -> Result<Vault, Error> {
         self.open(move |options| {
             let Self { place, environment, .. } = options;
-            Store::open(place, &passphrase, environment, options.clock.now())
+            Store::open_as(opening, place, &passphrase, environment, options.clock.now())
         })
         .await
     }

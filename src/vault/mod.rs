@@ -43,7 +43,7 @@ use crate::locked::LockLevel;
 use crate::policy::Request;
 use crate::refresh::Refresher;
 use crate::secret::{Otp, Passphrase};
-use crate::store::AuditAction;
+use crate::store::{AuditAction, Damage};
 use crate::token::Label;
 use chrono::{DateTime, Utc};
 use std::path::Path;
@@ -222,9 +222,29 @@ impl Vault {
     /// the passphrase was changed. The token's id is `None` where the vault as a whole is meant.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`](crate::StoreError::Damaged) where its chain is broken.
+    /// [`StoreError::Unreadable`](crate::StoreError::Unreadable) where its chain is broken.
     pub async fn audit(&self) -> Result<Vec<(DateTime<Utc>, AuditAction, Option<TokenId>)>, Error> {
         Ok(self.core.blocking(|core| core.store.audit()).await??)
+    }
+
+    /// Seals everything under a new data key, which also makes the database small again. `Ok` means
+    /// that what the old key sealed is gone from the vault's directory, removed tokens among it. Writes
+    /// wait meanwhile. A vault does it by itself before a key has sealed 2^31 records.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; but for [`ReadOnly`](crate::StoreError::ReadOnly) nothing has changed then.
+    ///
+    /// # Security
+    /// The medium may keep removed blocks, and a backup keeps its own copy. After a leak also change
+    /// the passphrase, and revoke the tokens.
+    pub async fn rekey(&self) -> Result<(), Error> {
+        Ok(self.core.blocking(|core| core.store.rekey()).await??)
+    }
+
+    /// What is wrong with the vault, if it was opened all the same
+    /// ([`VaultBuilder::unlock_degraded`]).
+    pub fn damage(&self) -> Option<&Damage> {
+        self.core.store.damage()
     }
 
     /// How well the keys are kept in memory.

@@ -94,6 +94,8 @@ impl Renew for Core {
 
 async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {
     let held = entry.held().ok_or(RenewalError::Removed)?;
+    // What could not be kept is not asked for.
+    core.store.check_writable().map_err(Error::from)?;
     let successor = match held.record.renewal {
         Renewal::Extend { lifetime } => extend(core, &held, lifetime).await?,
         Renewal::InternalToken => fetch(core, &held).await?,

@@ -234,7 +234,7 @@ fn seal_records(given: &Given) {
     let cipher = again.record_cipher(&vault, 0, "tokens");
     let record = cipher.seal(&[7; 16], token(given).expose().as_bytes(), &mut rng).unwrap();
     assert!(cipher.open(&[7; 16], &record).unwrap()[..] == *token(given).expose().as_bytes());
-    data_key.name_key(&vault, 0).unwrap().name("tokens", b"text");
+    data_key.mac_key(&vault, 0, "names").mac(&[b"tokens", b"text"]);
 }
 
 fn keep_in_store(given: &Given, dir: &Path) {

@@ -180,7 +180,7 @@ pub(super) fn account_needles(
 pub(super) fn store_needles(scene: &Scene, header: &[u8]) -> Needles {
     let mut needles = Needles::new();
     let mut add = |name: &str, value: &[u8]| drop(needles.insert(name.to_owned(), value.into()));
-    let (bound, rest) = header.split_at(74);
+    let (bound, rest) = header.split_at(79);
     let (vault, salt) = (&bound[18..34], &bound[46..62]);
     let kek = argon2id(scene.text("passphrase").as_bytes(), salt, 8, 1, 1);
     let wrapped = &rest[..WRAPPED_LEN];
@@ -194,7 +194,11 @@ pub(super) fn store_needles(scene: &Scene, header: &[u8]) -> Needles {
         let key = tree_key(&data_key, vault, &format!("seal/{tree}"));
         number(&mut add, &format!("store's key of {tree}"), &key);
     }
-    number(&mut add, "store's name key", &tree_key(&data_key, vault, "names"));
+    for purpose in ["names", "set", "anchor"] {
+        let key = tree_key(&data_key, vault, purpose);
+        number(&mut add, &format!("store's key of {purpose}"), &key);
+        hmac_key(&mut add, &format!("store's key of {purpose}"), &key);
+    }
     needles
 }
 

@@ -1,0 +1,195 @@
+//! The anchor: outside the database, the one word on which of its states is the last.
+//!
+//! ```text
+//! two slots of 4096 bytes, written in turn
+//! offset  size
+//!      0     8  magic "BGANCHOR"
+//!      8     2  format, 1
+//!     10     8  writes so far; the slot is this number's parity
+//!     18    16  vault id
+//!     34     8  sequence of the head
+//!     42    32  hash of the head as it is sealed
+//!     74     8  generation of the header
+//!     82     4  epoch, whose key makes the MAC
+//!     86    32  hash of the last entry of the audit log
+//!    118    32  HMAC-SHA256[anchor key] of bytes 0 to 117
+//!    150  3946  zeros
+//! ```
+//!
+//! The highest slot whose MAC fits counts, so that a write cut short leaves the one before it.
+//! Beside the database it shows damage and a database put back by itself. To show that the whole
+//! directory was put back it must lie on other media.
+
+use super::head::HeadHash;
+use super::keys::Keys;
+use super::{StoreError, directory};
+use crate::crypto::VaultId;
+use rustix::fs::OFlags;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use subtle::ConstantTimeEq;
+
+/// Its name where no other place was said.
+pub(super) const FILE: &str = "anchor";
+
+const MAGIC: [u8; 8] = *b"BGANCHOR";
+const FORMAT: u16 = 1;
+const SLOT: usize = 4096;
+const BOUND_LEN: usize = 118;
+const LEN: usize = BOUND_LEN + 32;
+
+/// What an anchor says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) sequence: u64,
+    pub(super) head: HeadHash,
+    pub(super) generation: u64,
+    pub(super) epoch: u32,
+    pub(super) audit: [u8; 32],
+}
+
+/// One slot, whose MAC is still to be judged: for that its epoch's key is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    writes: u64,
+    vault_id: [u8; 16],
+    state: State,
+    mac: [u8; 32],
+}
+
+impl Slot {
+    fn new(writes: u64, vault_id: VaultId, state: State, keys: &Keys) -> Self {
+        let mut slot = Self { writes, vault_id: vault_id.0, state, mac: [0; 32] };
+        slot.mac = keys.anchor_mac(&slot.bound());
+        slot
+    }
+
+    fn bound(&self) -> Vec<u8> {
+        let Self { writes, vault_id, state, .. } = self;
+        let mut bytes = Vec::with_capacity(SLOT);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_be_bytes());
+        bytes.extend_from_slice(&writes.to_be_bytes());
+        bytes.extend_from_slice(vault_id);
+        bytes.extend_from_slice(&state.sequence.to_be_bytes());
+        bytes.extend_from_slice(&state.head);
+        bytes.extend_from_slice(&state.generation.to_be_bytes());
+        bytes.extend_from_slice(&state.epoch.to_be_bytes());
+        bytes.extend_from_slice(&state.audit);
+        bytes
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.bound();
+        bytes.extend_from_slice(&self.mac);
+        bytes.resize(SLOT, 0);
+        bytes
+    }
+
+    pub(super) fn parse(bytes: &[u8; SLOT]) -> Option<Self> {
+        let (content, padding) = bytes.split_at(LEN);
+        if padding.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        let rest = &mut content.strip_prefix(&MAGIC)?;
+        if u16::from_be_bytes(take(rest)?) != FORMAT {
+            return None;
+        }
+        Some(Self {
+            writes: u64::from_be_bytes(take(rest)?),
+            vault_id: take(rest)?,
+            state: State {
+                sequence: u64::from_be_bytes(take(rest)?),
+                head: take(rest)?,
+                generation: u64::from_be_bytes(take(rest)?),
+                epoch: u32::from_be_bytes(take(rest)?),
+                audit: take(rest)?,
+            },
+            mac: take(rest)?,
+        })
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk()?;
+    *rest = tail;
+    Some(*head)
+}
+
+/// The file of an anchor, and what it was last made to say.
+pub(super) struct Anchor {
+    file: File,
+    writes: u64,
+    vault_id: VaultId,
+    state: State,
+}
+
+impl Anchor {
+    /// Makes the file, or takes over one that is there; what it says is wiped.
+    pub(super) fn make(path: &Path, vault_id: VaultId) -> Result<Self, StoreError> {
+        let file = directory::open_plain(path, OFlags::RDWR | OFlags::CREATE)?;
+        // Both slots are there from the beginning, so that no later write has to grow the file.
+        file.set_len(0)?;
+        file.write_all_at(&[0; 2 * SLOT], 0)?;
+        file.sync_all()?;
+        if let Some(parent) = path.parent() {
+            super::sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        }
+        Ok(Self { file, writes: 0, vault_id, state: State::default() })
+    }
+
+    /// Opens the file and finds its last word: that of the highest slot of this vault whose MAC
+    /// fits, under the key that `keys` knows for its epoch.
+    pub(super) fn open<'k>(
+        path: &Path,
+        vault_id: VaultId,
+        keys: impl Fn(u32) -> Option<&'k Keys>,
+    ) -> Result<Self, StoreError> {
+        let file = match directory::open_plain(path, OFlags::RDWR) {
+            Err(StoreError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+                return Err(StoreError::NoAnchor { path: path.into() });
+            }
+            other => other?,
+        };
+        let mut last: Option<Slot> = None;
+        for place in [0, SLOT] {
+            let mut bytes = [0; SLOT];
+            // A file that was cut has no such slot.
+            if file.read_exact_at(&mut bytes, place as u64).is_err() {
+                continue;
+            }
+            let Some(slot) = Slot::parse(&bytes) else { continue };
+            let Some(keys) = keys(slot.state.epoch) else { continue };
+            let fits = bool::from(keys.anchor_mac(&slot.bound()).ct_eq(&slot.mac))
+                && slot.vault_id == vault_id.0;
+            if fits && last.as_ref().is_none_or(|last| slot.writes > last.writes) {
+                last = Some(slot);
+            }
+        }
+        let Slot { writes, state, .. } =
+            last.ok_or_else(|| StoreError::DamagedAnchor { path: path.into() })?;
+        Ok(Self { file, writes, vault_id, state })
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Takes `state` for its last word, without writing it.
+    pub(super) fn believe(&mut self, state: State) {
+        self.state = state;
+    }
+
+    /// Makes it say `state`, durably. After an error either of the two may be found there.
+    pub(super) fn write(&mut self, state: State, keys: &Keys) -> Result<(), std::io::Error> {
+        let writes = self.writes + 1;
+        let slot = Slot::new(writes, self.vault_id, state, keys);
+        let place = if writes % 2 == 0 { 0 } else { SLOT as u64 };
+        self.file.write_all_at(&slot.to_bytes(), place)?;
+        self.file.sync_data()?;
+        (self.writes, self.state) = (writes, state);
+        Ok(())
+    }
+}

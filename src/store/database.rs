@@ -1,0 +1,162 @@
+//! sled, and nothing but sled: opened, read, written durably. Its faults end here: its flush does
+//! not sync, a leftover snapshot keeps it shut, its lock outlives its process, it may panic.
+//!
+//! All trees are one of sled's, since one batch there is atomic and costs less than a transaction:
+//! a record's key is the number of its tree ‖ its name.
+
+use super::{Name, StoreError, Tree, sync};
+use std::fs::{self, File};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// sled's cache, in bytes; its default is 1 GB.
+const CACHE: u64 = 8 << 20;
+/// How long sled's own lock may outlive the process that held it.
+const LINGERING_LOCK: [Duration; 6] = [
+    Duration::from_millis(10),
+    Duration::from_millis(40),
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
+
+/// One change to one sealed record; `None` removes it.
+pub(super) struct Change {
+    pub(super) tree: Tree,
+    pub(super) name: Name,
+    pub(super) sealed: Option<Vec<u8>>,
+}
+
+pub(super) struct Database {
+    db: sled::Db,
+    log: File,
+}
+
+impl Database {
+    /// Where the database of an epoch lies.
+    pub(super) fn path(dir: &Path, epoch: u32) -> PathBuf {
+        dir.join(Self::directory_name(epoch))
+    }
+
+    pub(super) fn directory_name(epoch: u32) -> String {
+        format!("db.{epoch}")
+    }
+
+    /// The epoch whose database is called so.
+    pub(super) fn epoch_of(name: &str) -> Option<u32> {
+        let epoch = name.strip_prefix("db.")?.parse().ok()?;
+        (Self::directory_name(epoch) == name).then_some(epoch)
+    }
+
+    /// Opens sled in `path`. Our own lock is held already, so sled's can only be a lingering one.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        remove_unfinished_snapshots(path)?;
+        let config = sled::Config::new()
+            .path(path)
+            .cache_capacity(CACHE)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput);
+        let mut waits = LINGERING_LOCK.iter();
+        let db = loop {
+            match guarded(|| config.open()) {
+                Err(StoreError::Io(error)) if is_locked(&error) => match waits.next() {
+                    Some(wait) => std::thread::sleep(*wait),
+                    None => return Err(StoreError::InUse { path: path.into(), holder: None }),
+                },
+                opened => break opened?,
+            }
+        };
+        Ok(Self { db, log: File::open(path.join("db"))? })
+    }
+
+    /// The sealed bytes of one record, if it is there.
+    pub(super) fn get(&self, tree: Tree, name: &Name) -> Result<Option<sled::IVec>, StoreError> {
+        guarded(|| self.db.get(key(tree, name)))
+    }
+
+    /// All records of a tree, sealed, in the order of their names.
+    pub(super) fn records(
+        &self,
+        tree: Tree,
+    ) -> impl Iterator<Item = Result<(Name, sled::IVec), StoreError>> + '_ {
+        let mut entries = self.db.scan_prefix([tree as u8]);
+        std::iter::from_fn(move || guarded(|| entries.next().transpose()).transpose()).map(
+            move |entry| {
+                let (key, sealed) = entry?;
+                let name = key.get(1..).and_then(|name| name.try_into().ok());
+                let name = name.ok_or(StoreError::unreadable(tree, "a record's name"))?;
+                Ok((name, sealed))
+            },
+        )
+    }
+
+    /// Makes the changes durable, all or none: sled's log is flushed, then its file synced.
+    pub(super) fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.apply(changes)?;
+        guarded(|| self.db.flush())?;
+        Ok(self.log.sync_all()?)
+    }
+
+    /// Makes the changes, all or none; the next write makes them durable.
+    pub(super) fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        guarded(|| {
+            let mut batch = sled::Batch::default();
+            for Change { tree, name, sealed } in changes {
+                let key = &key(*tree, name);
+                match sealed {
+                    Some(sealed) => batch.insert(key, sealed.as_slice()),
+                    None => batch.remove(key),
+                }
+            }
+            self.db.apply_batch(batch)
+        })
+    }
+
+    /// What its files take up on disk, in bytes.
+    pub(super) fn size_on_disk(&self) -> Result<u64, StoreError> {
+        guarded(|| self.db.size_on_disk())
+    }
+}
+
+fn key(tree: Tree, name: &Name) -> [u8; 17] {
+    let mut key = [tree as u8; 17];
+    key[1..].copy_from_slice(name);
+    key
+}
+
+/// Does what calls sled; a panic there is damage, and unwinds no further.
+fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(StoreError::sled),
+        Err(_) => Err(StoreError::DamagedDatabase { what: "sled panicked" }),
+    }
+}
+
+fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
+/// A kill while sled opens can leave a snapshot that was never put in place, and sled takes it for
+/// corruption from then on. It repeats what the log holds, so that nothing is lost with it.
+fn remove_unfinished_snapshots(path: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+            tracing::info!(%name, "a snapshot that a kill cut short was removed");
+        }
+    }
+    Ok(())
+}
+
+/// Syncs each of a database's files, and the directory that names them.
+pub(super) fn sync_files(path: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(path)? {
+        sync(&entry?.path())?;
+    }
+    sync(path)
+}

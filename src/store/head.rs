@@ -1,0 +1,63 @@
+//! The head: what a commit leaves the database to hold, sealed in it and bound to the head before.
+//!
+//! Every commit writes one, in the same batch. Its hash stands in the anchor (anchor.rs).
+
+use super::members::Total;
+use super::record::HeadRow;
+use super::{Key, Tree};
+use sha2::{Digest, Sha256};
+
+/// The hash of a head, as it is sealed.
+pub(super) type HeadHash = [u8; 32];
+
+/// Where the audit log ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct AuditEnd {
+    pub(super) entries: u64,
+    /// The hash of the last entry.
+    pub(super) last: [u8; 32],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Commits since the vault was made.
+    pub(super) sequence: u64,
+    pub(super) previous: HeadHash,
+    pub(super) audit: AuditEnd,
+    pub(super) totals: [Total; Tree::KEPT.len()],
+}
+
+impl Head {
+    /// What it is called within its tree.
+    pub(super) fn key() -> Key {
+        Key::Text(b"head".to_vec())
+    }
+
+    pub(super) fn hash(sealed: &[u8]) -> HeadHash {
+        Sha256::digest(sealed).into()
+    }
+}
+
+impl From<&Head> for HeadRow {
+    fn from(head: &Head) -> Self {
+        Self {
+            sequence: head.sequence,
+            previous: head.previous,
+            audit_entries: head.audit.entries,
+            audit_last: head.audit.last,
+            totals: head.totals.map(|total| (total.count, total.sum.to_bytes())),
+        }
+    }
+}
+
+impl From<HeadRow> for Head {
+    fn from(row: HeadRow) -> Self {
+        let total = |(count, sum)| Total { count, sum: super::members::Element::new(sum) };
+        Self {
+            sequence: row.sequence,
+            previous: row.previous,
+            audit: AuditEnd { entries: row.audit_entries, last: row.audit_last },
+            totals: row.totals.map(total),
+        }
+    }
+}

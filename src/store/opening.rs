@@ -1,0 +1,297 @@
+//! Making a vault, and opening one: nothing is believed that the anchor does not vouch for.
+//!
+//! ```text
+//! records   add up to the head
+//! head      is the anchor's, or the one after it     (a kill before the anchor's write)
+//! header    its generation is the anchor's, or the one after it     (as above)
+//! ```
+//!
+//! What a kill left half done is finished only after all three hold.
+
+use super::anchor::{Anchor, State};
+use super::committer::{Committer, Seals, Writer};
+use super::damage::Found;
+use super::database::{self, Database};
+use super::directory::Directory;
+use super::disk::{Disk, Keyring, Refused};
+use super::epoch::Epoch;
+use super::keys::Keys;
+use super::lock::LockFile;
+use super::members::Members;
+use super::{
+    CREATING, Header, Place, SEALS_FIRST, Store, StoreError, header, lock, memory_cipher, rekey,
+    sync,
+};
+use crate::crypto::{DataKey, KdfParams, Salt, VaultId, key_encryption_key};
+use crate::environment::Environment;
+use crate::secret::Passphrase;
+use chrono::{DateTime, Utc};
+use getrandom::SysRng;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::{Arc, Mutex};
+
+/// What is done about a vault that is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// It is refused.
+    Whole,
+    /// What is intact can be read, and nothing is written.
+    Degraded,
+    /// If it is only not the one its anchor knows, it is taken as it is, and spends nothing until
+    /// it is reconciled.
+    AcceptRollback,
+}
+
+impl Store {
+    /// Makes a vault in a place that must not hold one.
+    pub(crate) fn create(
+        place: &Place,
+        passphrase: &Passphrase,
+        kdf: KdfParams,
+        environment: &Environment,
+        now: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
+        let directory = Directory::make(place)?;
+        let dir = place.path();
+        let lock_file = LockFile::take(&directory, now)?;
+        if dir.join(header::FILE).exists() {
+            return Err(StoreError::AlreadyExists { path: dir.into() });
+        }
+        let (creating, db) = (dir.join(CREATING), Database::path(dir, 0));
+        let anchor = place.anchor_path();
+        if creating.exists() {
+            // What an earlier creation left: no header ever vouched for it.
+            if db.exists() {
+                fs::remove_dir_all(&db)?;
+            }
+        } else if db.exists() {
+            return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
+        } else if anchor.exists() {
+            return Err(StoreError::AnchorExists { path: anchor });
+        }
+        directory.file(CREATING)?;
+        sync(dir)?;
+        fs::DirBuilder::new().mode(0o700).create(&db)?;
+
+        let rng = &mut SysRng;
+        let (vault_id, salt) = (VaultId::random(rng)?, Salt::random(rng)?);
+        let key_encryption_key = key_encryption_key(passphrase, &salt, kdf)?;
+        let data_key = DataKey::generate(rng)?;
+        let mut header = Header::new(vault_id, kdf, salt);
+        header.seals = SEALS_FIRST;
+        header.seal(&key_encryption_key, &data_key, None, rng)?;
+        let epoch = Epoch::open(dir, 0, &data_key, &vault_id)?;
+        directory.close_database(&Database::directory_name(0))?;
+        let keyring =
+            Keyring { header: header.clone(), key_encryption_key, data_key, before: None };
+        let anchor = Anchor::make(&anchor, vault_id)?;
+        let disk = Disk::new(directory, keyring, Some(anchor), epoch);
+        let found = Found { members: Members::default(), head: None, damage: None };
+        let store = Self::start(disk, found, Seals::new(0, SEALS_FIRST), lock_file)?;
+        store.bind(environment)?;
+        // All that the header vouches for is on disk before the header is.
+        database::sync_files(&db)?;
+        sync(dir)?;
+        store.disk.replace_header(&mut lock(&store.disk.keyring), header)?;
+        fs::remove_file(&creating)?;
+        sync(dir)?;
+        if let Some(parent) = fs::canonicalize(dir)?.parent() {
+            // A parent we may not read was made durable by whoever owns it.
+            let _ = sync(parent);
+        }
+        Ok(store)
+    }
+
+    /// Opens the vault in a place, if it is whole.
+    pub(crate) fn open(
+        place: &Place,
+        passphrase: &Passphrase,
+        environment: &Environment,
+        now: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
+        Self::open_as(Opening::Whole, place, passphrase, environment, now)
+    }
+
+    /// Opens the vault in a place.
+    pub(crate) fn open_as(
+        opening: Opening,
+        place: &Place,
+        passphrase: &Passphrase,
+        environment: &Environment,
+        now: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
+        let Unlocked { directory, lock_file, keyring, epoch, anchor } =
+            Unlocked::new(place, passphrase, now)?;
+        let found = Found::examine(&epoch)?;
+        let seals = Seals::new(keyring.header.seals, keyring.header.seals);
+        let now = state(&found, &keyring.header);
+        let (anchor, refused) = match (judge(&found, &anchor, now), opening) {
+            (Ok(()), _) => (Some(anchor?), None),
+            (Err(refused), Opening::Whole) => return Err(refused),
+            (Err(refused), Opening::Degraded) => (None, Some(refused)),
+            (Err(refused), Opening::AcceptRollback) if found.damage.is_some() => {
+                return Err(refused);
+            }
+            (Err(refused), Opening::AcceptRollback) => {
+                let path = place.anchor_path();
+                let anchor = anchor.or_else(|_| Anchor::make(&path, keyring.header.vault_id));
+                (Some(anchor?), Some(refused))
+            }
+        };
+        let disk = Disk::new(directory, keyring, anchor, epoch);
+        match &refused {
+            None => disk.finish(now)?,
+            Some(_) if opening == Opening::Degraded => drop(disk.refuse(Refused::Damaged)),
+            Some(_) => disk.believe(now),
+        }
+        let mut store = Self::start(disk, found, seals, lock_file)?;
+        store.check_binding(environment)?;
+        store.load_ledger()?;
+        if refused.is_some() && opening == Opening::AcceptRollback {
+            // The anchor knows this vault from here on, and no ledger is believed.
+            store.distrust_ledgers()?;
+        }
+        Ok(store)
+    }
+
+    /// Sets the writer to work. Nothing is written by that.
+    fn start(
+        disk: Disk,
+        found: Found,
+        seals: Seals,
+        lock_file: LockFile,
+    ) -> Result<Self, StoreError> {
+        let disk = Arc::new(disk);
+        let (head, head_hash) = found.head.unwrap_or_default();
+        let writer =
+            Writer { disk: Arc::clone(&disk), members: found.members, head, head_hash, seals };
+        Ok(Self {
+            disk,
+            memory: memory_cipher()?,
+            changing: Mutex::default(),
+            ledger: Default::default(),
+            audit: Mutex::new(head.audit),
+            damage: found.damage,
+            committer: Committer::start(writer)?,
+            _lock: lock_file,
+        })
+    }
+}
+
+/// A vault whose passphrase was right, and of whose records nothing is believed yet.
+struct Unlocked {
+    directory: Directory,
+    lock_file: LockFile,
+    keyring: Keyring,
+    epoch: Epoch,
+    anchor: Result<Anchor, StoreError>,
+}
+
+impl Unlocked {
+    fn new(place: &Place, passphrase: &Passphrase, now: DateTime<Utc>) -> Result<Self, StoreError> {
+        let dir = place.path();
+        if !dir.join(header::FILE).exists() && !Database::path(dir, 0).exists() {
+            return Err(StoreError::NotFound { path: dir.into() });
+        }
+        let directory = Directory::open(place)?;
+        let lock_file = LockFile::take(&directory, now)?;
+        if dir.join(CREATING).exists() && !dir.join(header::FILE).exists() {
+            return Err(StoreError::NotFound { path: dir.into() });
+        }
+        let header = Header::read(dir)?;
+        let key_encryption_key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
+        let (data_key, before) = header.unseal(&key_encryption_key)?;
+        let (vault_id, number) = (header.vault_id, header.epoch);
+        if !Database::path(dir, number).exists() {
+            return Err(StoreError::DamagedDatabase { what: "it is missing" });
+        }
+        let database = Database::directory_name(number);
+        directory.close_database(&database)?;
+        let epoch = Epoch::open(dir, number, &data_key, &vault_id)?;
+        directory.close_database(&database)?;
+        let keys_before = match &before {
+            Some((number, key)) => Some((*number, Keys::new(key, &vault_id, *number)?)),
+            None => None,
+        };
+        let anchor = Anchor::open(&place.anchor_path(), vault_id, |asked| match &keys_before {
+            Some((before, keys)) if *before == asked => Some(keys),
+            _ => (asked == number).then_some(&epoch.keys),
+        });
+        let keyring = Keyring { header, key_encryption_key, data_key, before };
+        Ok(Self { directory, lock_file, keyring, epoch, anchor })
+    }
+}
+
+/// What the anchor should say of what was found.
+fn state(found: &Found, header: &Header) -> State {
+    let (head, hash) = found.head.unwrap_or_default();
+    State {
+        sequence: head.sequence,
+        head: hash,
+        generation: header.generation,
+        epoch: header.epoch,
+        audit: head.audit.last,
+    }
+}
+
+/// Whether what was found adds up, and is the last that the anchor knows of, or the one after it.
+fn judge(found: &Found, anchor: &Result<Anchor, StoreError>, now: State) -> Result<(), StoreError> {
+    if let Some(damage) = &found.damage {
+        return Err(StoreError::Damaged { damage: Box::new(damage.clone()) });
+    }
+    let last = match anchor {
+        Ok(anchor) => anchor.state(),
+        Err(StoreError::NoAnchor { path }) => {
+            return Err(StoreError::NoAnchor { path: path.clone() });
+        }
+        Err(StoreError::DamagedAnchor { path }) => {
+            return Err(StoreError::DamagedAnchor { path: path.clone() });
+        }
+        Err(_) => return Err(StoreError::RolledBack { what: "its anchor cannot be read" }),
+    };
+    let previous = found.head.unwrap_or_default().0.previous;
+    let is_last = now.sequence == last.sequence && now.head == last.head;
+    let is_next = Some(now.sequence) == last.sequence.checked_add(1) && previous == last.head;
+    let what = if now.sequence < last.sequence {
+        "its database is older than its anchor"
+    } else if !is_last && !is_next {
+        "its database is not the one that its anchor knows"
+    } else if now.generation < last.generation {
+        "its header is older than its anchor"
+    } else if now.generation - last.generation > 1 {
+        "its header is not the one that its anchor knows"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::RolledBack { what })
+}
+
+impl Disk {
+    /// Finishes what a kill left half done.
+    fn finish(&self, now: State) -> Result<(), StoreError> {
+        let epoch = self.epoch();
+        let keyring = &mut *lock(&self.keyring);
+        if self.anchor_state() != Some(now) {
+            self.advance_anchor(&epoch, |state| *state = now)?;
+        }
+        if keyring.before.is_some() {
+            self.forget_key_before(keyring)?;
+        }
+        let dir = self.directory.path();
+        let creating = dir.join(CREATING);
+        if creating.exists() {
+            // The header came last, so the vault is whole; the mark must not outlive it.
+            fs::remove_file(&creating)?;
+            sync(dir)?;
+        }
+        for entry in fs::read_dir(dir)? {
+            let name = entry?.file_name();
+            let other = name.to_str().and_then(Database::epoch_of);
+            if let Some(other) = other.filter(|other| *other != epoch.number) {
+                rekey::discard(dir, other);
+            }
+        }
+        Ok(())
+    }
+}

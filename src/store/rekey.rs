@@ -1,0 +1,184 @@
+//! Another data key: every record sealed anew, in a database of its own.
+//!
+//! ```text
+//! db.<e+1> built whole and synced ──> header wraps both keys, e+1 in use   (the commit)
+//!     ──> anchor ──> header wraps e+1 alone ──> db.<e> removed
+//! ```
+//!
+//! A kill before the commit leaves a directory that opening removes; after it, opening goes on
+//! where it ended. What the old key sealed is gone with it, and so is what sled had not reclaimed:
+//! this is also how the database is made small again.
+
+use super::committer::{Seals, Writer};
+use super::database::{self, Database};
+use super::disk::Keyring;
+use super::epoch::Epoch;
+use super::head::Head;
+use super::members::Members;
+use super::record::{self, HeadRow};
+use super::{Key, SEALS_FIRST, StoreError, Tree, lock, sync};
+use crate::crypto::DataKey;
+use crate::crypto::stack::wiped_shallow;
+use getrandom::SysRng;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Records that are written together.
+const BATCH: usize = 512;
+
+/// An epoch that is whole and synced, but not in use.
+struct Built {
+    epoch: Epoch,
+    members: Members,
+    head: Head,
+    head_hash: [u8; 32],
+    sealed: u64,
+}
+
+impl Writer {
+    /// Seals all records under a new data key. After an error that does not end all writing
+    /// nothing has changed.
+    pub(super) fn rekey(&mut self) -> Result<(), StoreError> {
+        self.disk.check_writable()?;
+        let disk = Arc::clone(&self.disk);
+        let before = disk.epoch();
+        let number = before.number.checked_add(1).ok_or(StoreError::SealsExhausted)?;
+        let data_key = DataKey::generate(&mut SysRng)?;
+        let path = Database::path(disk.directory.path(), number);
+        let built = self.build(&before, number, &data_key, &path);
+        let built = built.and_then(|built| self.put_in_use(&before, built, data_key));
+        if built.is_err() && disk.check_writable().is_ok() {
+            // On a full disk it would be in the way; should it stay, opening removes it.
+            let _ = fs::remove_dir_all(&path);
+        }
+        built?;
+        let number = before.number;
+        // sled closes its files before they are removed.
+        drop(before);
+        discard(disk.directory.path(), number);
+        disk.step("removed");
+        Ok(())
+    }
+
+    fn build(
+        &self,
+        from: &Epoch,
+        number: u32,
+        data_key: &DataKey,
+        path: &Path,
+    ) -> Result<Built, StoreError> {
+        let dir = self.disk.directory.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        }
+        fs::DirBuilder::new().mode(0o700).create(path)?;
+        self.disk.step("begun");
+        let vault_id = lock(&self.disk.keyring).header.vault_id;
+        let epoch = Epoch::open(dir, number, data_key, &vault_id)?;
+        let mut members = Members::default();
+        let mut sealed = 1;
+        let mut changes = Vec::with_capacity(BATCH);
+        for tree in Tree::KEPT {
+            let mut found = Members::default();
+            for entry in from.records(tree) {
+                let (name, old) = entry?;
+                let row = from.keys.open(tree, &name, &old)?;
+                let key = Key::of(&from.keys, tree, name, &row)?;
+                let change = epoch.change(tree, &key, Some(&row))?;
+                wiped_shallow(|| {
+                    found.put(tree, name, Some(from.keys.element(tree, &name, &old)));
+                    let new = change.sealed.as_deref().unwrap_or_default();
+                    let element = epoch.keys.element(tree, &change.name, new);
+                    members.put(tree, change.name, Some(element));
+                });
+                sealed += 1;
+                changes.push(change);
+                if changes.len() == BATCH {
+                    epoch.apply(&changes)?;
+                    changes.clear();
+                }
+            }
+            if found.totals()[tree as usize] != self.members.totals()[tree as usize] {
+                return Err(StoreError::unreadable(tree, "its records are not those written"));
+            }
+        }
+        let head = Head {
+            sequence: self.head.sequence + 1,
+            previous: self.head_hash,
+            audit: self.head.audit,
+            totals: members.totals(),
+        };
+        let row = record::encode(&HeadRow::from(&head))?;
+        let change = epoch.change(Tree::Head, &Head::key(), Some(&row))?;
+        let head_hash = Head::hash(change.sealed.as_deref().unwrap_or_default());
+        changes.push(change);
+        self.disk.step("building");
+        epoch.write(&changes)?;
+        self.disk.directory.close_database(&Database::directory_name(number))?;
+        database::sync_files(path)?;
+        sync(dir)?;
+        self.disk.step("built");
+        Ok(Built { epoch, members, head, head_hash, sealed })
+    }
+
+    /// The commit, and what follows it. Up to the header's rename an error changes nothing.
+    fn put_in_use(
+        &mut self,
+        before: &Epoch,
+        built: Built,
+        data_key: DataKey,
+    ) -> Result<(), StoreError> {
+        let Built { epoch, members, head, head_hash, sealed } = built;
+        let disk = Arc::clone(&self.disk);
+        let keyring = &mut *lock(&disk.keyring);
+        let granted = sealed + SEALS_FIRST;
+        let mut header = keyring.header.next();
+        (header.epoch, header.seals) = (epoch.number, granted);
+        let old = Some((before.number, &keyring.data_key));
+        header.seal(&keyring.key_encryption_key, &data_key, old, &mut SysRng)?;
+        header
+            .prepare(disk.directory.path())?
+            .install()
+            .map_err(|error| disk.failed_header(&error))?;
+        disk.step("header");
+        let old = std::mem::replace(&mut keyring.data_key, data_key);
+        keyring.before = Some((before.number, old));
+        keyring.header = header;
+
+        (self.members, self.head, self.head_hash) = (members, head, head_hash);
+        self.seals = Seals::new(sealed, granted);
+        let epoch = Arc::new(epoch);
+        disk.use_epoch(Arc::clone(&epoch));
+        let generation = keyring.header.generation;
+        disk.advance_anchor(&epoch, |state| {
+            (state.sequence, state.head) = (head.sequence, head_hash);
+            (state.generation, state.epoch) = (generation, epoch.number);
+        })?;
+        disk.step("anchor");
+        disk.forget_key_before(keyring)?;
+        disk.step("one key");
+        Ok(())
+    }
+}
+
+impl super::disk::Disk {
+    /// Ends a rekey: the header wraps the key in use alone.
+    pub(super) fn forget_key_before(&self, keyring: &mut Keyring) -> Result<(), StoreError> {
+        keyring.before = None;
+        let header = keyring.next_header(|_| ())?;
+        self.replace_header(keyring, header)
+    }
+}
+
+/// Removes the database of an epoch that is over. Should it stay, the next opening tries again.
+pub(super) fn discard(dir: &Path, epoch: u32) {
+    let path = Database::path(dir, epoch);
+    if path.exists()
+        && let Err(error) =
+            fs::remove_dir_all(&path).map_err(StoreError::from).and_then(|()| sync(dir))
+    {
+        tracing::warn!(%error, epoch, "a database that is not in use could not be removed");
+    }
+}
