@@ -74,6 +74,30 @@ pub enum StoreError {
         /// What is wrong.
         what: &'static str,
     },
+    /// The backup is cut, altered, or none.
+    #[error("the backup cannot be read ({what}): use another copy of it")]
+    DamagedBackup {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The backup was written by a later version.
+    #[error("the backup has format {version}, which this version does not know: upgrade")]
+    UnknownBackupFormat {
+        /// The format's number.
+        version: u16,
+    },
+    /// What has the name that the backup should get.
+    #[error("there is a file at {path} already: choose another name for the backup")]
+    BackupExists {
+        /// The name.
+        path: PathBuf,
+    },
+    /// A backup of that name is being written, or one was cut short.
+    #[error("{path} is an unfinished backup: if none is being written, remove it")]
+    BackupUnfinished {
+        /// The unfinished file.
+        path: PathBuf,
+    },
     /// The vault belongs to another BitGo environment.
     #[error("the vault is bound to {bound_to}: unlock it with that environment and its server key")]
     OtherEnvironment {
@@ -174,6 +198,22 @@ mod tests {
             (
                 StoreError::Damaged { tree: "ledger", what: "a record does not open" },
                 "the vault's database is damaged (ledger: a record does not open): restore it from a backup",
+            ),
+            (
+                StoreError::DamagedBackup { what: "its checksum" },
+                "the backup cannot be read (its checksum): use another copy of it",
+            ),
+            (
+                StoreError::UnknownBackupFormat { version: 2 },
+                "the backup has format 2, which this version does not know: upgrade",
+            ),
+            (
+                StoreError::BackupExists { path: "/b".into() },
+                "there is a file at /b already: choose another name for the backup",
+            ),
+            (
+                StoreError::BackupUnfinished { path: "/b.new".into() },
+                "/b.new is an unfinished backup: if none is being written, remove it",
             ),
             (
                 StoreError::OtherEnvironment { bound_to: "https://x".into() },

@@ -11,6 +11,8 @@
 //! sled's own flush does not sync (committer.rs). sled stands in this module and nowhere else.
 
 mod audit;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the store is to be wired to it"))]
+pub(crate) mod backup;
 mod committer;
 mod directory;
 mod error;
