@@ -1,5 +1,4 @@
 //! What is exported: all that is known of the tokens, and no secret.
-#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{Desk, PASSPHRASE, coin, passphrase};
 use bitgo_vault::test_util::{Kept, keep_in_store};
