@@ -90,6 +90,37 @@ def headers():
     yield bytes([8, 2, 26, 255, 70, 1])
 
 
+def backups():
+    """Backups, what stands in them, and records for new ones, as src/store/backup/mod.rs draws them."""
+
+    def header(version=1, costs=(65536, 3, 4), magic=b"BGBACKUP"):
+        bound = magic + struct.pack(">H", version) + bytes(range(16)) + struct.pack(">Q", 42)
+        content = bound + struct.pack(">III", *costs) + bytes(range(16)) + bytes(60)
+        return content + hashlib.sha256(content).digest()
+
+    def frame(tree, key, row):
+        return struct.pack(">BH", tree, len(key)) + key + struct.pack(">I", len(row)) + row
+
+    def trailer(*counts):
+        return frame(255, b"", b"".join(struct.pack(">BQ", *count) for count in counts))
+
+    yield header() + bytes(64)
+    yield header(costs=(2**32 - 1,) * 3)
+    yield header(version=2)
+    yield header(magic=b"BGVAULT\0")
+    yield header()[:100]
+    yield trailer()
+    yield frame(0, b"", b"") + trailer((0, 1))
+    yield frame(1, bytes(16), b"v2x secret") + frame(4, b"k", b"") + frame(4, b"l", b"row") + trailer((1, 1), (4, 2))
+    yield frame(1, b"k", b"row") + trailer((1, 2))
+    yield trailer() + frame(1, b"k", b"row")
+    yield frame(1, b"k", b"row")
+    yield struct.pack(">BHI", 0, 0, 2**32 - 1)
+    yield struct.pack(">BH", 0, 513)
+    yield bytes([2, 1, 3]) + b"krow" + bytes([254, 0, 255]) + bytes(255)
+    yield (bytes([2, 1, 251]) + bytes(252)) * 3
+
+
 def answers():
     """Answers as the emulator words them, for each of the client's calls and each refusal."""
 
@@ -201,5 +232,6 @@ write(
 )
 write("sealed_record", [bytes([at, 0, at, 0xFF]) + row for at, row in enumerate(rows())])
 write("store_header", headers())
+write("backup", backups())
 write("wire_answers", answers())
 write("record_model", scripts())

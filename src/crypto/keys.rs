@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 /// The length of a wrapped data key: nonce, key, tag.
 pub const WRAPPED_LEN: usize = 12 + 32 + 16;
 
-const NO_MEMORY: CryptoError = CryptoError::Key("the system gives no memory for it");
+pub(super) const NO_MEMORY: CryptoError = CryptoError::Key("the system gives no memory for it");
 
 /// The key that wraps data keys, derived from the passphrase.
 pub struct KeyEncryptionKey(Locked<Aes256Gcm>);
@@ -94,6 +94,14 @@ impl DataKey {
                 &[b"bitgo-vault/1", &vault.0, &epoch.to_be_bytes(), purpose, of],
                 key,
             )
+            .expect("32 bytes are far below HKDF's limit of 255 blocks");
+    }
+
+    /// `HKDF-SHA256(ikm = data key, salt = none, info = "bitgo-vault/1" ‖ header ‖ "backup")`: the
+    /// key of the one stream that a data key of its own is used for. Headers are all of one length.
+    pub(super) fn derive_for_stream(&self, header: &[u8], key: &mut [u8; 32]) {
+        Hkdf::<Sha256>::new(None, &self.0[..])
+            .expand_multi_info(&[b"bitgo-vault/1", header, b"backup"], key)
             .expect("32 bytes are far below HKDF's limit of 255 blocks");
     }
 

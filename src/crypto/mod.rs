@@ -4,6 +4,7 @@
 //! kdf           passphrase → key encryption key (Argon2id)
 //! keys          data key: wrapped, unwrapped, one key derived per tree
 //! aead          records: sealed and opened (AES-256-GCM)
+//! stream        a long file: sealed and opened in chunks (STREAM)
 //! envelope      BitGo's password envelopes, v1 (PBKDF2, AES-CCM) and v2 (Argon2id, AES-GCM)
 //! derivation    from an extended key down a path (BIP32)
 //! ecdh          token issuance: the secret that both sides share
@@ -27,6 +28,7 @@ mod known;
 mod midstate;
 mod request_auth;
 pub(crate) mod stack;
+mod stream;
 mod target;
 
 pub use aead::{RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
@@ -44,6 +46,7 @@ pub use request_auth::{
     AuthKey, AuthVersion, HmacHex, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, check_window,
     content_digest, password_hmac,
 };
+pub use stream::{CHUNK_LEN, CHUNK_OVERHEAD, OpeningStream, SealingStream};
 pub use target::{canonical_method, canonical_target};
 
 use rand_core::TryCryptoRng;

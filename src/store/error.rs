@@ -126,6 +126,30 @@ pub enum StoreError {
     /// The vault was opened though it is damaged.
     #[error("the vault is damaged and open for reading only: repair it first")]
     Degraded,
+    /// The backup is cut, altered, or none.
+    #[error("the backup cannot be read ({what}): use another copy of it")]
+    DamagedBackup {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The backup was written by a later version.
+    #[error("the backup has format {version}, which this version does not know: upgrade")]
+    UnknownBackupFormat {
+        /// The format's number.
+        version: u16,
+    },
+    /// What has the name that the backup should get.
+    #[error("there is a file at {path} already: choose another name for the backup")]
+    BackupExists {
+        /// The name.
+        path: PathBuf,
+    },
+    /// A backup of that name is being written, or one was cut short.
+    #[error("{path} is an unfinished backup: if none is being written, remove it")]
+    BackupUnfinished {
+        /// The unfinished file.
+        path: PathBuf,
+    },
     /// The vault belongs to another BitGo environment.
     #[error("the vault is bound to {bound_to}: unlock it with that environment and its server key")]
     OtherEnvironment {
@@ -258,6 +282,22 @@ mod tests {
             (
                 StoreError::Degraded,
                 "the vault is damaged and open for reading only: repair it first",
+            ),
+            (
+                StoreError::DamagedBackup { what: "its checksum" },
+                "the backup cannot be read (its checksum): use another copy of it",
+            ),
+            (
+                StoreError::UnknownBackupFormat { version: 2 },
+                "the backup has format 2, which this version does not know: upgrade",
+            ),
+            (
+                StoreError::BackupExists { path: "/b".into() },
+                "there is a file at /b already: choose another name for the backup",
+            ),
+            (
+                StoreError::BackupUnfinished { path: "/b.new".into() },
+                "/b.new is an unfinished backup: if none is being written, remove it",
             ),
             (
                 StoreError::OtherEnvironment { bound_to: "https://x".into() },

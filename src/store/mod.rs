@@ -15,6 +15,8 @@
 
 mod anchor;
 mod audit;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the store is to be wired to it"))]
+pub(crate) mod backup;
 mod committer;
 mod damage;
 mod database;

@@ -1,10 +1,12 @@
 //! Seams for tests, benches and fuzz targets. No part of the crate's promises.
 
+mod backup;
 mod clock;
 mod parsers;
 mod store;
 pub mod vectors;
 
+pub use backup::{open_backup, seal_backup};
 pub use clock::TokioClock;
 pub use parsers::{StoreHeader, judge, recode_rows, recode_token_info};
 pub use store::{Kept, keep_in_store, open_from_store};

@@ -179,6 +179,12 @@ impl Core {
         entries.values().filter_map(|entry| self.status(entry)).collect()
     }
 
+    /// All tokens as they are held, by label.
+    pub(super) fn holdings(&self) -> Vec<Arc<Held>> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().filter_map(|entry| entry.held()).collect()
+    }
+
     /// One change of a token at a time; held over its commit, so never in async code.
     pub(super) fn begin_change(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)

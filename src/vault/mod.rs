@@ -10,6 +10,7 @@
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
 //! send        the same, with the vault's own HTTP client
 //! refusals    that one refusal gives back one reservation
+//! export      what is known of the tokens, as JSON
 //! renewal     what renewing a token means
 //! ```
 
@@ -17,6 +18,7 @@ mod builder;
 mod core;
 mod credential;
 mod entry;
+mod export;
 mod lease;
 mod mint;
 mod passphrase;

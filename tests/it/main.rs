@@ -8,6 +8,8 @@ mod bad_input;
 mod crash;
 #[cfg(feature = "emulator")]
 mod desk;
+#[cfg(all(feature = "emulator", feature = "test-util"))]
+mod export;
 #[cfg(feature = "emulator")]
 mod exposure;
 mod floors;
