@@ -1,11 +1,13 @@
 //! Seams for tests, benches and fuzz targets. No part of the crate's promises.
 
 mod clock;
+mod many_tokens;
 mod parsers;
 mod store;
 pub mod vectors;
 
 pub use clock::TokioClock;
+pub use many_tokens::{ManyTokens, user};
 pub use parsers::{StoreHeader, judge, recode_rows, recode_token_info};
 pub use store::{Kept, keep_in_store, open_from_store};
 
