@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes BENCHMARKS.md from what `cargo bench` left in target/criterion.
 
-    cargo bench && benches/tables.py [SDK.json] > BENCHMARKS.md
+    cargo bench && benches/tables.py [SDK.json] [PEERS.md] > BENCHMARKS.md
 
-SDK.json is what `benches/sdk/issuance.mjs` printed on the same machine; without it the rows of
-BitGo's SDK are left out. No figure is written by hand: those that are not there are not shown.
+SDK.json is what `benches/sdk/issuance.mjs` printed on the same machine, PEERS.md what
+`benches/peers` did; without them the rows of BitGo's SDK and the sections on SQLCipher, size and
+memory are left out. No figure is written by hand: those that are not there are not shown.
 """
 
 import datetime
@@ -31,6 +32,14 @@ ABOUT = {
     "for the session's own it does not.",
     "derive the vault's key": "The wait at `unlock`; the memory is wiped after it.",
     "PBKDF2-HMAC-SHA256, in an envelope": "With as many rounds as said.",
+    "unlock, without the key derivation": "The rest of the wait at `unlock`, by the number of "
+    "tokens, each with an account of its own: until all are in memory, sealed. sled has a snapshot "
+    "of its log here; the first opening after many writes takes longer, see below.",
+    "read one record of 1000": "In scattered order. A lease finds its token sealed in memory; an "
+    "account's key is got from sled. The floor is sled's `get` and the bare cipher, over as many "
+    "bytes.",
+    "write durably": "A reservation is on disk before the secret leaves; `32 writers` is the time "
+    "of one reservation where so many wait together.",
 }
 # Seconds: all benches take half an hour.
 ONE_RUN = 3600
@@ -92,7 +101,7 @@ def output(*command):
 
 
 def versions():
-    wanted = "aes-gcm argon2 bip32 ccm hmac k256 pbkdf2 ring sha2".split()
+    wanted = "aes-gcm argon2 bip32 ccm hmac k256 pbkdf2 ring sha2 sled".split()
     packages = json.loads(output("cargo", "metadata", "--format-version", "1", "--locked"))
     direct = {(p["name"], p["version"]) for p in packages["packages"] if p["name"] in wanted}
     # Of two generations, ours is the newer.
@@ -111,7 +120,8 @@ def machine():
 
 def main():
     groups, sizes = measured()
-    sdk = json.loads(pathlib.Path(sys.argv[1]).read_text()) if len(sys.argv) > 1 else None
+    given = {path.suffix: path.read_text() for path in map(pathlib.Path, sys.argv[1:])}
+    sdk = json.loads(given[".json"]) if ".json" in given else None
     for group, value, field in SDK if sdk else []:
         if group in groups and field in sdk:
             nanoseconds = sdk[field]["median_ms"] * 1e6
@@ -121,7 +131,8 @@ def main():
     print("# Benchmarks\n")
     print("Written by `benches/tables.py` from criterion's medians; do not edit. All rows of a")
     print("table come from one run on one machine, but for BitGo's SDK, which ran after it. The last")
-    print("column is the vault's median divided by that row's: below 1 the vault is the faster one.\n")
+    print("column is the vault's median divided by that row's: below 1 the vault is the faster one.")
+    print("The sections on SQLCipher, on size and on memory are of `benches/peers`.\n")
     print(f"- machine: {machine()}; shared with others, so look at ratios rather than at times")
     print(f"- compiler: {output('rustc', '--version').strip()}, `[profile.bench]`: thin LTO, one")
     print("  codegen unit, no `target-cpu`")
@@ -133,6 +144,8 @@ def main():
         if name in ABOUT:
             print(ABOUT[name] + "\n")
         print("\n".join(table(groups[name], {v: sizes.get((name, v)) for v in groups[name]})))
+    if ".md" in given:
+        print("\n" + given[".md"].strip())
 
 
 if __name__ == "__main__":

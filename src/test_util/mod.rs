@@ -2,12 +2,14 @@
 
 mod backup;
 mod clock;
+mod many_tokens;
 mod parsers;
 mod store;
 pub mod vectors;
 
 pub use backup::{open_backup, seal_backup};
 pub use clock::TokioClock;
+pub use many_tokens::{ManyTokens, user};
 pub use parsers::{StoreHeader, judge, recode_rows, recode_token_info};
 pub use store::{Kept, keep_in_store, open_from_store};
 

@@ -91,6 +91,6 @@ pub fn open_from_store(dir: &Path, passphrase: &Passphrase) -> Result<Kept, Stor
 }
 
 /// Overlayfs is where containers have their temporary directories.
-fn place(dir: &Path) -> Place {
+pub(super) fn place(dir: &Path) -> Place {
     Place::new(dir).allow(FileSystem::Overlayfs)
 }

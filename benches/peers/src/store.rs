@@ -1,0 +1,98 @@
+//! The stores that are compared, of as many records each.
+
+use bitgo_vault::Passphrase;
+use bitgo_vault::test_util::{ManyTokens, user};
+use rusqlite::{Connection, params};
+use std::error::Error;
+use std::path::Path;
+
+pub fn passphrase() -> Passphrase {
+    Passphrase::new("correct horse battery staple")
+}
+
+/// As many bytes as the vault keeps of an account and its key, before they are sealed: of the
+/// two records that are read the longer one.
+const RECORD: usize = 159;
+
+/// All numbers below `n`, one after the other, in an order that no cache foresees: 7919 shares no
+/// divisor with `n`.
+pub fn scattered(n: usize) -> impl Iterator<Item = usize> {
+    (0..n).map(move |i| i * 7919 % n).cycle()
+}
+
+/// The vault's store with an account to each token.
+pub struct VaultStore {
+    pub store: ManyTokens,
+    pub users: Vec<String>,
+}
+
+impl VaultStore {
+    /// Opened anew after it was made, as every side is.
+    pub fn make(dir: &Path, tokens: usize) -> Result<Self, Box<dyn Error>> {
+        let dir = dir.join("vault");
+        ManyTokens::create(&dir, &passphrase())?.add(tokens, 1)?;
+        let store = ManyTokens::open(&dir, &passphrase())?;
+        Ok(Self { store, users: (0..tokens).map(user).collect() })
+    }
+}
+
+/// SQLCipher with a raw key, so that no key derivation is counted, and its default cache.
+pub struct SqlCipher {
+    connection: Connection,
+    ids: Vec<[u8; 16]>,
+}
+
+impl SqlCipher {
+    pub fn make(dir: &Path, records: usize) -> Result<Self, Box<dyn Error>> {
+        let path = dir.join("sqlcipher");
+        let ids = (0..records).map(|_| random()).collect::<Result<Vec<[u8; 16]>, _>>()?;
+        let mut connection = Self::open(&path)?;
+        connection.execute_batch(
+            "CREATE TABLE records (id BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+        )?;
+        let transaction = connection.transaction()?;
+        for id in &ids {
+            let value = random::<RECORD>()?;
+            transaction
+                .prepare_cached("INSERT INTO records VALUES (?1, ?2)")?
+                .execute(params![id, value])?;
+        }
+        transaction.commit()?;
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(Self { connection: Self::open(&path)?, ids })
+    }
+
+    fn open(path: &Path) -> Result<Connection, Box<dyn Error>> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "key", format!("x'{}'", "2a".repeat(32)))?;
+        // Its quickest way to be as durable as the vault is.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        Ok(connection)
+    }
+
+    pub fn version(&self) -> Result<String, Box<dyn Error>> {
+        let cipher: String =
+            self.connection.pragma_query_value(None, "cipher_version", |row| row.get(0))?;
+        Ok(format!("SQLCipher {cipher}, SQLite {}", rusqlite::version()))
+    }
+
+    pub fn read(&self, i: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT value FROM records WHERE id = ?1")?;
+        Ok(statement.query_row([self.ids[i]], |row| row.get(0))?)
+    }
+
+    pub fn write(&self, i: usize, value: &[u8]) -> Result<(), Box<dyn Error>> {
+        let mut statement =
+            self.connection.prepare_cached("UPDATE records SET value = ?2 WHERE id = ?1")?;
+        statement.execute(params![self.ids[i], value])?;
+        Ok(())
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
