@@ -149,7 +149,7 @@ impl ManyTokens {
     /// # Errors
     /// Those of the store.
     pub fn read_account(&self, user: &str) -> Result<EcdhXprv, StoreError> {
-        let missing = StoreError::Damaged { tree: "accounts", what: "a record is missing" };
+        let missing = StoreError::Unreadable { tree: "accounts", what: "a record is missing" };
         Ok(self.store.account(user)?.ok_or(missing)?.ecdh_xprv)
     }
 
@@ -161,7 +161,7 @@ impl ManyTokens {
         let lineage = self.tokens[i].0.lineage;
         self.store.reserve(&lineage, &self.charges).map_err(|error| match error {
             LedgerError::Store(error) => error,
-            LedgerError::Denied(_) => StoreError::Damaged { tree: "ledger", what: "no budget" },
+            LedgerError::Denied(_) => StoreError::Unreadable { tree: "ledger", what: "no budget" },
         })
     }
 
