@@ -112,7 +112,10 @@ pub use policy::{
 pub use refresh::Phase;
 pub use scope::{Permission, Reach, Scope};
 pub use secret::{AccessToken, EcdhXprv, LoginPassword, Otp, Passphrase};
-pub use store::{AuditAction, Damage, DamagedToken, DamagedTree, FileSystem, Holder, StoreError};
+pub use store::{
+    AuditAction, Contents, Damage, DamagedToken, DamagedTree, FileSystem, HeaderReport, Holder,
+    Repair, Report, StoreError,
+};
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{Answer, Lease, Login, Signed, TokenStatus, Vault, VaultBuilder};
 pub use word_error::WordError;

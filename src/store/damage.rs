@@ -109,6 +109,11 @@ fn find_head(epoch: &Epoch) -> Result<Option<(Head, HeadHash)>, StoreError> {
 }
 
 impl Damage {
+    /// Whether a tree's records are not those that were written, as far as that is known.
+    pub(super) fn befell(&self, tree: Tree) -> bool {
+        self.head_is_lost || self.trees.iter().any(|damaged| damaged.tree == tree.name())
+    }
+
     /// Looks for what is wrong, record by record.
     fn of(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Result<Self, StoreError> {
         let mut damage = Self { head_is_lost: head.is_none(), ..Self::default() };

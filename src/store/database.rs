@@ -113,11 +113,6 @@ impl Database {
             self.db.apply_batch(batch)
         })
     }
-
-    /// What its files take up on disk, in bytes.
-    pub(super) fn size_on_disk(&self) -> Result<u64, StoreError> {
-        guarded(|| self.db.size_on_disk())
-    }
 }
 
 fn key(tree: Tree, name: &Name) -> [u8; 17] {

@@ -25,7 +25,21 @@ pub(super) struct Disk {
     refused: OnceLock<Refused>,
     /// Told of each step of a rekey.
     #[cfg(test)]
-    watch: Mutex<Option<Box<dyn FnMut(&'static str) + Send>>>,
+    watch: Mutex<Option<Watch>>,
+}
+
+#[cfg(test)]
+type Watch = Box<dyn FnMut(&'static str) + Send>;
+
+#[cfg(test)]
+thread_local! {
+    static WATCH: std::cell::Cell<Option<Watch>> = const { std::cell::Cell::new(None) };
+}
+
+/// Tells `watch` of each step of a rekey of the next vault that this thread opens.
+#[cfg(test)]
+pub(super) fn watch_next(watch: impl FnMut(&'static str) + Send + 'static) {
+    WATCH.set(Some(Box::new(watch)));
 }
 
 /// The header in use, and the keys that wrap it anew.
@@ -72,13 +86,8 @@ impl Disk {
             epoch: RwLock::new(Arc::new(epoch)),
             refused: OnceLock::new(),
             #[cfg(test)]
-            watch: Mutex::default(),
+            watch: Mutex::new(WATCH.take()),
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn watch(&self, watch: impl FnMut(&'static str) + Send + 'static) {
-        *lock(&self.watch) = Some(Box::new(watch));
     }
 
     /// Passes a step of a rekey, at which a test looks at what a kill would leave.
@@ -121,6 +130,14 @@ impl Disk {
     /// Whether the vault is still being made: then its header is not yet to be written.
     pub(super) fn is_creating(&self) -> bool {
         self.directory.path().join(CREATING).exists()
+    }
+
+    /// Puts the header of a vault that is being made in its place, as the keyring has it: with
+    /// what was granted meanwhile.
+    pub(super) fn install_first_header(&self) -> Result<(), StoreError> {
+        let keyring = &mut *lock(&self.keyring);
+        let header = keyring.header.clone();
+        self.replace_header(keyring, header)
     }
 
     /// Makes `header` the one in use, durably, and then the anchor say so. [`StoreError::ReadOnly`]
@@ -182,6 +199,11 @@ impl Disk {
     pub(super) fn grant_seals(&self, seals: u64) -> Result<(), StoreError> {
         let mut keyring = lock(&self.keyring);
         let header = keyring.next_header(|header| header.seals = seals)?;
+        if self.is_creating() {
+            // Nothing vouches for the vault before its first header does.
+            keyring.header = header;
+            return Ok(());
+        }
         self.replace_header(&mut keyring, header)
     }
 }

@@ -138,6 +138,11 @@ pub enum StoreError {
         /// The format's number.
         version: u16,
     },
+    /// The backup was made of another vault, or of this one before it was restored.
+    #[error(
+        "the backup is of another vault: repair with one of this vault, or restore it elsewhere"
+    )]
+    OtherBackup,
     /// What has the name that the backup should get.
     #[error("there is a file at {path} already: choose another name for the backup")]
     BackupExists {

@@ -6,12 +6,13 @@
 //! found reserved at open was cut off by a crash and counts as spent.
 
 use super::head::AuditEnd;
-use super::record::{CounterRow, LedgerRow};
+use super::record::{self, CounterRow, LedgerRow, TokenRow};
 use super::{Key, Store, StoreError, Tree, Write, lock};
 use crate::id::LineageId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
-use crate::token::SpendingLimit;
+use crate::secret::SecretBytes;
+use crate::token::{SpendingLimit, TokenInfo};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
@@ -58,9 +59,9 @@ impl Ledger for Store {
     fn reserve(&self, lineage: &LineageId, charges: &[Charge]) -> Result<(), LedgerError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
-            let book = accounts.get_mut(lineage).ok_or_else(unreconciled)?;
+            let book = accounts.get_mut(lineage).ok_or_else(not_reconciled)?;
             if book.is_unreconciled && !charges.is_empty() {
-                return Err(unreconciled().into());
+                return Err(not_reconciled().into());
             }
             let mut after = book.clone();
             for Charge { coin, amount } in charges {
@@ -107,12 +108,9 @@ impl Store {
     pub(crate) fn exhaust(&self, lineage: LineageId) -> Result<(), LedgerError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
-            let book = accounts.get_mut(&lineage).ok_or_else(unreconciled)?;
+            let book = accounts.get_mut(&lineage).ok_or_else(not_reconciled)?;
             let mut after = Book { is_exposed: true, ..book.clone() };
-            for (coin, counter) in &mut after.counters {
-                let left = counter.left().unwrap_or(Amount::ZERO);
-                *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
-            }
+            exhaust(&mut after.counters)?;
             let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
             *book = after;
             ticket
@@ -127,13 +125,70 @@ impl Store {
         limits: &BTreeMap<Coin, SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let counters =
-            limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect();
-        let book = Book { counters, is_exposed: false, is_unreconciled: false };
+        let book = Book { counters: begin(limits), is_exposed: false, is_unreconciled: false };
         writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;
         lock(&self.ledger.0).insert(lineage, book);
         Ok(())
+    }
+
+    /// Whether a lineage spends nothing until it is reconciled.
+    pub(crate) fn is_unreconciled(&self, lineage: LineageId) -> bool {
+        lock(&self.ledger.0).get(&lineage).is_none_or(|book| book.is_unreconciled)
+    }
+
+    /// Begins the ledger of a lineage anew at the server's counters, durably, if it is not believed.
+    /// A token that was exposed stays so.
+    pub(crate) fn reconcile(
+        &self,
+        lineage: LineageId,
+        limits: &BTreeMap<Coin, SpendingLimit>,
+    ) -> Result<(), StoreError> {
+        let ticket = {
+            let mut accounts = lock(&self.ledger.0);
+            let book = accounts
+                .entry(lineage)
+                .or_insert_with(|| Book { is_unreconciled: true, ..Book::default() });
+            if !book.is_unreconciled {
+                return Ok(());
+            }
+            let mut counters = begin(limits);
+            for (coin, counter) in &mut counters {
+                // A limit of ours that was stricter than the server's stays.
+                let old = book.counters.get(coin).and_then(|old| old.limit);
+                counter.limit = [counter.limit, old].into_iter().flatten().min();
+            }
+            if book.is_exposed {
+                // What it spends outside is not seen. Where the server counts more than the limit
+                // there is nothing left to charge.
+                let _ = exhaust(&mut counters);
+            }
+            let after = Book { counters, is_unreconciled: false, ..*book };
+            let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
+            *book = after;
+            ticket
+        };
+        ticket.wait()
+    }
+
+    /// Gives a lineage a ledger if it has none, not to be believed, in one commit with `writes`.
+    pub(super) fn adopt_account(
+        &self,
+        lineage: LineageId,
+        limits: &BTreeMap<Coin, SpendingLimit>,
+        mut writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let ticket = {
+            let mut accounts = lock(&self.ledger.0);
+            let book = accounts.entry(lineage).or_insert_with(|| Book {
+                counters: begin(limits),
+                is_exposed: false,
+                is_unreconciled: true,
+            });
+            writes.push(self.ledger_write(lineage, book)?);
+            self.submit(writes)
+        };
+        ticket.wait()
     }
 
     /// Ends a lineage's ledger, in one commit with `writes`.
@@ -230,10 +285,42 @@ impl Store {
     }
 }
 
-fn unreconciled() -> Denied {
+/// Counters that begin at the server's.
+fn begin(limits: &BTreeMap<Coin, SpendingLimit>) -> Counters {
+    limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect()
+}
+
+/// Charges all that is left of every limit, for good.
+fn exhaust(counters: &mut Counters) -> Result<(), Denied> {
+    for (coin, counter) in counters {
+        let left = counter.left().unwrap_or(Amount::ZERO);
+        *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
+    }
+    Ok(())
+}
+
+/// The row of a ledger, marked as one that may not be the last.
+pub(super) fn unreconciled(row: &[u8]) -> Result<SecretBytes, StoreError> {
+    let unreadable = |_| StoreError::unreadable(Tree::Ledger, "a record cannot be read");
+    let row: LedgerRow = record::decode(row).map_err(unreadable)?;
+    record::encode(&LedgerRow { is_unreconciled: true, ..row })
+}
+
+/// A ledger for a token that lost its own: begun at what is known of it, and not to be believed.
+pub(super) fn unreconciled_of(token: &[u8]) -> Result<SecretBytes, StoreError> {
+    let unreadable = |_| StoreError::unreadable(Tree::Tokens, "a record cannot be read");
+    let row: TokenRow = record::decode(token).map_err(unreadable)?;
+    let info = TokenInfo::try_from(row.info).map_err(unreadable)?;
+    let counters = info.spending_limits.iter();
+    let counters =
+        counters.map(|(coin, limit)| (coin.to_string(), (&Counter::begin(limit)).into())).collect();
+    record::encode(&LedgerRow { is_exposed: false, is_unreconciled: true, counters })
+}
+
+fn not_reconciled() -> Denied {
     Denied::new(
         Rule::Unreconciled,
-        "the vault has no record of what this token spent, so it spends nothing; issue a new token",
+        "the vault does not know what this token spent, so it spends nothing; reconcile it",
     )
 }
 

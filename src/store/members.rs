@@ -84,6 +84,10 @@ impl Members {
         }
     }
 
+    pub(super) fn holds(&self, tree: Tree, name: &Name) -> bool {
+        self.0[tree as usize].elements.contains_key(name)
+    }
+
     pub(super) fn totals(&self) -> [Total; Tree::KEPT.len()] {
         self.0.each_ref().map(|set| set.total)
     }

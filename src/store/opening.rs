@@ -18,9 +18,10 @@ use super::epoch::Epoch;
 use super::keys::Keys;
 use super::lock::LockFile;
 use super::members::Members;
+use super::repair::{Plan, Repair, read_backup};
 use super::{
-    CREATING, Header, Place, SEALS_FIRST, Store, StoreError, header, lock, memory_cipher, rekey,
-    sync,
+    AuditAction, CREATING, Header, Place, SEALS_FIRST, Store, StoreError, Tree, header, lock,
+    memory_cipher, rekey, sync,
 };
 use crate::crypto::{DataKey, KdfParams, Salt, VaultId, key_encryption_key};
 use crate::environment::Environment;
@@ -29,6 +30,7 @@ use chrono::{DateTime, Utc};
 use getrandom::SysRng;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What is done about a vault that is not whole.
@@ -52,6 +54,23 @@ impl Store {
         environment: &Environment,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
+        let may_replace = |anchor: &Path| match anchor.exists() {
+            true => Err(StoreError::AnchorExists { path: anchor.into() }),
+            false => Ok(()),
+        };
+        Self::make(place, passphrase, kdf, now, may_replace, |store| store.bind(environment))
+    }
+
+    /// Makes a vault of what `fill` commits. `may_replace` says whether an anchor that may be there
+    /// already is to be replaced.
+    pub(super) fn make(
+        place: &Place,
+        passphrase: &Passphrase,
+        kdf: KdfParams,
+        now: DateTime<Utc>,
+        may_replace: impl FnOnce(&Path) -> Result<(), StoreError>,
+        fill: impl FnOnce(&Self) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
         let directory = Directory::make(place)?;
         let dir = place.path();
         let lock_file = LockFile::take(&directory, now)?;
@@ -67,8 +86,8 @@ impl Store {
             }
         } else if db.exists() {
             return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
-        } else if anchor.exists() {
-            return Err(StoreError::AnchorExists { path: anchor });
+        } else {
+            may_replace(&anchor)?;
         }
         directory.file(CREATING)?;
         sync(dir)?;
@@ -83,17 +102,16 @@ impl Store {
         header.seal(&key_encryption_key, &data_key, None, rng)?;
         let epoch = Epoch::open(dir, 0, &data_key, &vault_id)?;
         directory.close_database(&Database::directory_name(0))?;
-        let keyring =
-            Keyring { header: header.clone(), key_encryption_key, data_key, before: None };
+        let keyring = Keyring { header, key_encryption_key, data_key, before: None };
         let anchor = Anchor::make(&anchor, vault_id)?;
         let disk = Disk::new(directory, keyring, Some(anchor), epoch);
         let found = Found { members: Members::default(), head: None, damage: None };
         let store = Self::start(disk, found, Seals::new(0, SEALS_FIRST), lock_file)?;
-        store.bind(environment)?;
+        fill(&store)?;
         // All that the header vouches for is on disk before the header is.
         database::sync_files(&db)?;
         sync(dir)?;
-        store.disk.replace_header(&mut lock(&store.disk.keyring), header)?;
+        store.disk.install_first_header()?;
         fs::remove_file(&creating)?;
         sync(dir)?;
         if let Some(parent) = fs::canonicalize(dir)?.parent() {
@@ -119,10 +137,10 @@ impl Store {
         place: &Place,
         passphrase: &Passphrase,
         environment: &Environment,
-        now: DateTime<Utc>,
+        opened_at: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
         let Unlocked { directory, lock_file, keyring, epoch, anchor } =
-            Unlocked::new(place, passphrase, now)?;
+            Unlocked::new(place, passphrase, opened_at)?;
         let found = Found::examine(&epoch)?;
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let now = state(&found, &keyring.header);
@@ -151,8 +169,54 @@ impl Store {
         if refused.is_some() && opening == Opening::AcceptRollback {
             // The anchor knows this vault from here on, and no ledger is believed.
             store.distrust_ledgers()?;
+            store.append_audit(AuditAction::RollbackAccepted, None, None, opened_at)?;
         }
         Ok(store)
+    }
+
+    /// Makes a damaged vault whole, and opens it; `None` where there was nothing to mend.
+    pub(crate) fn repair(
+        place: &Place,
+        passphrase: &Passphrase,
+        environment: &Environment,
+        backup: Option<&Path>,
+        opened_at: DateTime<Utc>,
+    ) -> Result<(Self, Option<Repair>), StoreError> {
+        let unlocked = Unlocked::new(place, passphrase, opened_at)?;
+        let mut found = Found::examine(&unlocked.epoch)?;
+        let Some(damage) = found.damage.take() else {
+            drop(unlocked);
+            let store = Self::open(place, passphrase, environment, opened_at)?;
+            return Ok((store, None));
+        };
+        let Unlocked { directory, lock_file, keyring, epoch, anchor } = unlocked;
+        let vault_id = keyring.header.vault_id;
+        let now = state(&found, &keyring.header);
+        let is_last = judge(&found, &anchor, now).is_ok();
+        let plan = Plan {
+            trusts_ledgers: is_last && !damage.befell(Tree::Ledger),
+            backup: backup.map(|path| read_backup(path, passphrase, vault_id)).transpose()?,
+            environment: environment.clone(),
+            damage,
+        };
+        if let Ok(anchor) = &anchor {
+            // What is made whole follows the last that was written, and not what is left of it.
+            let (mut head, _) = found.head.unwrap_or_default();
+            head.sequence = anchor.state().sequence;
+            found.head = Some((head, anchor.state().head));
+        }
+        let anchor = anchor.or_else(|_| Anchor::make(&place.anchor_path(), vault_id))?;
+        let seals = Seals::new(keyring.header.seals, keyring.header.seals);
+        let disk = Disk::new(directory, keyring, Some(anchor), epoch);
+        let mut store = Self::start(disk, found, seals, lock_file)?;
+        let (repair, end) = store
+            .committer
+            .alone(move |writer| writer.repair(plan).map(|told| (told, writer.head.audit)))?;
+        *lock(&store.audit) = end;
+        store.check_binding(environment)?;
+        store.load_ledger()?;
+        store.append_audit(AuditAction::Repaired, None, None, opened_at)?;
+        Ok((store, Some(repair)))
     }
 
     /// Sets the writer to work. Nothing is written by that.
@@ -180,16 +244,20 @@ impl Store {
 }
 
 /// A vault whose passphrase was right, and of whose records nothing is believed yet.
-struct Unlocked {
+pub(super) struct Unlocked {
     directory: Directory,
     lock_file: LockFile,
-    keyring: Keyring,
-    epoch: Epoch,
-    anchor: Result<Anchor, StoreError>,
+    pub(super) keyring: Keyring,
+    pub(super) epoch: Epoch,
+    pub(super) anchor: Result<Anchor, StoreError>,
 }
 
 impl Unlocked {
-    fn new(place: &Place, passphrase: &Passphrase, now: DateTime<Utc>) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        place: &Place,
+        passphrase: &Passphrase,
+        now: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
         let dir = place.path();
         if !dir.join(header::FILE).exists() && !Database::path(dir, 0).exists() {
             return Err(StoreError::NotFound { path: dir.into() });
@@ -224,7 +292,7 @@ impl Unlocked {
 }
 
 /// What the anchor should say of what was found.
-fn state(found: &Found, header: &Header) -> State {
+pub(super) fn state(found: &Found, header: &Header) -> State {
     let (head, hash) = found.head.unwrap_or_default();
     State {
         sequence: head.sequence,
@@ -236,7 +304,11 @@ fn state(found: &Found, header: &Header) -> State {
 }
 
 /// Whether what was found adds up, and is the last that the anchor knows of, or the one after it.
-fn judge(found: &Found, anchor: &Result<Anchor, StoreError>, now: State) -> Result<(), StoreError> {
+pub(super) fn judge(
+    found: &Found,
+    anchor: &Result<Anchor, StoreError>,
+    now: State,
+) -> Result<(), StoreError> {
     if let Some(damage) = &found.damage {
         return Err(StoreError::Damaged { damage: Box::new(damage.clone()) });
     }

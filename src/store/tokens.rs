@@ -112,6 +112,31 @@ impl Store {
             .collect()
     }
 
+    /// The tokens of which nothing but themselves is left.
+    pub(crate) fn orphans(&self) -> Result<Vec<(LineageId, Label, SealedSecret)>, StoreError> {
+        let epoch = self.disk.epoch();
+        let mut orphans = Vec::new();
+        for entry in epoch.records(Tree::Secrets) {
+            let (name, sealed) = entry?;
+            if epoch.get(Tree::Tokens, &name)?.is_none() {
+                let row = epoch.keys.open(Tree::Secrets, &name, &sealed)?;
+                let unreadable =
+                    |_| StoreError::unreadable(Tree::Secrets, "a record cannot be read");
+                let secret: SecretRow = record::decode(&row).map_err(unreadable)?;
+                let label = Label::new(&secret.label).map_err(|error| unreadable(error.into()))?;
+                let sealed = self.seal_row_in_memory(&name, &row)?;
+                orphans.push((LineageId::from_bytes(name), label, sealed));
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Keeps what is known of a token that was an orphan.
+    pub(crate) fn adopt(&self, record: &TokenRecord) -> Result<(), StoreError> {
+        let writes = vec![self.token_write(record)?];
+        self.adopt_account(record.lineage, &record.info.spending_limits, writes)
+    }
+
     /// Opens a token.
     pub(crate) fn open_secret(
         &self,

@@ -347,7 +347,7 @@ fn damage_names_the_tokens_it_befell() {
         store.add_token(record, &secret, None).map(drop),
         store.remove_token(record.lineage),
         store.append_audit(AuditAction::Exposed, None, None, NOW),
-        store.rekey(),
+        store.rekey(NOW),
         store.change_passphrase(&passphrase(), &passphrase(), NOW),
         store.check_writable(),
     ] {

@@ -1,5 +1,6 @@
 //! The store on a real disk: what was acknowledged is there, what was not is not half there.
 
+mod copies;
 mod head;
 mod place;
 mod rekey;
