@@ -56,13 +56,14 @@ impl Store {
         let origin = *records.origin();
         let kdf = if kdf.is_at_least(origin.kdf) { kdf } else { origin.kdf };
         let may_replace = |anchor: &Path| check_anchor(anchor, &origin, opening);
-        let mut store = Self::make(place, passphrase, kdf, now, may_replace, |store| {
+        let store = Self::make(place, passphrase, kdf, now, may_replace, |store| {
             store.take_over(&mut records)?;
             store.check_binding(environment)
         })?;
-        store.load_ledger()?;
         store.append_audit(AuditAction::Restored, None, None, now)?;
-        Ok(store)
+        // It is read as any other from here on.
+        drop(store);
+        Self::open(place, passphrase, environment, now)
     }
 
     /// Commits every record of a backup, its ledgers not to be believed.

@@ -2,12 +2,16 @@
 
 use super::epoch::Epoch;
 use super::head::{Head, HeadHash};
-use super::members::Members;
+use super::ledger::Book;
+use super::members::{Members, Set};
 use super::record::{HeadRow, SecretRow, TokenRow};
+use super::tokens::{self, SealedSecret, TokenRecord};
 use super::{Name, StoreError, Tree};
+use crate::crypto::RecordCipher;
 use crate::crypto::stack::wiped_shallow;
+use crate::id::LineageId;
 use crate::token::Label;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// What is wrong with a vault's database. What is not named here is as it was written, unless
@@ -71,33 +75,99 @@ impl fmt::Display for Damage {
 }
 
 /// What was found in a database.
+#[derive(Default)]
 pub(super) struct Found {
     pub(super) members: Members,
     pub(super) head: Option<(Head, HeadHash)>,
     pub(super) damage: Option<Damage>,
+    pub(super) tokens: Vec<(TokenRecord, SealedSecret)>,
+    pub(super) books: HashMap<LineageId, Book>,
 }
 
 impl Found {
-    /// Reads every record, and holds what they add up to against the head.
-    pub(super) fn examine(epoch: &Epoch) -> Result<Self, StoreError> {
+    /// Reads every record once, holds what they add up to against the head, and takes into memory
+    /// what is held there: tokens sealed by `memory`, and ledgers.
+    pub(super) fn examine(epoch: &Epoch, memory: &RecordCipher) -> Result<Self, StoreError> {
+        let mut records = Vec::new();
+        let mut secrets = Vec::new();
+        let mut books = HashMap::new();
+        // sled reads a page at a time and the rest is arithmetic: two threads share both.
+        let (first, second) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let secrets = Self::scan(epoch, Tree::Secrets, |name, sealed| {
+                    let row = epoch.keys.open(Tree::Secrets, &name, sealed)?;
+                    secrets.push((name, SealedSecret::seal(memory, &name, &row)?));
+                    Ok(())
+                })?;
+                let accounts = Self::scan(epoch, Tree::Accounts, |_, _| Ok(()))?;
+                Ok::<_, StoreError>([(Tree::Secrets, secrets), (Tree::Accounts, accounts)])
+            });
+            let mut own = || {
+                let tokens = Self::scan(epoch, Tree::Tokens, |name, sealed| {
+                    records.push((name, tokens::read(epoch, name, sealed)?));
+                    Ok(())
+                })?;
+                let ledger = Self::scan(epoch, Tree::Ledger, |name, sealed| {
+                    let lineage = LineageId::from_bytes(name);
+                    books.insert(lineage, Book::read(epoch, &name, sealed)?);
+                    Ok(())
+                })?;
+                let meta = Self::scan(epoch, Tree::Meta, |_, _| Ok(()))?;
+                let audit = Self::scan(epoch, Tree::Audit, |_, _| Ok(()))?;
+                Ok::<_, StoreError>([
+                    (Tree::Tokens, tokens),
+                    (Tree::Ledger, ledger),
+                    (Tree::Meta, meta),
+                    (Tree::Audit, audit),
+                ])
+            };
+            let own = own();
+            (
+                own,
+                other.join().unwrap_or(Err(StoreError::DamagedDatabase { what: "sled panicked" })),
+            )
+        });
         let mut members = Members::default();
-        for tree in Tree::KEPT {
-            wiped_shallow(|| {
-                for entry in epoch.records(tree) {
-                    let (name, sealed) = entry?;
-                    members.put(tree, name, Some(epoch.keys.element(tree, &name, &sealed)));
-                }
-                Ok::<_, StoreError>(())
-            })?;
-        }
+        first?.into_iter().chain(second?).for_each(|(tree, set)| members.begin(tree, set));
         let head = find_head(epoch)?;
         let adds_up = head.as_ref().is_some_and(|(head, _)| head.totals == members.totals());
         let damage = match adds_up {
             true => None,
-            false => Some(Damage::of(epoch, &members, head.as_ref().map(|(head, _)| head))?),
+            false => Some(Damage::of(epoch, &members, head.as_ref().map(|(head, _)| head))),
         };
-        Ok(Self { members, head, damage })
+        Ok(Self { members, head, damage, tokens: join(records, secrets), books })
     }
+
+    /// Reads the records of a tree. What `take` cannot read, and what sled cannot, is left out:
+    /// whether that matters is told by what the rest adds up to.
+    fn scan(
+        epoch: &Epoch,
+        tree: Tree,
+        mut take: impl FnMut(Name, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<Set, StoreError> {
+        let mut set = Set::default();
+        wiped_shallow(|| {
+            for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
+                set.put(name, Some(epoch.keys.element(tree, &name, &sealed)));
+                let _ = take(name, &sealed);
+            }
+        });
+        Ok(set)
+    }
+}
+
+/// Each token with its secret; both are in the order of their names.
+fn join(
+    records: Vec<(Name, TokenRecord)>,
+    secrets: Vec<(Name, SealedSecret)>,
+) -> Vec<(TokenRecord, SealedSecret)> {
+    let mut secrets = secrets.into_iter().peekable();
+    let with_secret = records.into_iter().filter_map(|(name, record)| {
+        while secrets.next_if(|(other, _)| *other < name).is_some() {}
+        let (_, secret) = secrets.next_if(|(other, _)| *other == name)?;
+        Some((record, secret))
+    });
+    with_secret.collect()
 }
 
 /// The head, unless it is gone or does not open.
@@ -115,13 +185,12 @@ impl Damage {
     }
 
     /// Looks for what is wrong, record by record.
-    fn of(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Result<Self, StoreError> {
+    fn of(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Self {
         let mut damage = Self { head_is_lost: head.is_none(), ..Self::default() };
         let mut parts: BTreeMap<Name, Parts> = BTreeMap::new();
         for (tree, total) in Tree::KEPT.into_iter().zip(members.totals()) {
             let mut unreadable = 0;
-            for entry in epoch.records(tree) {
-                let (name, sealed) = entry?;
+            for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
                 let label = match tree {
                     Tree::Tokens => epoch
                         .keys
@@ -160,7 +229,7 @@ impl Damage {
             }
         }
         damage.tokens.sort();
-        Ok(damage)
+        damage
     }
 }
 

@@ -9,7 +9,7 @@ use super::database::Database;
 use super::directory::Directory;
 use super::lock::LockFile;
 use super::opening::{Unlocked, judge, state};
-use super::{CREATING, Header, Holder, Place, StoreError, Tree, header};
+use super::{CREATING, Header, Holder, Place, StoreError, Tree, header, memory_cipher};
 use crate::crypto::KdfParams;
 use crate::locked::LockLevel;
 use crate::secret::Passphrase;
@@ -108,7 +108,7 @@ impl Report {
             };
         };
         let unlocked = Unlocked::new(place, passphrase, now)?;
-        let found = Found::examine(&unlocked.epoch)?;
+        let found = Found::examine(&unlocked.epoch, &*memory_cipher()?)?;
         let count = |tree: Tree| found.members.totals()[tree as usize].count;
         self.contents = Some(Contents {
             sequence: found.head.map_or(0, |(head, _)| head.sequence),

@@ -5,9 +5,10 @@
 //! wait for their commit, settlements do not: losing one only leaves the spend counted. What is
 //! found reserved at open was cut off by a crash and counts as spent.
 
+use super::epoch::Epoch;
 use super::head::AuditEnd;
 use super::record::{self, CounterRow, LedgerRow, TokenRow};
-use super::{Key, Store, StoreError, Tree, Write, lock};
+use super::{Key, Name, Store, StoreError, Tree, Write, lock};
 use crate::id::LineageId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
@@ -21,7 +22,7 @@ type Counters = BTreeMap<Coin, Counter>;
 
 /// What one lineage spent.
 #[derive(Clone, Default)]
-struct Book {
+pub(super) struct Book {
     counters: Counters,
     /// Whether its token was handed out: from then on nothing is given back.
     is_exposed: bool,
@@ -29,9 +30,29 @@ struct Book {
     is_unreconciled: bool,
 }
 
+impl Book {
+    /// Reads the ledger of a lineage. What is found reserved was cut off by a crash.
+    pub(super) fn read(epoch: &Epoch, name: &Name, sealed: &[u8]) -> Result<Self, StoreError> {
+        let row: LedgerRow = epoch.keys.read(Tree::Ledger, name, sealed)?;
+        let LedgerRow { is_exposed, is_unreconciled, counters } = row;
+        let counter = |(coin, row): (String, CounterRow)| {
+            let unreadable = |_| StoreError::unreadable(Tree::Ledger, "a record cannot be read");
+            Ok((Coin::new(&coin).map_err(unreadable)?, Counter::from(row).after_crash()))
+        };
+        let counters = counters.into_iter().map(counter).collect::<Result<_, StoreError>>()?;
+        Ok(Self { counters, is_exposed, is_unreconciled })
+    }
+}
+
 /// Guards every change of a book together with its place in the commit queue.
 #[derive(Default)]
 pub(super) struct Accounts(Mutex<HashMap<LineageId, Book>>);
+
+impl Accounts {
+    pub(super) fn of(books: HashMap<LineageId, Book>) -> Self {
+        Self(Mutex::new(books))
+    }
+}
 
 /// Why a reservation was not made.
 #[derive(Debug)]
@@ -171,7 +192,7 @@ impl Store {
         ticket.wait()
     }
 
-    /// Gives a lineage a ledger if it has none, not to be believed, in one commit with `writes`.
+    /// Gives a lineage a ledger if it has none, in one commit with `writes`. It is not believed.
     pub(super) fn adopt_account(
         &self,
         lineage: LineageId,
@@ -180,11 +201,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
-            let book = accounts.entry(lineage).or_insert_with(|| Book {
-                counters: begin(limits),
-                is_exposed: false,
-                is_unreconciled: true,
-            });
+            let book = accounts
+                .entry(lineage)
+                .or_insert_with(|| Book { counters: begin(limits), ..Book::default() });
+            book.is_unreconciled = true;
             writes.push(self.ledger_write(lineage, book)?);
             self.submit(writes)
         };
@@ -245,33 +265,6 @@ impl Store {
             self.submit(writes.collect::<Result<_, _>>()?)
         };
         ticket.wait()
-    }
-
-    pub(super) fn load_ledger(&mut self) -> Result<(), StoreError> {
-        let unreadable = || StoreError::unreadable(Tree::Ledger, "a record cannot be read");
-        let epoch = self.disk.epoch();
-        let mut accounts = HashMap::new();
-        for entry in epoch.records(Tree::Ledger) {
-            let (name, sealed) = entry?;
-            let row: LedgerRow = match epoch.keys.read(Tree::Ledger, &name, &sealed) {
-                // Of a damaged vault, what cannot be read cannot be spent.
-                Err(_) if self.damage.is_some() => continue,
-                row => row?,
-            };
-            let LedgerRow { is_exposed, is_unreconciled, .. } = row;
-            let counters = row
-                .counters
-                .into_iter()
-                .map(|(coin, row)| {
-                    let coin = Coin::new(&coin).map_err(|_| unreadable())?;
-                    Ok((coin, Counter::from(row).after_crash()))
-                })
-                .collect::<Result<Counters, StoreError>>()?;
-            let book = Book { counters, is_exposed, is_unreconciled };
-            accounts.insert(LineageId::from_bytes(name), book);
-        }
-        *lock(&self.ledger.0) = accounts;
-        Ok(())
     }
 
     fn ledger_write(&self, lineage: LineageId, book: &Book) -> Result<Write, StoreError> {

@@ -217,6 +217,8 @@ pub(crate) struct Store {
     /// Held over a whole change of the passphrase, its key derivations included: one at a time.
     changing: Mutex<()>,
     ledger: ledger::Accounts,
+    /// What opening has read, until it is taken.
+    opened: Mutex<Vec<(TokenRecord, SealedSecret)>>,
     audit: Mutex<AuditEnd>,
     damage: Option<Damage>,
     committer: Committer,

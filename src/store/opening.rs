@@ -16,15 +16,16 @@ use super::directory::Directory;
 use super::disk::{Disk, Keyring, Refused};
 use super::epoch::Epoch;
 use super::keys::Keys;
+use super::ledger::Accounts;
 use super::lock::LockFile;
-use super::members::Members;
 use super::repair::{Plan, Repair, read_backup};
 use super::{
     AuditAction, CREATING, Header, Place, SEALS_FIRST, Store, StoreError, Tree, header, lock,
     memory_cipher, rekey, sync,
 };
-use crate::crypto::{DataKey, KdfParams, Salt, VaultId, key_encryption_key};
+use crate::crypto::{DataKey, KdfParams, RecordCipher, Salt, VaultId, key_encryption_key};
 use crate::environment::Environment;
+use crate::locked::Locked;
 use crate::secret::Passphrase;
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
@@ -105,8 +106,8 @@ impl Store {
         let keyring = Keyring { header, key_encryption_key, data_key, before: None };
         let anchor = Anchor::make(&anchor, vault_id)?;
         let disk = Disk::new(directory, keyring, Some(anchor), epoch);
-        let found = Found { members: Members::default(), head: None, damage: None };
-        let store = Self::start(disk, found, Seals::new(0, SEALS_FIRST), lock_file)?;
+        let (seals, memory) = (Seals::new(0, SEALS_FIRST), memory_cipher()?);
+        let store = Self::start(disk, Found::default(), seals, memory, lock_file)?;
         fill(&store)?;
         // All that the header vouches for is on disk before the header is.
         database::sync_files(&db)?;
@@ -141,7 +142,8 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let Unlocked { directory, lock_file, keyring, epoch, anchor } =
             Unlocked::new(place, passphrase, opened_at)?;
-        let found = Found::examine(&epoch)?;
+        let memory = memory_cipher()?;
+        let found = Found::examine(&epoch, &memory)?;
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let now = state(&found, &keyring.header);
         let (anchor, refused) = match (judge(&found, &anchor, now), opening) {
@@ -163,9 +165,8 @@ impl Store {
             Some(_) if opening == Opening::Degraded => drop(disk.refuse(Refused::Damaged)),
             Some(_) => disk.believe(now),
         }
-        let mut store = Self::start(disk, found, seals, lock_file)?;
+        let store = Self::start(disk, found, seals, memory, lock_file)?;
         store.check_binding(environment)?;
-        store.load_ledger()?;
         if refused.is_some() && opening == Opening::AcceptRollback {
             // The anchor knows this vault from here on, and no ledger is believed.
             store.distrust_ledgers()?;
@@ -183,7 +184,8 @@ impl Store {
         opened_at: DateTime<Utc>,
     ) -> Result<(Self, Option<Repair>), StoreError> {
         let unlocked = Unlocked::new(place, passphrase, opened_at)?;
-        let mut found = Found::examine(&unlocked.epoch)?;
+        let memory = memory_cipher()?;
+        let mut found = Found::examine(&unlocked.epoch, &memory)?;
         let Some(damage) = found.damage.take() else {
             drop(unlocked);
             let store = Self::open(place, passphrase, environment, opened_at)?;
@@ -208,13 +210,11 @@ impl Store {
         let anchor = anchor.or_else(|_| Anchor::make(&place.anchor_path(), vault_id))?;
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let disk = Disk::new(directory, keyring, Some(anchor), epoch);
-        let mut store = Self::start(disk, found, seals, lock_file)?;
-        let (repair, end) = store
-            .committer
-            .alone(move |writer| writer.repair(plan).map(|told| (told, writer.head.audit)))?;
-        *lock(&store.audit) = end;
-        store.check_binding(environment)?;
-        store.load_ledger()?;
+        let store = Self::start(disk, found, seals, memory, lock_file)?;
+        let repair = store.committer.alone(move |writer| writer.repair(plan))?;
+        // It is read as any other from here on.
+        drop(store);
+        let store = Self::open(place, passphrase, environment, opened_at)?;
         store.append_audit(AuditAction::Repaired, None, None, opened_at)?;
         Ok((store, Some(repair)))
     }
@@ -224,19 +224,21 @@ impl Store {
         disk: Disk,
         found: Found,
         seals: Seals,
+        memory: Locked<RecordCipher>,
         lock_file: LockFile,
     ) -> Result<Self, StoreError> {
         let disk = Arc::new(disk);
-        let (head, head_hash) = found.head.unwrap_or_default();
-        let writer =
-            Writer { disk: Arc::clone(&disk), members: found.members, head, head_hash, seals };
+        let Found { members, head, damage, tokens, books } = found;
+        let (head, head_hash) = head.unwrap_or_default();
+        let writer = Writer { disk: Arc::clone(&disk), members, head, head_hash, seals };
         Ok(Self {
             disk,
-            memory: memory_cipher()?,
+            memory,
             changing: Mutex::default(),
-            ledger: Default::default(),
+            ledger: Accounts::of(books),
+            opened: Mutex::new(tokens),
             audit: Mutex::new(head.audit),
-            damage: found.damage,
+            damage,
             committer: Committer::start(writer)?,
             _lock: lock_file,
         })

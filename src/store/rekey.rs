@@ -15,7 +15,7 @@ use super::database::{self, Change, Database};
 use super::disk::{Disk, Keyring};
 use super::epoch::Epoch;
 use super::head::{AuditEnd, Head, HeadHash};
-use super::members::Members;
+use super::members::{Members, Set};
 use super::record::{self, HeadRow};
 use super::{Key, SEALS_FIRST, StoreError, Tree, lock, sync};
 use crate::crypto::DataKey;
@@ -114,15 +114,15 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let epoch = self.disk.epoch();
         for tree in Tree::KEPT {
-            let mut found = Members::default();
+            let mut found = Set::default();
             for entry in epoch.records(tree) {
                 let (name, sealed) = entry?;
                 let element = wiped_shallow(|| epoch.keys.element(tree, &name, &sealed));
-                found.put(tree, name, Some(element));
+                found.put(name, Some(element));
                 let row = epoch.keys.open(tree, &name, &sealed)?;
                 take(tree, Key::of(&epoch.keys, tree, name, &row)?, row)?;
             }
-            if found.totals()[tree as usize] != self.members.totals()[tree as usize] {
+            if found.total() != self.members.totals()[tree as usize] {
                 return Err(StoreError::unreadable(tree, "its records are not those written"));
             }
         }

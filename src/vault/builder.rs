@@ -280,7 +280,7 @@ impl VaultBuilder {
         let client = Client::new(&self.environment, Arc::clone(&self.clock), self.client.clone())?;
         let opened = runtime.spawn_blocking(move || {
             let store = open(&self)?;
-            let tokens = store.tokens()?;
+            let tokens = store.take_opened();
             Ok::<_, StoreError>((self, store, tokens))
         });
         let (options, store, tokens) = opened.await.map_err(Error::of_task)??;

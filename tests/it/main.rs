@@ -33,6 +33,8 @@ mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
 #[cfg(feature = "emulator")]
+mod upkeep;
+#[cfg(feature = "emulator")]
 mod vault;
 mod vectors;
 #[cfg(feature = "emulator")]

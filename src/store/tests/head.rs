@@ -334,7 +334,7 @@ fn damage_names_the_tokens_it_befell() {
     );
     let store = open_as(Opening::Degraded, dir.path()).unwrap();
     assert!(store.damage().is_some());
-    let tokens = store.tokens().unwrap();
+    let tokens = store.take_opened();
     let labels: Vec<_> = tokens.iter().map(|(record, _)| record.label.as_str()).collect();
     assert_eq!(labels, ["d"]);
     let (record, sealed) = &tokens[0];
