@@ -30,6 +30,10 @@ mod passphrase;
 mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod syscalls;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod tools;
 #[cfg(feature = "emulator")]
 mod vault;
 mod vectors;
