@@ -1,12 +1,13 @@
 //! The one thread that writes: group commit, and a sync that sled's flush does not do.
 //!
 //! ```text
-//! queue ──> all that waits, as one transaction ──> sled flush ──> fsync of its file ──> answers
+//! queue ──> all that waits, as one transaction ──> sled flush ──> fsync of its files ──> answers
 //! ```
 //!
 //! After a failed write or sync nobody knows what the disk holds, so the first failure ends
 //! all writing until the vault is reopened. A panic inside sled counts as a failure.
 
+use super::blobs::Blobs;
 use super::{StoreError, Tree, Write};
 use sled::transaction::{ConflictableTransactionResult, TransactionError, Transactional};
 use std::fs::{self, File};
@@ -105,13 +106,14 @@ impl Committer {
         trees: Vec<sled::Tree>,
         log: &Path,
     ) -> Result<Self, StoreError> {
+        let blobs = Blobs::beside(log);
         let log = File::open(log)?;
         let (queue, commits) = mpsc::channel();
         let failed = Arc::new(OnceLock::new());
         let noted = Arc::clone(&failed);
         let thread = std::thread::Builder::new()
             .name("bitgo-vault-commit".into())
-            .spawn(move || run(&commits, &Disk { db, trees, log }, &noted))?;
+            .spawn(move || run(&commits, &Disk { db, trees, blobs, log }, &noted))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), failed })
     }
 
@@ -153,6 +155,7 @@ impl Drop for Committer {
 struct Disk {
     db: sled::Db,
     trees: Vec<sled::Tree>,
+    blobs: Blobs,
     log: File,
 }
 
@@ -176,6 +179,7 @@ impl Disk {
                 TransactionError::Abort(()) => "the transaction was aborted".into(),
             })?;
         self.db.flush().map_err(|error| error.to_string())?;
+        self.blobs.sync().map_err(|error| error.to_string())?;
         self.log.sync_all().map_err(|error| error.to_string())
     }
 }

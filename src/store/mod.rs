@@ -5,12 +5,14 @@
 //! <vault>/db.<epoch> sled: trees of sealed records under opaque names (record.rs)
 //! <vault>/LOCK       held by the one process that has the vault open (lock.rs)
 //! <vault>/CREATING   present only while the vault is being made (a kill may leave it)
+//! <vault>/RESERVE    room for opening it on a full disk (reserve.rs)
 //! ```
 //!
 //! A commit is durable when it answers: sled's log is flushed and the file synced, since
 //! sled's own flush does not sync (committer.rs). sled stands in this module and nowhere else.
 
 mod audit;
+mod blobs;
 mod committer;
 mod directory;
 mod error;
@@ -20,8 +22,12 @@ mod ledger;
 mod lock;
 mod passphrase;
 mod record;
+mod reserve;
+mod snapshot;
 mod tokens;
 
+#[cfg(test)]
+mod sled_faults;
 #[cfg(test)]
 mod tests;
 
@@ -180,6 +186,7 @@ impl Store {
             // A parent we may not read was made durable by whoever owns it.
             let _ = sync(parent);
         }
+        reserve::make(&directory);
         Ok(store)
     }
 
@@ -219,6 +226,9 @@ impl Store {
         store.check_binding(environment)?;
         store.load_ledger()?;
         store.load_audit_head()?;
+        // Nothing is missing of what it held.
+        snapshot::forget(&dir.join(database));
+        reserve::make(&directory);
         Ok(store)
     }
 
@@ -238,7 +248,7 @@ impl Store {
         })?;
         let names = data_key.name_key(&vault_id, epoch)?;
         let path = database(dir, epoch);
-        let db = committer::open_database(&path)?;
+        let db = reserve::or_without(dir, || snapshot::open_database(&path))?;
         let trees = Tree::ALL
             .iter()
             .map(|tree| db.open_tree(tree.name()))

@@ -29,11 +29,11 @@ pub(super) fn create(dir: &Path) -> Store {
     try_create(&place(dir)).unwrap()
 }
 
-fn try_create(place: &Place) -> Result<Store, StoreError> {
+pub(super) fn try_create(place: &Place) -> Result<Store, StoreError> {
     Store::create(place, &passphrase(), kdf(), &Environment::Test, NOW)
 }
 
-fn open(dir: &Path) -> Result<Store, StoreError> {
+pub(super) fn open(dir: &Path) -> Result<Store, StoreError> {
     open_with(dir, &passphrase(), &Environment::Test)
 }
 
@@ -195,7 +195,7 @@ fn refusal(result: Result<Store, StoreError>) -> (String, &'static str) {
     }
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub(super) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
