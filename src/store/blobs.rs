@@ -1,4 +1,4 @@
-//! What sled keeps beside its log, made durable: its own flush forgets it.
+//! What sled keeps beside its log, made durable and closed to others: sled does neither.
 //!
 //! A value of 64 KiB stays in the log, but sled writes pages, and a page holds up to 17 records.
 //! One of more than 128 KiB in all becomes a file in `blobs/`, which sled never syncs; records of
@@ -7,8 +7,9 @@
 use super::lock;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -24,7 +25,7 @@ impl Blobs {
         Self { dir: log.with_file_name("blobs"), synced: Mutex::default() }
     }
 
-    /// Syncs what has come since the last time.
+    /// Syncs what has come since the last time, and closes it to others.
     pub(super) fn sync(&self) -> io::Result<()> {
         let mut synced = lock(&self.synced);
         let mut there = HashSet::new();
@@ -33,7 +34,11 @@ impl Blobs {
             let entry = entry?;
             if !synced.contains(&entry.file_name()) {
                 match File::open(entry.path()) {
-                    Ok(file) => file.sync_all()?,
+                    Ok(file) => {
+                        // sled makes it as the umask says.
+                        file.set_permissions(Permissions::from_mode(0o600))?;
+                        file.sync_all()?;
+                    }
                     // sled removes those that it has replaced.
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),

@@ -107,6 +107,7 @@ impl Committer {
         log: &Path,
     ) -> Result<Self, StoreError> {
         let blobs = Blobs::beside(log);
+        blobs.sync()?;
         let log = File::open(log)?;
         let (queue, commits) = mpsc::channel();
         let failed = Arc::new(OnceLock::new());

@@ -186,7 +186,7 @@ impl Store {
             // A parent we may not read was made durable by whoever owns it.
             let _ = sync(parent);
         }
-        reserve::make(&directory);
+        let _ = reserve::make(&directory);
         Ok(store)
     }
 
@@ -228,7 +228,9 @@ impl Store {
         store.load_audit_head()?;
         // Nothing is missing of what it held.
         snapshot::forget(&dir.join(database));
-        reserve::make(&directory);
+        if !reserve::make(&directory) {
+            store.committer.fail("the disk was full when it was opened".into());
+        }
         Ok(store)
     }
 

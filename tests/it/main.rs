@@ -11,6 +11,8 @@ mod desk;
 #[cfg(feature = "emulator")]
 mod exposure;
 mod floors;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod full_disk;
 #[cfg(feature = "emulator")]
 mod holder;
 #[cfg(feature = "emulator")]
@@ -30,6 +32,8 @@ mod passphrase;
 mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
+#[cfg(feature = "emulator")]
+mod sled_faults;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod syscalls;
 #[cfg(all(feature = "emulator", target_os = "linux"))]

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! a commit      write to db.<n>/db > fsync of it > write to the anchor > fdatasync of it > answer
+//!               its blobs, if it has any: written > fsync of each > fsync of their directory > answer
 //! a new header  write to header.new > fsync of it > rename > fsync of the directory > answer
 //! a new vault   all that was written synced, and its names > the header
 //! ```
@@ -45,7 +46,7 @@ const SYNCS: [&str; 2] = ["fsync", "fdatasync"];
 const RENAMES: [&str; 3] = ["rename", "renameat", "renameat2"];
 
 /// What the child does, in this order. All of it is acknowledged by a commit.
-const COMMITS: [&str; 10] = [
+const COMMITS: [&str; 11] = [
     "create",
     "login",
     "issue",
@@ -56,6 +57,7 @@ const COMMITS: [&str; 10] = [
     "change the passphrase",
     "raise the costs",
     "remove",
+    "issue large ones",
 ];
 const NEW_HEADERS: [&str; 2] = ["change the passphrase", "raise the costs"];
 
@@ -77,6 +79,7 @@ async fn an_answer_comes_after_the_syncs_that_it_promises() {
     let commits = |calls: &[Call]| {
         COMMITS.iter().try_for_each(|name| check_commit(&window(calls, name)?, vault).map(drop))
     };
+    let blobs = |calls: &[Call]| check_blobs(&window(calls, "issue large ones")?, vault);
     let anchors = |calls: &[Call]| {
         COMMITS.iter().try_for_each(|name| {
             let window = window(calls, name)?;
@@ -95,6 +98,8 @@ async fn an_answer_comes_after_the_syncs_that_it_promises() {
         (&creation, "/header.new", "/header.new is not synced before the header"),
         (&creation, "", " is not synced before the header"),
         (&commits, "/db.0/db", "create: the log is not synced"),
+        (&blobs, "/db.0/blobs/", "issue large ones: a blob is not synced"),
+        (&blobs, "/db.0/blobs", "issue large ones: the blobs' directory is not synced"),
         (&headers, "/header.new", "a header: header.new is not synced"),
         (&headers, "", "a header: the directory is not synced"),
     ];
@@ -104,7 +109,9 @@ async fn an_answer_comes_after_the_syncs_that_it_promises() {
     for (check, file, expect) in checks {
         assert_eq!(check(&calls), Ok(()));
         let file = format!("{vault}{file}");
-        let lacking = without(&calls, |call| call.is(&SYNCS) && call.file() == Some(&file));
+        // All files of a directory, where it ends in a slash.
+        let fits = |call: &str| call == file || file.ends_with('/') && call.starts_with(&file);
+        let lacking = without(&calls, |call| call.is(&SYNCS) && call.file().is_some_and(fits));
         assert_eq!(check(&lacking), Err(expect.into()), "without syncs of {file}");
     }
     let syncs = calls.iter().filter(|call| call.is(&SYNCS)).count();
@@ -144,11 +151,15 @@ fn window<'c>(calls: &'c [Call], name: &'static str) -> Result<Window<'c>, Strin
 }
 
 impl Window<'_> {
+    fn holds(&self, call: &Call) -> bool {
+        self.begins < call.begun && call.ended < self.answer && call.succeeded
+    }
+
     /// The last call that fits, which has come back.
     fn last(&self, fits: impl Fn(&Call) -> bool) -> Option<&Call> {
         self.calls
             .iter()
-            .filter(|call| self.begins < call.begun && call.ended < self.answer && call.succeeded)
+            .filter(|call| self.holds(call))
             .filter(|call| fits(call))
             .max_by_key(|call| call.ended)
     }
@@ -191,6 +202,31 @@ fn check_commit<'c>(window: &'c Window<'_>, vault: &str) -> Result<&'c Call, Str
     window.after(wrote, "the log is not synced", |call| {
         call.is(&SYNCS) && is_log(call, vault) && call.file() == wrote.file()
     })
+}
+
+/// Pages that are too large for the log are files of their own: those that are still there at the
+/// answer were synced before it.
+fn check_blobs(window: &Window<'_>, vault: &str) -> Result<(), String> {
+    let dir = format!("{vault}/db.0/blobs");
+    let wrote: BTreeMap<_, _> = window
+        .calls
+        .iter()
+        .filter(|call| window.holds(call) && call.is(&WRITES))
+        .filter_map(|call| Some((call.file().filter(|file| file.starts_with(&dir))?, call)))
+        .collect();
+    let mut synced = 0;
+    for (file, wrote) in wrote {
+        if window.last(|call| call.name.starts_with("unlink") && call.path() == file).is_none() {
+            window.after(wrote, "a blob is not synced", |call| {
+                call.is(&SYNCS) && call.file() == Some(file)
+            })?;
+            window.after(wrote, "the blobs' directory is not synced", |call| {
+                call.is(&SYNCS) && call.file() == Some(&dir)
+            })?;
+            synced += 1;
+        }
+    }
+    if synced > 0 { Ok(()) } else { Err(window.none("there are no blobs")) }
 }
 
 /// After the log's sync the anchor is written and synced.
@@ -360,7 +396,18 @@ async fn work(given: &str) {
     let raised = vault.upgrade_kdf(new(), KdfParams::new(16, 1, 1).unwrap());
     told("raise the costs", raised).await.unwrap();
     told("remove", vault.remove("bot")).await.unwrap();
+    told("issue large ones", issue_large_ones(&vault, otp)).await;
     vault.close().await.unwrap();
+}
+
+/// As many as fit on one of sled's pages, which is then too large for its log.
+async fn issue_large_ones(vault: &Vault, otp: &str) {
+    for number in 0..20 {
+        let token = (0..1000u32).fold(desk::bot(&format!("bot-{number}")), |token, n| {
+            token.ip_restrict(format!("203.0.{}.{}", n / 250, n % 250))
+        });
+        vault.issue("desk", token, Otp::new(otp)).await.unwrap();
+    }
 }
 
 /// What is signed is never sent, and so counts for good.
