@@ -63,7 +63,7 @@ impl Filler {
     fn new(disk: &Path, left: u64) -> Self {
         let path = disk.join("filler");
         let mut file = File::create(&path).unwrap();
-        let page = [1; PAGE as usize];
+        let page = [1; 4096];
         let refused = loop {
             if let Err(error) = file.write_all(&page) {
                 break error;
@@ -173,8 +173,7 @@ async fn fill(disk: &Path) {
     }
     assert!(given_up > 0, "no reserve was ever needed");
     nothing_is_made_on_a_full_disk(&scene, disk).await;
-    writeln!(stderr(), "{} degrees of fullness, the reserve given up in {given_up}", LEFT.len())
-        .unwrap();
+    eprintln!("{} degrees of fullness, the reserve given up in {given_up}", LEFT.len());
 }
 
 /// Whether the reserve was given up.
