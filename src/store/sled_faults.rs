@@ -253,7 +253,12 @@ mod lock_that_lingers {
         let log = dir.path().join("db.0/db");
         inotify::add_watch(&watch, &log, inotify::WatchFlags::CLOSE_WRITE).unwrap();
         thread::scope(|scope| {
-            let opened = scope.spawn(|| open(dir.path()));
+            let opened = scope.spawn(|| {
+                let opened = open(dir.path());
+                // Who gave up at once is heard as well.
+                drop(fs::File::options().write(true).open(&log).unwrap());
+                opened
+            });
             let mut buffer = [MaybeUninit::uninit(); 512];
             let mut refusals = inotify::Reader::new(&watch, &mut buffer);
             for _ in 0..2 {
