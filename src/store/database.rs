@@ -4,7 +4,8 @@
 //! All trees are one of sled's, since one batch there is atomic and costs less than a transaction:
 //! a record's key is the number of its tree ‖ its name.
 
-use super::{Name, StoreError, Tree, sync};
+use super::blobs::Blobs;
+use super::{Name, StoreError, Tree, snapshot, sync};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub(super) struct Change {
 
 pub(super) struct Database {
     db: sled::Db,
+    blobs: Blobs,
     log: File,
 }
 
@@ -50,25 +52,13 @@ impl Database {
         (Self::directory_name(epoch) == name).then_some(epoch)
     }
 
-    /// Opens sled in `path`. Our own lock is held already, so sled's can only be a lingering one.
+    /// Opens the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        remove_unfinished_snapshots(path)?;
-        let config = sled::Config::new()
-            .path(path)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput);
-        let mut waits = LINGERING_LOCK.iter();
-        let db = loop {
-            match guarded(|| config.open()) {
-                Err(StoreError::Io(error)) if is_locked(&error) => match waits.next() {
-                    Some(wait) => std::thread::sleep(*wait),
-                    None => return Err(StoreError::InUse { path: path.into(), holder: None }),
-                },
-                opened => break opened?,
-            }
-        };
-        Ok(Self { db, log: File::open(path.join("db"))? })
+        let db = snapshot::open_without(path, open_sled)?;
+        let log = path.join("db");
+        let blobs = Blobs::beside(&log);
+        blobs.sync()?;
+        Ok(Self { db, blobs, log: File::open(log)? })
     }
 
     /// The sealed bytes of one record, if it is there.
@@ -92,10 +82,11 @@ impl Database {
         )
     }
 
-    /// Makes the changes durable, all or none: sled's log is flushed, then its file synced.
+    /// Makes the changes durable, all or none: sled's log is flushed, then its files synced.
     pub(super) fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
         self.apply(changes)?;
         guarded(|| self.db.flush())?;
+        self.blobs.sync()?;
         Ok(self.log.sync_all()?)
     }
 
@@ -112,6 +103,26 @@ impl Database {
             }
             self.db.apply_batch(batch)
         })
+    }
+}
+
+/// Opens sled. Our own lock is held already, so sled's can only be a lingering one.
+fn open_sled(path: &Path) -> Result<sled::Db, StoreError> {
+    remove_unfinished_snapshots(path)?;
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE)
+        .flush_every_ms(None)
+        .mode(sled::Mode::HighThroughput);
+    let mut waits = LINGERING_LOCK.iter();
+    loop {
+        match guarded(|| config.open()) {
+            Err(StoreError::Io(error)) if is_locked(&error) => match waits.next() {
+                Some(wait) => std::thread::sleep(*wait),
+                None => return Err(StoreError::InUse { path: path.into(), holder: None }),
+            },
+            opened => return opened,
+        }
     }
 }
 

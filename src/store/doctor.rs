@@ -148,6 +148,7 @@ fn leftovers(dir: &Path, epoch: Option<u32>) -> Vec<String> {
             [CREATING, header::TEMPORARY].contains(&name.as_str())
                 || name.starts_with("damaged.")
                 || name.ends_with(".aside")
+                || name.ends_with(".aside.new")
         }
     };
     let mut names: Vec<_> = names.filter(is_left).collect();

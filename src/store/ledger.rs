@@ -17,8 +17,43 @@ use crate::token::{SpendingLimit, TokenInfo};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-/// The counters of one lineage.
-type Counters = BTreeMap<Coin, Counter>;
+/// The counters of one lineage, in the order of their coins. There are few of them: a map's node
+/// would take up more than a kilobyte for each token.
+#[derive(Clone, Default)]
+struct Counters(Box<[(Coin, Counter)]>);
+
+impl Counters {
+    /// Counters that begin at the server's.
+    fn begin(limits: &BTreeMap<Coin, SpendingLimit>) -> Self {
+        Self(limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect())
+    }
+
+    fn get(&self, coin: &Coin) -> Option<&Counter> {
+        let at = self.0.binary_search_by(|(other, _)| other.cmp(coin)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    fn get_mut(&mut self, coin: &Coin) -> Option<&mut Counter> {
+        let at = self.0.binary_search_by(|(other, _)| other.cmp(coin)).ok()?;
+        Some(&mut self.0[at].1)
+    }
+
+    /// Charges all that is left of every limit, for good.
+    fn exhaust(&mut self) -> Result<(), Denied> {
+        for (coin, counter) in &mut self.0 {
+            let left = counter.left().unwrap_or(Amount::ZERO);
+            *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
+        }
+        Ok(())
+    }
+}
+
+impl FromIterator<(Coin, Counter)> for Counters {
+    fn from_iter<I: IntoIterator<Item = (Coin, Counter)>>(counters: I) -> Self {
+        // A map, so that they are sorted and each coin has one.
+        Self(counters.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
+    }
+}
 
 /// What one lineage spent.
 #[derive(Clone, Default)]
@@ -120,8 +155,8 @@ impl Ledger for Store {
 
 impl Store {
     /// The counters of a lineage, if its ledger is known.
-    pub(crate) fn counters(&self, lineage: LineageId) -> Option<Counters> {
-        lock(&self.ledger.0).get(&lineage).map(|book| book.counters.clone())
+    pub(crate) fn counters(&self, lineage: LineageId) -> Option<BTreeMap<Coin, Counter>> {
+        lock(&self.ledger.0).get(&lineage).map(|book| book.counters.0.iter().cloned().collect())
     }
 
     /// Charges all that is left of every limit of a lineage, durably and for good: its token goes
@@ -131,7 +166,7 @@ impl Store {
             let mut accounts = lock(&self.ledger.0);
             let book = accounts.get_mut(&lineage).ok_or_else(not_reconciled)?;
             let mut after = Book { is_exposed: true, ..book.clone() };
-            exhaust(&mut after.counters)?;
+            after.counters.exhaust()?;
             let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
             *book = after;
             ticket
@@ -146,7 +181,8 @@ impl Store {
         limits: &BTreeMap<Coin, SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let book = Book { counters: begin(limits), is_exposed: false, is_unreconciled: false };
+        let book =
+            Book { counters: Counters::begin(limits), is_exposed: false, is_unreconciled: false };
         writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;
         lock(&self.ledger.0).insert(lineage, book);
@@ -173,8 +209,8 @@ impl Store {
             if !book.is_unreconciled {
                 return Ok(());
             }
-            let mut counters = begin(limits);
-            for (coin, counter) in &mut counters {
+            let mut counters = Counters::begin(limits);
+            for (coin, counter) in &mut counters.0 {
                 // A limit of ours that was stricter than the server's stays.
                 let old = book.counters.get(coin).and_then(|old| old.limit);
                 counter.limit = [counter.limit, old].into_iter().flatten().min();
@@ -182,7 +218,7 @@ impl Store {
             if book.is_exposed {
                 // What it spends outside is not seen. Where the server counts more than the limit
                 // there is nothing left to charge.
-                let _ = exhaust(&mut counters);
+                let _ = counters.exhaust();
             }
             let after = Book { counters, is_unreconciled: false, ..*book };
             let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
@@ -203,7 +239,7 @@ impl Store {
             let mut accounts = lock(&self.ledger.0);
             let book = accounts
                 .entry(lineage)
-                .or_insert_with(|| Book { counters: begin(limits), ..Book::default() });
+                .or_insert_with(|| Book { counters: Counters::begin(limits), ..Book::default() });
             book.is_unreconciled = true;
             writes.push(self.ledger_write(lineage, book)?);
             self.submit(writes)
@@ -240,7 +276,7 @@ impl Store {
             let mut accounts = lock(&self.ledger.0);
             let book = accounts.get_mut(&lineage).ok_or(StoreError::Removed)?;
             let mut after = book.clone();
-            for (coin, counter) in &mut after.counters {
+            for (coin, counter) in &mut after.counters.0 {
                 counter.limit = match (counter.limit, successor.get(coin).and_then(|s| s.limit)) {
                     (Some(old), Some(new)) => Some(old.min(new)),
                     (old, new) => old.or(new),
@@ -270,26 +306,13 @@ impl Store {
     fn ledger_write(&self, lineage: LineageId, book: &Book) -> Result<Write, StoreError> {
         let rows = book
             .counters
+            .0
             .iter()
             .map(|(coin, counter)| (coin.to_string(), CounterRow::from(counter)));
         let Book { is_exposed, is_unreconciled, .. } = *book;
         let row = LedgerRow { is_exposed, is_unreconciled, counters: rows.collect() };
         Write::put(Tree::Ledger, Key::Id(*lineage.as_bytes()), &row)
     }
-}
-
-/// Counters that begin at the server's.
-fn begin(limits: &BTreeMap<Coin, SpendingLimit>) -> Counters {
-    limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect()
-}
-
-/// Charges all that is left of every limit, for good.
-fn exhaust(counters: &mut Counters) -> Result<(), Denied> {
-    for (coin, counter) in counters {
-        let left = counter.left().unwrap_or(Amount::ZERO);
-        *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
-    }
-    Ok(())
 }
 
 /// The row of a ledger, marked as one that may not be the last.

@@ -6,6 +6,7 @@
 //! <vault>/anchor     which state of all that is the last (anchor.rs); it may lie elsewhere
 //! <vault>/LOCK       held by the one process that has the vault open (lock.rs)
 //! <vault>/CREATING   present only while the vault is being made (a kill may leave it)
+//! <vault>/RESERVE    room for opening it on a full disk (reserve.rs)
 //! ```
 //!
 //! A commit is durable when it answers: sled's log is flushed and its file synced, then the anchor
@@ -16,6 +17,7 @@
 mod anchor;
 mod audit;
 pub(crate) mod backup;
+mod blobs;
 mod committer;
 mod copies;
 mod damage;
@@ -37,6 +39,8 @@ mod passphrase;
 mod record;
 mod rekey;
 mod repair;
+mod reserve;
+mod snapshot;
 mod tokens;
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::lock::LockFile;
 use super::repair::{Plan, Repair, read_backup};
 use super::{
     AuditAction, CREATING, Header, Place, SEALS_FIRST, Store, StoreError, Tree, header, lock,
-    memory_cipher, rekey, sync,
+    memory_cipher, rekey, reserve, snapshot, sync,
 };
 use crate::crypto::{DataKey, KdfParams, RecordCipher, Salt, VaultId, key_encryption_key};
 use crate::environment::Environment;
@@ -119,6 +119,7 @@ impl Store {
             // A parent we may not read was made durable by whoever owns it.
             let _ = sync(parent);
         }
+        let _ = reserve::make(&store.disk.directory);
         Ok(store)
     }
 
@@ -171,6 +172,9 @@ impl Store {
             // The anchor knows this vault from here on, and no ledger is believed.
             store.distrust_ledgers()?;
             store.append_audit(AuditAction::RollbackAccepted, None, None, opened_at)?;
+        }
+        if opening != Opening::Degraded && !reserve::make(&store.disk.directory) {
+            store.disk.fail("the disk was full when it was opened".into());
         }
         Ok(store)
     }
@@ -278,7 +282,7 @@ impl Unlocked {
         }
         let database = Database::directory_name(number);
         directory.close_database(&database)?;
-        let epoch = Epoch::open(dir, number, &data_key, &vault_id)?;
+        let epoch = reserve::or_without(dir, || Epoch::open(dir, number, &data_key, &vault_id))?;
         directory.close_database(&database)?;
         let keys_before = match &before {
             Some((number, key)) => Some((*number, Keys::new(key, &vault_id, *number)?)),
@@ -353,6 +357,8 @@ impl Disk {
             self.forget_key_before(keyring)?;
         }
         let dir = self.directory.path();
+        // Nothing is missing of what the database held.
+        snapshot::forget(&Database::path(dir, epoch.number));
         let creating = dir.join(CREATING);
         if creating.exists() {
             // The header came last, so the vault is whole; the mark must not outlive it.

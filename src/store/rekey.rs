@@ -17,7 +17,7 @@ use super::epoch::Epoch;
 use super::head::{AuditEnd, Head, HeadHash};
 use super::members::{Members, Set};
 use super::record::{self, HeadRow};
-use super::{Key, SEALS_FIRST, StoreError, Tree, lock, sync};
+use super::{Key, SEALS_FIRST, StoreError, Tree, lock, snapshot, sync};
 use crate::crypto::DataKey;
 use crate::crypto::stack::wiped_shallow;
 use crate::secret::SecretBytes;
@@ -227,6 +227,7 @@ impl Disk {
 /// Removes the database of an epoch that is over. Should it stay, the next opening tries again.
 pub(super) fn discard(dir: &Path, epoch: u32) {
     let path = Database::path(dir, epoch);
+    snapshot::forget(&path);
     if path.exists()
         && let Err(error) =
             fs::remove_dir_all(&path).map_err(StoreError::from).and_then(|()| sync(dir))

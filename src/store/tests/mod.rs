@@ -2,9 +2,10 @@
 
 mod copies;
 mod head;
-mod place;
+pub(super) mod place;
 mod rekey;
 mod seals;
+mod sled_faults;
 
 use super::*;
 use crate::crypto::KdfParams;
