@@ -45,11 +45,12 @@ fn is_test() -> bool {
     std::env::args().any(|argument| argument == "--test")
 }
 
-/// A store with an account to each token.
+/// A store with an account to each token, in `vault` below the directory; opened anew, as one is.
 fn store_of(tokens: usize) -> (TempDir, ManyTokens) {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = ManyTokens::create(&dir.path().join("vault"), &passphrase()).unwrap();
-    store.add(tokens, 1).unwrap();
+    let vault = dir.path().join("vault");
+    ManyTokens::create(&vault, &passphrase()).unwrap().add(tokens, 1).unwrap();
+    let store = ManyTokens::open(&vault, &passphrase()).unwrap();
     (dir, store)
 }
 
@@ -63,17 +64,18 @@ struct Floor {
     tree: sled::Tree,
     cipher: Aes256Gcm,
     names: Vec<[u8; 16]>,
-    _db: sled::Db,
     _dir: TempDir,
 }
 
 impl Floor {
     fn of(records: usize, len: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = sled::Config::new().path(dir.path()).cache_capacity(8 << 20);
-        let mode = sled::Mode::HighThroughput;
-        let db = config.flush_every_ms(None).mode(mode).open().unwrap();
-        let tree = db.open_tree("records").unwrap();
+        let open = || {
+            let config = sled::Config::new().path(dir.path()).cache_capacity(8 << 20);
+            let config = config.flush_every_ms(None).mode(sled::Mode::HighThroughput);
+            config.open().unwrap().open_tree("records").unwrap()
+        };
+        let tree = open();
         let cipher = Aes256Gcm::new(&KEY.into());
         let names: Vec<[u8; 16]> = (0..records)
             .map(|_| {
@@ -86,8 +88,9 @@ impl Floor {
             let payload = Payload { msg: &vec![0x5a; len], aad: &AAD };
             tree.insert(name, cipher.encrypt(&Nonce::from(NONCE), payload).unwrap()).unwrap();
         }
-        db.flush().unwrap();
-        Self { tree, cipher, names, _db: db, _dir: dir }
+        tree.flush().unwrap();
+        drop(tree);
+        Self { tree: open(), cipher, names, _dir: dir }
     }
 
     fn read(&self, i: usize) -> Vec<u8> {
