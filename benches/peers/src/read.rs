@@ -14,8 +14,8 @@ pub fn section(scale: &Scale) -> Result<(), Box<dyn Error>> {
     println!(
         "Records of one store in scattered order, each read and opened, {READS} reads a turn, the \
          median of {} turns. A lease finds its token sealed in memory; an account's key is got \
-         from the database, under a keyed hash of the account's name; the floor is sled's `get` and the bare cipher. The columns divide: \
-         wanted are 2.5 times SQLCipher's speed among {} and 10 among {}, and at most 1.3 times \
+         from the database, under a keyed hash of the account's name; the floor is sled's `get` and \
+         the bare cipher. The columns divide: wanted are 2.5 times SQLCipher's speed among {} and 10 among {}, and at most 1.3 times \
          the floor's time.\n",
         scale.turns, scale.few, scale.many
     );
