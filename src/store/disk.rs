@@ -202,12 +202,14 @@ impl Disk {
     /// Grants seals durably, or gives back what was granted.
     pub(super) fn grant_seals(&self, seals: u64) -> Result<(), StoreError> {
         let mut keyring = lock(&self.keyring);
-        let header = keyring.next_header(|header| header.seals = seals)?;
         if self.is_creating() {
             // Nothing vouches for the vault before its first header does.
+            let mut header = Header { seals, ..keyring.header.clone() };
+            keyring.seal(&mut header, &keyring.key_encryption_key)?;
             keyring.header = header;
             return Ok(());
         }
+        let header = keyring.next_header(|header| header.seals = seals)?;
         self.replace_header(&mut keyring, header)
     }
 }
