@@ -204,7 +204,8 @@ impl Disk {
         let mut keyring = lock(&self.keyring);
         if self.is_creating() {
             // Nothing vouches for the vault before its first header does.
-            let mut header = Header { seals, ..keyring.header.clone() };
+            let mut header = keyring.header.clone();
+            header.seals = seals;
             keyring.seal(&mut header, &keyring.key_encryption_key)?;
             keyring.header = header;
             return Ok(());
