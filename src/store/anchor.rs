@@ -118,6 +118,12 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
+/// A slot as it was read, written again.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) fn recode_anchor(slot: &[u8]) -> Option<Vec<u8>> {
+    Some(Slot::parse(slot.try_into().ok()?)?.to_bytes())
+}
+
 /// Whose anchor a file is, and of which head, by its own word: whoever wrote it may have lied. `None`
 /// where there is no file.
 pub(super) fn peek(path: &Path) -> Result<Option<([u8; 16], u64)>, StoreError> {
