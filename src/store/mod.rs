@@ -253,6 +253,17 @@ impl Store {
         self.committer.alone(committer::Writer::rekey)
     }
 
+    /// As [`Store::rekey`]. `Ok` also means that the vault's directory holds no copy of what was
+    /// sealed before: neither the old database nor what a repair has kept aside.
+    pub(crate) fn shred(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.rekey(now)?;
+        let dir = self.disk.directory.path();
+        match doctor::leftovers(dir, Some(self.disk.epoch().number))?.first() {
+            None => Ok(()),
+            Some(name) => Err(StoreError::CopyLeft { path: dir.join(name) }),
+        }
+    }
+
     /// Makes the writes durable, all or none; `Ok` means they survive a crash.
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         self.submit(writes).wait()
