@@ -209,6 +209,14 @@ impl From<std::io::Error> for StoreError {
 }
 
 impl StoreError {
+    /// What failed, without what to do about it: for [`StoreError::ReadOnly`], which says that itself.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Io(error) | Self::StorageFull(error) => error.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn unreadable(tree: Tree, what: &'static str) -> Self {
         Self::Unreadable { tree: tree.name(), what }
     }

@@ -46,6 +46,8 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use anchor::recode_anchor;
 pub use audit::AuditAction;
 pub use damage::{Damage, DamagedToken, DamagedTree};
 pub(crate) use directory::Place;
@@ -55,6 +57,8 @@ pub use file_system::FileSystem;
 pub(crate) use header::Header;
 pub(crate) use ledger::LedgerError;
 pub use lock::Holder;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use lock::recode_holder;
 pub(crate) use opening::Opening;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use record::{recode_rows, recode_token_info};

@@ -8,7 +8,7 @@
 //!
 //! What a kill left half done is finished only after all three hold.
 
-use super::anchor::{Anchor, State};
+use super::anchor::{self, Anchor, State};
 use super::committer::{Committer, Seals, Writer};
 use super::damage::Found;
 use super::database::{self, Database};
@@ -155,9 +155,8 @@ impl Store {
                 return Err(refused);
             }
             (Err(refused), Opening::AcceptRollback) => {
-                let path = place.anchor_path();
-                let anchor = anchor.or_else(|_| Anchor::make(&path, keyring.header.vault_id));
-                (Some(anchor?), Some(refused))
+                let anchor = anchor.or_else(|_| replace_anchor(place, keyring.header.vault_id))?;
+                (Some(anchor), Some(refused))
             }
         };
         let disk = Disk::new(directory, keyring, anchor, epoch);
@@ -211,7 +210,7 @@ impl Store {
             head.sequence = anchor.state().sequence;
             found.head = Some((head, anchor.state().head));
         }
-        let anchor = anchor.or_else(|_| Anchor::make(&place.anchor_path(), vault_id))?;
+        let anchor = anchor.or_else(|_| replace_anchor(place, vault_id))?;
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let disk = Disk::new(directory, keyring, Some(anchor), epoch);
         let store = Self::start(disk, found, seals, memory, lock_file)?;
@@ -295,6 +294,13 @@ impl Unlocked {
         let keyring = Keyring { header, key_encryption_key, data_key, before };
         Ok(Self { directory, lock_file, keyring, epoch, anchor })
     }
+}
+
+/// Makes an anchor where there is none of this vault, nor of another.
+fn replace_anchor(place: &Place, vault_id: VaultId) -> Result<Anchor, StoreError> {
+    let path = place.anchor_path();
+    anchor::check_replaceable(&path, vault_id)?;
+    Anchor::make(&path, vault_id)
 }
 
 /// What the anchor should say of what was found.
