@@ -7,7 +7,15 @@
 //! <vault>/LOCK       held by the one process that has the vault open (lock.rs)
 //! <vault>/CREATING   present only while the vault is being made (a kill may leave it)
 //! <vault>/RESERVE    room for opening it on a full disk (reserve.rs)
+//!
+//! sled's key = tree (1) ‖ name (16)       its value = a sealed record (crypto/aead.rs)
+//! tree          0 meta      1 tokens   2 secrets   3 accounts   4 ledger   5 audit       6 head
+//! name made of  "binding"   lineage    lineage     the user     lineage    number (8)    "head"
+//! row           Binding     TokenRow   SecretRow   AccountRow   LedgerRow  AuditRow      HeadRow
 //! ```
+//!
+//! A lineage is random and is the name as it is; a name made of text is a keyed hash (keys.rs), which
+//! the audit log's numbers, big-endian, count as. Rows are drawn in record.rs, a backup in backup/mod.rs.
 //!
 //! A commit is durable when it answers: sled's log is flushed and its file synced, then the anchor
 //! (committer.rs). At open all records must add up to the head (members.rs), and the head must be

@@ -174,7 +174,7 @@ fn told(store: &Store) -> String {
         say(format!("  addresses {}", ids(ip_restrict.clone())));
         let LocalRules { raw_exposure } = rules;
         say(format!("  in clear {}, exposure {raw_exposure}", info.issued_in_clear));
-        for (coin, SpendingLimit { limit, spent }) in &info.spending_limits {
+        for (coin, SpendingLimit { limit, spent }) in info.spending_limits.iter() {
             let limit = limit.map_or("none".into(), |limit| limit.to_string());
             say(format!("  limit {coin}: {limit}, of which BitGo had counted {spent}"));
         }
