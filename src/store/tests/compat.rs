@@ -115,7 +115,9 @@ fn a_store_to_freeze() {
     let spend = |amount: u128, outcome: Option<Outcome>| {
         let charges = [Charge { coin: coin("tbtc"), amount: Amount::new(amount) }];
         store.reserve(&lineage(2), &charges).unwrap();
-        outcome.map(|outcome| store.settle(&lineage(2), &charges, outcome));
+        if let Some(outcome) = outcome {
+            store.settle(&lineage(2), &charges, outcome);
+        }
     };
     spend(20_000, Some(Outcome::Accepted));
     spend(300, Some(Outcome::Pending));
