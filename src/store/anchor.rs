@@ -219,7 +219,7 @@ impl Anchor {
     pub(super) fn write(&mut self, state: State, keys: &Keys) -> Result<(), std::io::Error> {
         let writes = self.writes + 1;
         let slot = Slot::new(writes, self.vault_id, state, keys);
-        let place = if writes % 2 == 0 { 0 } else { SLOT as u64 };
+        let place = if writes.is_multiple_of(2) { 0 } else { SLOT as u64 };
         self.file.write_all_at(&slot.to_bytes(), place)?;
         self.file.sync_data()?;
         (self.writes, self.state) = (writes, state);

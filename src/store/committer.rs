@@ -227,8 +227,8 @@ fn run(jobs: &Receiver<Job>, mut writer: Writer) {
                         Err(_) => break,
                     }
                 }
-                let result = unwinding(&mut writer, |writer| writer.write(&group))
-                    .unwrap_or_else(|refused| Err(refused));
+                let result =
+                    unwinding(&mut writer, |writer| writer.write(&group)).unwrap_or_else(Err);
                 for commit in group {
                     let _ = commit.done.send(result.clone());
                 }

@@ -308,7 +308,7 @@ fn every_record_that_is_missing_altered_or_too_many_is_damage() {
         values.iter().for_each(|(key, value)| drop(db.insert(key, value).unwrap()))
     });
     assert_eq!(damage(dir.path()).to_string(), "ledger: records were replaced");
-    println!("{cases} records removed, altered, moved or copied: all told");
+    eprintln!("{cases} records removed, altered, moved or copied: all told");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The store on a real disk: what was acknowledged is there, what was not is not half there.
 
+mod compat;
 mod copies;
 mod head;
 pub(super) mod place;
