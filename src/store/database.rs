@@ -13,7 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// sled's cache, in bytes; its default is 1 GB.
-const CACHE: u64 = 8 << 20;
+const CACHE: u64 = 4 << 20;
+/// After so many records a scan looks at one so many times more. sled's cache has 256 parts, each
+/// of which gives pages up only once 64 looks have gathered: a scan, which looks at each page once,
+/// would leave 64 MiB there, whatever the cache's size is said to be.
+const LOOKS: usize = 8;
 /// How long sled's own lock may outlive the process that held it.
 const LINGERING_LOCK: [Duration; 6] = [
     Duration::from_millis(10),
@@ -73,14 +77,23 @@ impl Database {
         tree: Tree,
     ) -> impl Iterator<Item = Result<(Name, sled::IVec), StoreError>> + '_ {
         let mut entries = self.db.scan_prefix([tree as u8]);
-        std::iter::from_fn(move || guarded(|| entries.next().transpose()).transpose()).map(
-            move |entry| {
-                let (key, sealed) = entry?;
-                let name = key.get(1..).and_then(|name| name.try_into().ok());
-                let name = name.ok_or(StoreError::unreadable(tree, "a record's name"))?;
-                Ok((name, sealed))
-            },
-        )
+        let mut read = 0;
+        let mut next = move || {
+            guarded(|| {
+                let entry = entries.next().transpose()?;
+                read += 1;
+                if let Some((key, _)) = entry.as_ref().filter(|_| read % LOOKS == 0) {
+                    (0..LOOKS).try_for_each(|_| self.db.get(key).map(drop))?;
+                }
+                Ok(entry)
+            })
+        };
+        std::iter::from_fn(move || next().transpose()).map(move |entry| {
+            let (key, sealed) = entry?;
+            let name = key.get(1..).and_then(|name| name.try_into().ok());
+            let name = name.ok_or(StoreError::unreadable(tree, "a record's name"))?;
+            Ok((name, sealed))
+        })
     }
 
     /// Makes the changes durable, all or none: sled's log is flushed, then its files synced.
