@@ -171,7 +171,7 @@ impl Writer {
         changes.push(head);
         epoch.write(&changes).map_err(failed)?;
         let Head { sequence, audit, .. } = self.head;
-        self.disk.advance_anchor(&epoch, |state| {
+        self.disk.anchor_commit(&epoch, |state| {
             (state.sequence, state.head, state.audit) = (sequence, self.head_hash, audit.last);
         })
     }
@@ -193,6 +193,7 @@ impl Writer {
             if let Err(error) = self.disk.grant_seals(granted) {
                 return Err(self.disk.fail(format!("header: {error}")));
             }
+            self.disk.step("granted");
             self.seals.granted = granted;
         }
         self.seals.used += needed;

@@ -95,7 +95,12 @@ impl Store {
 /// An anchor where the restored vault's is to be may be replaced if it is its origin's, and knows
 /// nothing that is later than the backup.
 fn check_anchor(path: &Path, origin: &Origin, opening: Opening) -> Result<(), StoreError> {
-    match anchor::peek(path)? {
+    let there = match anchor::peek(path) {
+        // It may be any vault's.
+        Err(StoreError::DamagedAnchor { path }) => return Err(StoreError::AnchorExists { path }),
+        there => there?,
+    };
+    match there {
         None => Ok(()),
         Some((vault_id, sequence)) if vault_id == origin.vault_id.0 => {
             match sequence <= origin.sequence || opening == Opening::AcceptRollback {

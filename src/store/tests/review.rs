@@ -41,6 +41,187 @@ fn a_rekey_that_cannot_forget_the_old_key_keeps_the_new_database() {
     assert_eq!(databases(dir.path()), ["db.1"]);
 }
 
+/// The anchor vouches for a copy that was put back only once its ledgers are not believed any more.
+#[test]
+fn an_accepted_rollback_killed_at_any_step_spends_nothing() {
+    for seals in [0, SEALS_REKEY] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = create(dir.path());
+        let lineage = add(&store, "desk");
+        if seals > 0 {
+            // Its key is near its end: the first commit replaces it.
+            store.disk.grant_seals(seals).unwrap();
+        }
+        let old = killed_copy(dir.path());
+        spend(&store, lineage, 90);
+        put(dir.path(), old.path(), anchor::FILE);
+        drop(store);
+        let (steps, copies) = mpsc::channel();
+        let path = old.path().to_owned();
+        disk::watch_next(move |step| steps.send((step, killed_copy(&path))).unwrap());
+        drop(open_as(Opening::AcceptRollback, &place(old.path())).unwrap());
+        let mut seen = Vec::new();
+        for (step, copy) in copies.try_iter() {
+            seen.push(step);
+            match open(copy.path()) {
+                Ok(store) => assert!(store.is_unreconciled(lineage), "{step}"),
+                Err(StoreError::RolledBack { .. } | StoreError::DamagedAnchor { .. }) => {}
+                Err(error) => panic!("{step}: {error}"),
+            }
+            let store = open_as(Opening::AcceptRollback, &place(copy.path())).unwrap();
+            assert!(store.is_unreconciled(lineage), "{step}");
+        }
+        assert!(seen.contains(&"granted"), "{seen:?}");
+        assert_eq!(seen.contains(&"one key"), seals > 0, "{seen:?}");
+        let store = open(old.path()).unwrap();
+        assert!(store.is_unreconciled(lineage));
+    }
+}
+
+/// Until a backup has proved to be whole, its origin keeps its anchor.
+#[test]
+fn a_restore_that_is_refused_leaves_the_anchor_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let anchored = |name: &str| place(&path(name)).anchor(&path("anchor"));
+    let store = try_create(&anchored("vault")).unwrap();
+    let lineage = add(&store, "desk");
+    store.back_up(&path("older"), NOW).unwrap();
+    store.reserve(&lineage, &charge(90)).unwrap();
+    store.back_up(&path("newer"), NOW).unwrap();
+    drop(store);
+    let mut damaged = fs::read(path("newer")).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(path("damaged"), damaged).unwrap();
+    let before = fs::read(path("anchor")).unwrap();
+    let refused = restore(Opening::Whole, &anchored("new"), &path("damaged")).map(drop);
+    assert!(matches!(refused, Err(StoreError::DamagedBackup { .. })), "{refused:?}");
+    assert!(fs::read(path("anchor")).unwrap() == before);
+    // What it left behind opens no door to an older one.
+    let refused = restore(Opening::Whole, &anchored("new"), &path("older")).map(drop);
+    assert!(matches!(refused, Err(StoreError::RolledBack { .. })), "{refused:?}");
+    drop(Store::open(&anchored("vault"), &passphrase(), &Environment::Test, NOW).unwrap());
+    drop(restore(Opening::Whole, &anchored("new"), &path("newer")).unwrap());
+}
+
+/// The mark of a creation under way is no leave to replace any anchor.
+#[test]
+fn a_planted_mark_lets_no_anchor_be_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let anchored = |name: &str| place(&path(name)).anchor(&path("anchor"));
+    drop(try_create(&anchored("vault")).unwrap());
+    let before = fs::read(path("anchor")).unwrap();
+    drop(create(&path("other")));
+    fs::remove_file(path("other").join(header::FILE)).unwrap();
+    fs::write(path("other").join(CREATING), b"").unwrap();
+    let refused = try_create(&anchored("other")).map(drop);
+    assert!(matches!(refused, Err(StoreError::AnchorExists { .. })), "{refused:?}");
+    assert!(fs::read(path("anchor")).unwrap() == before);
+}
+
+/// Two copies of one vault do not spend side by side where they share an anchor.
+#[test]
+fn an_anchor_is_held_by_one_vault_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let anchored = |dir: &Path| place(dir).anchor(&path("anchor"));
+    let lineage = add(&try_create(&anchored(&path("vault"))).unwrap(), "desk");
+    let copy = killed_copy(&path("vault"));
+    let first = open_as(Opening::Whole, &anchored(&path("vault"))).unwrap();
+    for opening in [Opening::Whole, Opening::AcceptRollback] {
+        let second = open_as(opening, &anchored(copy.path())).map(drop);
+        assert!(matches!(second, Err(StoreError::InUse { .. })), "{second:?}");
+    }
+    // To look at it is another thing.
+    drop(open_as(Opening::Degraded, &anchored(copy.path())).unwrap());
+    first.reserve(&lineage, &charge(100)).unwrap();
+    drop(first);
+    let second = open_as(Opening::Whole, &anchored(copy.path())).map(drop);
+    assert!(matches!(second, Err(StoreError::RolledBack { .. })), "{second:?}");
+}
+
+/// A vault that is open does not lose its anchor to a copy.
+#[test]
+fn a_restore_does_not_take_the_anchor_from_an_open_vault() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let anchored = |name: &str| place(&path(name)).anchor(&path("anchor"));
+    let store = try_create(&anchored("vault")).unwrap();
+    let lineage = add(&store, "desk");
+    store.back_up(&path("backup"), NOW).unwrap();
+    for opening in [Opening::Whole, Opening::AcceptRollback] {
+        let refused = restore(opening, &anchored("new"), &path("backup")).map(drop);
+        assert!(matches!(refused, Err(StoreError::InUse { .. })), "{refused:?}");
+    }
+    store.reserve(&lineage, &charge(1)).unwrap();
+    drop(store);
+    drop(open_as(Opening::Whole, &anchored("vault")).unwrap());
+}
+
+/// Who asks for a vault that only reads gets one, also where there was nothing wrong.
+#[test]
+fn a_vault_that_is_opened_for_reading_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let lineage = add(&create(dir.path()), "desk");
+    let store = open_as(Opening::Degraded, &place(dir.path())).unwrap();
+    assert_eq!(store.damage(), None);
+    assert!(matches!(store.check_writable(), Err(StoreError::Degraded)));
+    assert!(store.reserve(&lineage, &charge(1)).is_err());
+    drop(store);
+    assert_eq!(used(&open(dir.path()).unwrap(), lineage), 0);
+}
+
+/// Neither an acceptance nor a repair is about the vault next door.
+#[test]
+fn the_anchor_of_another_vault_is_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    drop(create(&path("other")));
+    let others: PathBuf = path("other").join(anchor::FILE);
+    let before = fs::read(&others).unwrap();
+    let (_, vault) = broken(dir.path(), &[(Tree::Secrets, 0)]);
+    let refused =
+        Store::repair(&place(&vault).anchor(&others), &passphrase(), &Environment::Test, None, NOW);
+    assert!(matches!(refused.map(drop), Err(StoreError::AnchorExists { .. })));
+    drop(repair(&vault, None).unwrap());
+    let refused = open_as(Opening::AcceptRollback, &place(&vault).anchor(&others)).map(drop);
+    assert!(matches!(refused, Err(StoreError::AnchorExists { .. })), "{refused:?}");
+    assert!(fs::read(&others).unwrap() == before);
+}
+
+/// A kill between the first header and the anchor's word on it leaves a vault that opens.
+#[test]
+fn a_creation_that_granted_seals_survives_a_kill_before_its_anchor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (vault, copies) = (dir.path().join("vault"), mpsc::channel());
+    let (steps, from) = (copies.0, vault.clone());
+    disk::watch_next(move |step| {
+        if step == "first header" {
+            steps.send(killed_copy(&from)).unwrap();
+        }
+    });
+    let fill = |store: &Store| {
+        store.bind(&Environment::Test)?;
+        store.disk.grant_seals(1 << 11)?;
+        store.disk.grant_seals(1 << 12)
+    };
+    drop(Store::make(&place(&vault), &passphrase(), kdf(), NOW, |_| Ok(()), fill).unwrap());
+    let killed = copies.1.try_recv().unwrap();
+    drop(open(killed.path()).unwrap());
+    drop(open(&vault).unwrap());
+}
+
+/// A mark that is planted while the vault is open does not keep its grants off the disk.
+#[test]
+fn a_vault_that_is_made_is_not_being_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    fs::write(dir.path().join(CREATING), b"").unwrap();
+    store.disk.grant_seals(1 << 12).unwrap();
+    assert_eq!(Header::read(dir.path()).unwrap().seals, 1 << 12);
+}
+
 /// Who reads the old database while it is replaced does no harm by it.
 #[test]
 fn a_reader_may_hold_an_epoch_over_its_end() {
@@ -55,4 +236,17 @@ fn a_reader_may_hold_an_epoch_over_its_end() {
     drop(store);
     assert_eq!(content(&open(dir.path()).unwrap()), before);
     assert_eq!(databases(dir.path()), ["db.1"]);
+}
+
+/// An anchor of junk is damaged, whoever looks at it.
+#[test]
+fn the_doctor_calls_a_damaged_anchor_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(dir.path()));
+    fs::write(dir.path().join(anchor::FILE), [0xa5; 8192]).unwrap();
+    for passphrase in [None, Some(&passphrase())] {
+        let report = super::super::Report::of(&place(dir.path()), passphrase, NOW);
+        let [fault] = &report.faults[..] else { panic!("{:?}", report.faults) };
+        assert!(matches!(fault, StoreError::DamagedAnchor { .. }), "{fault:?}");
+    }
 }
