@@ -120,6 +120,30 @@ fn a_planted_mark_lets_no_anchor_be_replaced() {
     assert!(fs::read(path("anchor")).unwrap() == before);
 }
 
+/// Of an exposed token nothing is left, whichever of its coins is over its limit.
+#[test]
+fn all_coins_of_an_exposed_token_are_charged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    add(&store, "one coin");
+    let (mut record, sealed) = store.tokens().unwrap().swap_remove(0);
+    let secret = store.open_secret(record.lineage, &sealed).unwrap();
+    let teth = Coin::new("teth").unwrap();
+    let over = [(tbtc(), limit(100, 150)), (teth.clone(), limit(100, 0))];
+    record.lineage = store.new_lineage().unwrap();
+    record.label = Label::new("two coins").unwrap();
+    record.info.spending_limits = over.clone().into();
+    store.add_token(&record, &secret, None).unwrap();
+    store.exhaust(record.lineage).unwrap();
+    let left = |store: &Store| store.counters(record.lineage).unwrap()[&teth].left();
+    assert_eq!(left(&store), Some(Amount::ZERO));
+    store.distrust_ledgers().unwrap();
+    store.reconcile(record.lineage, &over.into()).unwrap();
+    assert_eq!(left(&store), Some(Amount::ZERO));
+    let one = [Charge { coin: teth, amount: Amount::new(1) }];
+    assert!(store.reserve(&record.lineage, &one).is_err());
+}
+
 /// Two copies of one vault do not spend side by side where they share an anchor.
 #[test]
 fn an_anchor_is_held_by_one_vault_at_a_time() {
@@ -170,6 +194,38 @@ fn a_vault_that_is_opened_for_reading_writes_nothing() {
     assert!(store.reserve(&lineage, &charge(1)).is_err());
     drop(store);
     assert_eq!(used(&open(dir.path()).unwrap(), lineage), 0);
+}
+
+/// What its predecessor spent a renewed token's counter at the server does not tell.
+#[test]
+#[ignore = "not mended: see the review; a ledger does not know of which token its counters are"]
+fn a_renewal_in_between_makes_no_fresh_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    store.reserve(&lineage, &charge(90)).unwrap();
+    store.settle(&lineage, &charge(90), Outcome::Accepted);
+    store.distrust_ledgers().unwrap();
+    // As an internal token is renewed: under another id, its counter at the server at nought.
+    let (mut record, sealed) = store.tokens().unwrap().remove(0);
+    record.info.id = TokenId::from_bytes([6; 16]);
+    let secret = store.open_secret(lineage, &sealed).unwrap();
+    store.replace_token(&record, &secret).unwrap();
+    store.reconcile(lineage, &[(tbtc(), limit(100, 0))].into()).unwrap();
+    assert!(store.reserve(&lineage, &charge(11)).is_err(), "it is one limit for the lineage");
+}
+
+/// What waits for an approval may still go out, and the server does not tell of it.
+#[test]
+fn what_waits_for_an_approval_outlives_a_reconciliation() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    store.reserve(&lineage, &charge(60)).unwrap();
+    store.settle(&lineage, &charge(60), Outcome::Pending);
+    store.distrust_ledgers().unwrap();
+    store.reconcile(lineage, &[(tbtc(), limit(100, 0))].into()).unwrap();
+    assert_eq!(used(&store, lineage), 60);
 }
 
 /// Neither an acceptance nor a repair is about the vault next door.
