@@ -202,6 +202,7 @@ impl Store {
         let is_last = judge(&found, &anchor, now).is_ok();
         let plan = Plan {
             trusts_ledgers: is_last && !damage.befell(Tree::Ledger),
+            trusts_rules: is_last && !damage.befell(Tree::Tokens),
             backup: backup.map(|path| read_backup(path, passphrase, vault_id)).transpose()?,
             environment: environment.clone(),
             damage,

@@ -228,6 +228,33 @@ fn what_waits_for_an_approval_outlives_a_reconciliation() {
     assert_eq!(used(&store, lineage), 60);
 }
 
+/// An older record of the same epoch opens as well: what a rule allowed then it may not allow now.
+#[test]
+fn a_repair_takes_no_leave_from_a_rule_that_may_be_an_older_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    add(&store, "desk");
+    let (mut record, _) = store.tokens().unwrap().swap_remove(0);
+    record.rules.raw_exposure = true;
+    let say = |record: &TokenRecord| {
+        store.append_audit(AuditAction::ExposureAllowed, None, Some(record), NOW)
+    };
+    say(&record).unwrap();
+    let epoch = store.disk.epoch();
+    let (name, loose) = epoch.records(Tree::Tokens).next().unwrap().unwrap();
+    drop(epoch);
+    record.rules.raw_exposure = false;
+    say(&record).unwrap();
+    drop(store);
+    edit(dir.path(), |db| {
+        let key = [&[Tree::Tokens as u8], &name[..]].concat();
+        db.insert(key, loose).unwrap().unwrap();
+    });
+    let (store, told) = repair(dir.path(), None).unwrap();
+    assert_eq!(told.unwrap().damage.to_string(), "tokens: records were replaced");
+    assert!(!store.tokens().unwrap()[0].0.rules.raw_exposure);
+}
+
 /// Neither an acceptance nor a repair is about the vault next door.
 #[test]
 fn the_anchor_of_another_vault_is_never_replaced() {
@@ -292,6 +319,52 @@ fn a_reader_may_hold_an_epoch_over_its_end() {
     drop(store);
     assert_eq!(content(&open(dir.path()).unwrap()), before);
     assert_eq!(databases(dir.path()), ["db.1"]);
+}
+
+/// A key that no record has does not hide those after it.
+#[test]
+fn what_stands_under_no_name_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, vault) = broken(dir.path(), &[]);
+    edit(&vault, |db| {
+        for tree in [Tree::Tokens, Tree::Secrets, Tree::Ledger] {
+            db.insert(vec![tree as u8, 0], b"junk").unwrap();
+        }
+    });
+    assert!(matches!(open(&vault).map(drop), Err(StoreError::Damaged { .. })));
+    let (store, _) = repair(&vault, None).unwrap();
+    assert_eq!(store.tokens().unwrap().len(), 4);
+    store.rekey(NOW).unwrap();
+}
+
+/// A lineage that was removed does not come back by a record of junk under its old name.
+#[test]
+fn junk_brings_no_removed_token_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, vault) = broken(dir.path(), &[]);
+    // The name of the token that was removed since: it stood in clear, as all names do.
+    let backup = super::super::repair::read_backup(
+        &dir.path().join("backup"),
+        &passphrase(),
+        Header::read(&vault).unwrap().vault_id,
+    );
+    let names: Vec<_> = backup
+        .unwrap()
+        .into_keys()
+        .filter(|(tree, _)| *tree == Tree::Tokens as u8)
+        .map(|(_, key)| key[1..].to_vec())
+        .collect();
+    assert_eq!(names.len(), 5);
+    edit(&vault, |db| {
+        for name in names {
+            let key = [&[Tree::Ledger as u8], &name[..]].concat();
+            if db.get(&key).unwrap().is_none() {
+                db.insert(key, b"junk").unwrap();
+            }
+        }
+    });
+    let (store, told) = repair(&vault, Some(&dir.path().join("backup"))).unwrap();
+    assert_eq!(store.tokens().unwrap().len(), 4, "{told:?}");
 }
 
 /// An anchor of junk is damaged, whoever looks at it.
