@@ -295,6 +295,16 @@ fn a_creation_that_granted_seals_survives_a_kill_before_its_anchor() {
     drop(open(&vault).unwrap());
 }
 
+/// What is too large a reserve is one all the same.
+#[test]
+fn a_reserve_that_is_too_large_does_not_keep_a_vault_from_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    let lineage = add(&create(dir.path()), "desk");
+    let reserve = fs::OpenOptions::new().write(true).open(dir.path().join("RESERVE")).unwrap();
+    reserve.set_len(4 << 20).unwrap();
+    open(dir.path()).unwrap().reserve(&lineage, &charge(1)).unwrap();
+}
+
 /// A mark that is planted while the vault is open does not keep its grants off the disk.
 #[test]
 fn a_vault_that_is_made_is_not_being_made() {
