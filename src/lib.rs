@@ -74,6 +74,7 @@ struct Readme;
 
 // Floor 0: words.
 mod clock;
+mod coin_map;
 mod environment;
 mod extended_key;
 mod id;
@@ -101,6 +102,7 @@ pub mod emulator;
 pub mod test_util;
 
 pub use clock::{Clock, SystemClock};
+pub use coin_map::CoinMap;
 pub use environment::{CustomEnvironment, Environment};
 pub use error::Error;
 pub use id::{EnterpriseId, LineageId, TokenId, WalletId};

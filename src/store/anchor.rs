@@ -122,6 +122,12 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
+/// A slot as it was read, written again.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) fn recode_anchor(slot: &[u8]) -> Option<Vec<u8>> {
+    Some(Slot::parse(slot.try_into().ok()?)?.to_bytes())
+}
+
 /// Whose anchor a file is, and of which head, by its own word: whoever wrote it may have lied. `None`
 /// where there is no file.
 pub(super) fn peek(path: &Path) -> Result<Option<([u8; 16], u64)>, StoreError> {
@@ -133,6 +139,18 @@ pub(super) fn peek(path: &Path) -> Result<Option<([u8; 16], u64)>, StoreError> {
     let last = slots.max_by_key(|slot| slot.writes);
     let last = last.ok_or_else(|| StoreError::DamagedAnchor { path: path.into() })?;
     Ok(Some((last.vault_id, last.state.sequence)))
+}
+
+/// Whether the anchor at `path` may be replaced by that of this vault: not if it is another's.
+pub(super) fn check_replaceable(path: &Path, vault_id: VaultId) -> Result<(), StoreError> {
+    match peek(path) {
+        Ok(Some((other, _))) if other != vault_id.0 => {
+            Err(StoreError::AnchorExists { path: path.into() })
+        }
+        // What can no longer be read is nobody's.
+        Ok(_) | Err(StoreError::DamagedAnchor { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The slot at that place; a file that was cut has none.
@@ -169,17 +187,6 @@ impl Anchor {
         file.sync_all()?;
         sync_parent(path)?;
         Ok(Self::of(file, 0, vault_id, State::default()))
-    }
-
-    /// Makes the file anew for a vault that has none, or whose own is damaged. That of another
-    /// vault stays.
-    pub(super) fn make_anew(path: &Path, vault_id: VaultId) -> Result<Self, StoreError> {
-        match peek(path) {
-            Ok(Some((id, _))) if id != vault_id.0 => {
-                Err(StoreError::AnchorExists { path: path.into() })
-            }
-            _ => Self::make(path, vault_id),
-        }
     }
 
     /// Gives the anchor of a vault that was made its name, durably.

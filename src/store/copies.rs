@@ -95,21 +95,14 @@ impl Store {
 /// An anchor where the restored vault's is to be may be replaced if it is its origin's, and knows
 /// nothing that is later than the backup.
 fn check_anchor(path: &Path, origin: &Origin, opening: Opening) -> Result<(), StoreError> {
-    let there = match anchor::peek(path) {
-        // It may be any vault's.
-        Err(StoreError::DamagedAnchor { path }) => return Err(StoreError::AnchorExists { path }),
-        there => there?,
+    anchor::check_replaceable(path, origin.vault_id)?;
+    let is_older = match anchor::peek(path) {
+        Ok(last) => last.is_some_and(|(_, sequence)| sequence > origin.sequence),
+        // It may have known a later state.
+        Err(_) => true,
     };
-    match there {
-        None => Ok(()),
-        Some((vault_id, sequence)) if vault_id == origin.vault_id.0 => {
-            match sequence <= origin.sequence || opening == Opening::AcceptRollback {
-                true => Ok(()),
-                false => {
-                    Err(StoreError::RolledBack { what: "the backup is older than the anchor" })
-                }
-            }
-        }
-        Some(_) => Err(StoreError::AnchorExists { path: path.into() }),
+    match is_older && opening != Opening::AcceptRollback {
+        true => Err(StoreError::RolledBack { what: "the backup is older than the anchor" }),
+        false => Ok(()),
     }
 }

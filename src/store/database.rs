@@ -2,7 +2,8 @@
 //! not sync, a leftover snapshot keeps it shut, its lock outlives its process, it may panic.
 //!
 //! All trees are one of sled's, since one batch there is atomic and costs less than a transaction:
-//! a record's key is the number of its tree ‖ its name.
+//! a record's key is the number of its tree (1) ‖ its name (16). `db.<epoch>/db` is sled's log, `conf`
+//! its settings, `snap.*` its snapshots, `blobs/` pages that are too large for the log.
 
 use super::blobs::Blobs;
 use super::{Name, StoreError, Tree, snapshot, sync};

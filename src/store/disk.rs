@@ -10,6 +10,7 @@ use super::header::{self, EpochKey, Header};
 use super::{StoreError, lock};
 use crate::crypto::{DataKey, KeyEncryptionKey};
 use getrandom::SysRng;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -60,8 +61,10 @@ pub(super) struct Keyring {
 pub(super) enum Refused {
     /// A write failed, so that nobody knows what the disk holds.
     Failed(String),
-    /// The data key has no seals left. This one alone is no state: it is answered, and not kept.
+    /// The data key has no seals left. It is answered, and not kept: a rekey helps.
     SealsExhausted,
+    /// There was no room for granting seals. It is answered, and not kept: nothing was written.
+    Full,
     /// The vault was opened though it is damaged.
     Damaged,
 }
@@ -71,6 +74,7 @@ impl From<Refused> for StoreError {
         match refused {
             Refused::Failed(cause) => Self::ReadOnly { cause },
             Refused::SealsExhausted => Self::SealsExhausted,
+            Refused::Full => Self::StorageFull(ErrorKind::StorageFull.into()),
             Refused::Damaged => Self::Degraded,
         }
     }
@@ -152,7 +156,8 @@ impl Disk {
         prepared.install().map_err(|error| self.failed_header(&error))?;
         self.is_creating.store(false, Ordering::Release);
         self.step("first header");
-        Anchor::install(anchor).map_err(|error| self.fail(format!("anchor: {error}")).into())
+        Anchor::install(anchor)
+            .map_err(|error| self.fail(format!("anchor: {}", error.cause())).into())
     }
 
     /// Makes `header` the one in use, durably, and then the anchor say so. [`StoreError::ReadOnly`]
@@ -237,12 +242,15 @@ impl Disk {
     /// Grants seals durably, or gives back what was granted.
     pub(super) fn grant_seals(&self, seals: u64) -> Result<(), StoreError> {
         let mut keyring = lock(&self.keyring);
-        let header = keyring.next_header(|header| header.seals = seals)?;
         if self.is_creating() {
             // Nothing vouches for the vault before its first header does.
+            let mut header = keyring.header.clone();
+            header.seals = seals;
+            keyring.seal(&mut header, &keyring.key_encryption_key)?;
             keyring.header = header;
             return Ok(());
         }
+        let header = keyring.next_header(|header| header.seals = seals)?;
         self.replace_header(&mut keyring, header)
     }
 }

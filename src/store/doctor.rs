@@ -83,7 +83,8 @@ impl Report {
             Err(error) => report.faults.push(error),
         }
         report.size_on_disk = size(dir);
-        report.leftovers = leftovers(dir, report.header.map(|header| header.epoch));
+        let epoch = report.header.map(|header| header.epoch);
+        report.leftovers = leftovers(dir, epoch).unwrap_or_default();
         if report.faults.is_empty()
             && let Err(error) = report.look_inside(place, passphrase, now)
         {
@@ -140,9 +141,8 @@ fn size(dir: &Path) -> u64 {
     sizes.sum()
 }
 
-fn leftovers(dir: &Path, epoch: Option<u32>) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+/// What is in a vault's directory and not in use, by name.
+pub(super) fn leftovers(dir: &Path, epoch: Option<u32>) -> std::io::Result<Vec<String>> {
     let is_left = |name: &String| match Database::epoch_of(name) {
         Some(found) => Some(found) != epoch,
         None => {
@@ -152,7 +152,10 @@ fn leftovers(dir: &Path, epoch: Option<u32>) -> Vec<String> {
                 || name.ends_with(".aside.new")
         }
     };
-    let mut names: Vec<_> = names.filter(is_left).collect();
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        names.extend(entry?.file_name().into_string().ok().filter(is_left));
+    }
     names.sort();
-    names
+    Ok(names)
 }

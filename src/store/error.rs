@@ -9,7 +9,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// A refusal of the store. After [`StoreError::ReadOnly`] it is not known whether the last write
-/// was kept; no other changes what is stored, but that the audit log may tell of what then failed.
+/// was kept; after [`StoreError::CopyLeft`] all was done but what it names; no other changes what is
+/// stored, but that the audit log may tell of what then failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -178,6 +179,12 @@ pub enum StoreError {
     /// The token was removed meanwhile.
     #[error("the token was removed meanwhile")]
     Removed,
+    /// The vault is sealed anew, and beside it lies an older copy, which no rekey reaches.
+    #[error("{path} still holds what was removed: if nothing in it is missed, remove it")]
+    CopyLeft {
+        /// The copy.
+        path: PathBuf,
+    },
     /// A record is larger than 64 KiB.
     #[error("a record is larger than 64 kib: shorten its lists")]
     TooLarge,
@@ -202,6 +209,14 @@ impl From<std::io::Error> for StoreError {
 }
 
 impl StoreError {
+    /// What failed, without what to do about it: for [`StoreError::ReadOnly`], which says that itself.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Io(error) | Self::StorageFull(error) => error.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn unreadable(tree: Tree, what: &'static str) -> Self {
         Self::Unreadable { tree: tree.name(), what }
     }
@@ -334,6 +349,10 @@ mod tests {
                 "the data key has sealed all the records it may, and was not replaced: rekey the vault",
             ),
             (StoreError::Removed, "the token was removed meanwhile"),
+            (
+                StoreError::CopyLeft { path: "/v/damaged.0".into() },
+                "/v/damaged.0 still holds what was removed: if nothing in it is missed, remove it",
+            ),
             (StoreError::TooLarge, "a record is larger than 64 kib: shorten its lists"),
             (StoreError::Crypto(CryptoError::Entropy), "the vault's keys cannot be used"),
             (

@@ -1,5 +1,10 @@
 //! The head: what a commit leaves the database to hold, sealed in it and bound to the head before.
 //!
+//! ```text
+//! row  = see record.rs: sequence, hash of the head before, end of the audit log, totals of each tree
+//! hash = SHA-256(the sealed record, as sled keeps it)
+//! ```
+//!
 //! Every commit writes one, in the same batch. Its hash stands in the anchor (anchor.rs).
 
 use super::members::Total;

@@ -9,52 +9,32 @@ use super::epoch::Epoch;
 use super::head::AuditEnd;
 use super::record::{self, CounterRow, LedgerRow, TokenRow};
 use super::{Key, Name, Store, StoreError, Tree, Write, lock};
+use crate::coin_map::CoinMap;
 use crate::id::LineageId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
 use crate::secret::SecretBytes;
 use crate::token::{SpendingLimit, TokenInfo};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// The counters of one lineage, in the order of their coins. There are few of them: a map's node
-/// would take up more than a kilobyte for each token.
-#[derive(Clone, Default)]
-struct Counters(Box<[(Coin, Counter)]>);
+/// The counters of one lineage.
+type Counters = CoinMap<Counter>;
 
-impl Counters {
-    /// Counters that begin at the server's.
-    fn begin(limits: &BTreeMap<Coin, SpendingLimit>) -> Self {
-        Self(limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect())
-    }
-
-    fn get(&self, coin: &Coin) -> Option<&Counter> {
-        let at = self.0.binary_search_by(|(other, _)| other.cmp(coin)).ok()?;
-        Some(&self.0[at].1)
-    }
-
-    fn get_mut(&mut self, coin: &Coin) -> Option<&mut Counter> {
-        let at = self.0.binary_search_by(|(other, _)| other.cmp(coin)).ok()?;
-        Some(&mut self.0[at].1)
-    }
-
-    /// Charges all that is left of every limit, for good.
-    fn exhaust(&mut self) -> Result<(), Denied> {
-        for (coin, counter) in &mut self.0 {
-            // Of a coin that is over its limit nothing is left: it keeps no other from being charged.
-            if let Some(left) = counter.left().filter(|left| *left > Amount::ZERO) {
-                *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
-            }
-        }
-        Ok(())
-    }
+/// Counters that begin at the server's.
+fn begin(limits: &CoinMap<SpendingLimit>) -> Counters {
+    limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect()
 }
 
-impl FromIterator<(Coin, Counter)> for Counters {
-    fn from_iter<I: IntoIterator<Item = (Coin, Counter)>>(counters: I) -> Self {
-        // A map, so that they are sorted and each coin has one.
-        Self(counters.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
+/// Charges all that is left of every limit, for good.
+fn exhaust(counters: &mut Counters) -> Result<(), Denied> {
+    for (coin, counter) in counters.iter_mut() {
+        // Of a coin that is over its limit nothing is left: it keeps no other from being charged.
+        if let Some(left) = counter.left().filter(|left| *left > Amount::ZERO) {
+            *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
+        }
     }
+    Ok(())
 }
 
 /// What one lineage spent.
@@ -157,8 +137,8 @@ impl Ledger for Store {
 
 impl Store {
     /// The counters of a lineage, if its ledger is known.
-    pub(crate) fn counters(&self, lineage: LineageId) -> Option<BTreeMap<Coin, Counter>> {
-        lock(&self.ledger.0).get(&lineage).map(|book| book.counters.0.iter().cloned().collect())
+    pub(crate) fn counters(&self, lineage: LineageId) -> Option<CoinMap<Counter>> {
+        lock(&self.ledger.0).get(&lineage).map(|book| book.counters.clone())
     }
 
     /// Charges all that is left of every limit of a lineage, durably and for good: its token goes
@@ -168,7 +148,7 @@ impl Store {
             let mut accounts = lock(&self.ledger.0);
             let book = accounts.get_mut(&lineage).ok_or_else(not_reconciled)?;
             let mut after = Book { is_exposed: true, ..book.clone() };
-            after.counters.exhaust()?;
+            exhaust(&mut after.counters)?;
             let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
             *book = after;
             ticket
@@ -180,11 +160,10 @@ impl Store {
     pub(super) fn open_account(
         &self,
         lineage: LineageId,
-        limits: &BTreeMap<Coin, SpendingLimit>,
+        limits: &CoinMap<SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let book =
-            Book { counters: Counters::begin(limits), is_exposed: false, is_unreconciled: false };
+        let book = Book { counters: begin(limits), is_exposed: false, is_unreconciled: false };
         writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;
         lock(&self.ledger.0).insert(lineage, book);
@@ -201,7 +180,7 @@ impl Store {
     pub(crate) fn reconcile(
         &self,
         lineage: LineageId,
-        limits: &BTreeMap<Coin, SpendingLimit>,
+        limits: &CoinMap<SpendingLimit>,
     ) -> Result<(), StoreError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
@@ -211,8 +190,8 @@ impl Store {
             if !book.is_unreconciled {
                 return Ok(());
             }
-            let mut counters = Counters::begin(limits);
-            for (coin, counter) in &mut counters.0 {
+            let mut counters = begin(limits);
+            for (coin, counter) in counters.iter_mut() {
                 // A limit of ours that was stricter than the server's stays.
                 let old = book.counters.get(coin);
                 let limits = [counter.limit, old.and_then(|old| old.limit)];
@@ -222,7 +201,7 @@ impl Store {
             }
             if book.is_exposed {
                 // What it spends outside is not seen.
-                counters.exhaust().map_err(|_| uncountable())?;
+                exhaust(&mut counters).map_err(|_| uncountable())?;
             }
             let after = Book { counters, is_unreconciled: false, ..*book };
             let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
@@ -236,14 +215,14 @@ impl Store {
     pub(super) fn adopt_account(
         &self,
         lineage: LineageId,
-        limits: &BTreeMap<Coin, SpendingLimit>,
+        limits: &CoinMap<SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
             let book = accounts
                 .entry(lineage)
-                .or_insert_with(|| Book { counters: Counters::begin(limits), ..Book::default() });
+                .or_insert_with(|| Book { counters: begin(limits), ..Book::default() });
             book.is_unreconciled = true;
             writes.push(self.ledger_write(lineage, book)?);
             self.submit(writes)
@@ -272,7 +251,7 @@ impl Store {
     pub(super) fn commit_to_account(
         &self,
         lineage: LineageId,
-        successor: &BTreeMap<Coin, SpendingLimit>,
+        successor: &CoinMap<SpendingLimit>,
         mut writes: Vec<Write>,
         audit: Option<AuditEnd>,
     ) -> Result<(), StoreError> {
@@ -280,7 +259,7 @@ impl Store {
             let mut accounts = lock(&self.ledger.0);
             let book = accounts.get_mut(&lineage).ok_or(StoreError::Removed)?;
             let mut after = book.clone();
-            for (coin, counter) in &mut after.counters.0 {
+            for (coin, counter) in after.counters.iter_mut() {
                 counter.limit = match (counter.limit, successor.get(coin).and_then(|s| s.limit)) {
                     (Some(old), Some(new)) => Some(old.min(new)),
                     (old, new) => old.or(new),
@@ -310,7 +289,6 @@ impl Store {
     fn ledger_write(&self, lineage: LineageId, book: &Book) -> Result<Write, StoreError> {
         let rows = book
             .counters
-            .0
             .iter()
             .map(|(coin, counter)| (coin.to_string(), CounterRow::from(counter)));
         let Book { is_exposed, is_unreconciled, .. } = *book;

@@ -1,7 +1,7 @@
 //! What the database must hold: for each tree the number of its records, and their sum.
 //!
 //! ```text
-//! sum = Σ element mod 2^256        element: see keys.rs
+//! sum = Σ element mod 2^256        element: a MAC (keys.rs) as a number, its least byte first
 //! ```
 //!
 //! The elements are remembered from opening on, so that replacing or removing a record subtracts

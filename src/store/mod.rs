@@ -7,7 +7,15 @@
 //! <vault>/LOCK       held by the one process that has the vault open (lock.rs)
 //! <vault>/CREATING   present only while the vault is being made (a kill may leave it)
 //! <vault>/RESERVE    room for opening it on a full disk (reserve.rs)
+//!
+//! sled's key = tree (1) ‖ name (16)       its value = a sealed record (crypto/aead.rs)
+//! tree          0 meta      1 tokens   2 secrets   3 accounts   4 ledger   5 audit       6 head
+//! name made of  "binding"   lineage    lineage     the user     lineage    number (8)    "head"
+//! row           Binding     TokenRow   SecretRow   AccountRow   LedgerRow  AuditRow      HeadRow
 //! ```
+//!
+//! A lineage is random and is the name as it is; a name made of text is a keyed hash (keys.rs), which
+//! the audit log's numbers, big-endian, count as. Rows are drawn in record.rs, a backup in backup/mod.rs.
 //!
 //! A commit is durable when it answers: sled's log is flushed and its file synced, then the anchor
 //! (committer.rs). At open all records must add up to the head (members.rs), and the head must be
@@ -46,6 +54,8 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use anchor::recode_anchor;
 pub use audit::AuditAction;
 pub use damage::{Damage, DamagedToken, DamagedTree};
 pub(crate) use directory::Place;
@@ -55,6 +65,8 @@ pub use file_system::FileSystem;
 pub(crate) use header::Header;
 pub(crate) use ledger::LedgerError;
 pub use lock::Holder;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use lock::recode_holder;
 pub(crate) use opening::Opening;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use record::{recode_rows, recode_token_info};
@@ -251,6 +263,17 @@ impl Store {
     pub(crate) fn rekey(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         self.append_audit(AuditAction::Rekeyed, None, None, now)?;
         self.committer.alone(committer::Writer::rekey)
+    }
+
+    /// As [`Store::rekey`]. `Ok` also means that the vault's directory holds no copy of what was
+    /// sealed before: neither the old database nor what a repair has kept aside.
+    pub(crate) fn shred(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.rekey(now)?;
+        let dir = self.disk.directory.path();
+        match doctor::leftovers(dir, Some(self.disk.epoch().number))?.first() {
+            None => Ok(()),
+            Some(name) => Err(StoreError::CopyLeft { path: dir.join(name) }),
+        }
     }
 
     /// Makes the writes durable, all or none; `Ok` means they survive a crash.

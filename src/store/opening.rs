@@ -156,9 +156,8 @@ impl Store {
                 return Err(refused);
             }
             (Err(refused), Opening::AcceptRollback) => {
-                let path = place.anchor_path();
-                let anchor = anchor.or_else(|_| Anchor::make_anew(&path, keyring.header.vault_id));
-                (Some(anchor?), Some(refused))
+                let anchor = anchor.or_else(|_| replace_anchor(place, keyring.header.vault_id))?;
+                (Some(anchor), Some(refused))
             }
         };
         let disk = Disk::new(directory, keyring, anchor, epoch);
@@ -213,7 +212,7 @@ impl Store {
             head.sequence = anchor.state().sequence;
             found.head = Some((head, anchor.state().head));
         }
-        let anchor = anchor.or_else(|_| Anchor::make_anew(&place.anchor_path(), vault_id))?;
+        let anchor = anchor.or_else(|_| replace_anchor(place, vault_id))?;
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let disk = Disk::new(directory, keyring, Some(anchor), epoch);
         let store = Self::start(disk, found, seals, memory, lock_file)?;
@@ -310,6 +309,13 @@ impl Unlocked {
         let keyring = Keyring { header, key_encryption_key, data_key, before };
         Ok(Self { directory, lock_file, keyring, epoch, anchor })
     }
+}
+
+/// Makes an anchor where there is none of this vault, nor of another.
+fn replace_anchor(place: &Place, vault_id: VaultId) -> Result<Anchor, StoreError> {
+    let path = place.anchor_path();
+    anchor::check_replaceable(&path, vault_id)?;
+    Anchor::make(&path, vault_id)
 }
 
 /// What the anchor should say of what was found.

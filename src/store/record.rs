@@ -1,8 +1,21 @@
 //! What stands inside a sealed record: rows of plain values in bincode, with a size limit.
 //!
-//! Rows are apart from the types the rest of the vault uses, so that those can change and the
-//! format stays. Fixed-width little-endian integers; trailing bytes are refused. Rows that
-//! hold secrets wipe themselves.
+//! ```text
+//! integers       little-endian, as wide as their type       arrays, tuples  their items, nothing else
+//! bool, Option   0 or 1; after a 1 of the latter its value   enum            number (4), its fields
+//! text, lists    how many bytes or items (8), then those     a row           its fields, in order
+//!
+//! head  (320)    sequence (8) ‖ hash of the head before (32) ‖ audit entries (8) ‖ hash of the last
+//!                (32) ‖ per tree 0 to 5: records (8) ‖ sum (32)
+//! audit  (65)    number (8) ‖ milliseconds since 1970 (8) ‖ action (1) ‖ token id (16) ‖ hash of the
+//!                entry before (32)
+//! ledger         exposed (1) ‖ unreconciled (1) ‖ per coin: its name ‖ limit (Option of 16) ‖ accepted,
+//!                pending, uncertain, reserved, foreign (16 each)
+//! ```
+//!
+//! The other rows are drawn by their fields below. Rows are apart from the types the rest of the vault
+//! uses, so that those can change and the format stays. At most 64 KiB; trailing bytes are refused.
+//! Rows that hold secrets wipe themselves.
 
 use super::{StoreError, Tree};
 use crate::crypto::RECORD_MAX;
@@ -304,6 +317,60 @@ mod tests {
         let (label, token) = ("desk".into(), "x".repeat(RECORD_MAX));
         let long = SecretRow { label, token, extension_key: None };
         assert!(matches!(encode(&long), Err(StoreError::TooLarge)));
+    }
+
+    /// Byte by byte, as the module's doc has them.
+    #[test]
+    fn rows_stand_as_they_are_drawn() {
+        let total = [&[3, 0, 0, 0, 0, 0, 0, 0], &[4; 32][..]].concat();
+        let drawn = [
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+            &[1; 32][..],
+            &[2, 0, 0, 0, 0, 0, 0, 0],
+            &[2; 32],
+            &total.repeat(6),
+        ];
+        assert_eq!(drawn.concat().len(), 320);
+        assert_eq!(encode(&head()).unwrap()[..], drawn.concat());
+
+        let (token_id, previous) = ([5; 16], [6; 32]);
+        let audit = AuditRow { number: 1, at_ms: -1, action: 7, token_id, previous };
+        let drawn = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &[0xff; 8], &[7], &[5; 16], &[6; 32]].concat();
+        assert_eq!((&encode(&audit).unwrap()[..], drawn.len()), (&drawn[..], 65));
+
+        let counter = |limit| CounterRow {
+            limit,
+            accepted: 1,
+            pending: 2,
+            uncertain: 3,
+            reserved: 4,
+            foreign: 5,
+        };
+        let counters = vec![("tbtc".into(), counter(Some(9))), ("eth".into(), counter(None))];
+        let ledger = LedgerRow { is_exposed: true, is_unreconciled: false, counters };
+        let wide = |number: u128| number.to_le_bytes();
+        let parts = [1, 2, 3, 4, 5].map(wide).concat();
+        let drawn = [
+            &[1, 0][..],
+            &[2, 0, 0, 0, 0, 0, 0, 0],
+            &[4, 0, 0, 0, 0, 0, 0, 0],
+            b"tbtc",
+            &[1],
+            &wide(9),
+            &parts,
+            &[3, 0, 0, 0, 0, 0, 0, 0],
+            b"eth",
+            &[0],
+            &parts,
+        ];
+        assert_eq!(encode(&ledger).unwrap()[..], drawn.concat());
+
+        let renewal = RenewalRow::Extend { lifetime_secs: 60 };
+        let drawn = [1, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(encode(&renewal).unwrap()[..], drawn);
+        let row = SecretRow { label: "a".into(), token: "bc".into(), extension_key: None };
+        let drawn = [1, 0, 0, 0, 0, 0, 0, 0, b'a', 2, 0, 0, 0, 0, 0, 0, 0, b'b', b'c', 0];
+        assert_eq!(encode(&row).unwrap()[..], drawn);
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Writer {
         disk.step("anchor");
         // From the header on nothing is undone: what is in between, opening finishes.
         let forgotten = disk.forget_key_before(keyring);
-        forgotten.map_err(|error| disk.fail(format!("header: {error}")))?;
+        forgotten.map_err(|error| disk.fail(format!("header: {}", error.cause())))?;
         disk.step("one key");
         Ok(())
     }

@@ -10,7 +10,9 @@ pub mod vectors;
 pub use backup::{open_backup, seal_backup};
 pub use clock::TokioClock;
 pub use many_tokens::{ManyTokens, user};
-pub use parsers::{StoreHeader, judge, recode_rows, recode_token_info};
+pub use parsers::{
+    StoreHeader, judge, recode_anchor, recode_holder, recode_rows, recode_token_info,
+};
 pub use store::{Kept, keep_in_store, open_from_store};
 
 /// Does what takes one record as the store does it: with the stack wiped after it.

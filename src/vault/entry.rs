@@ -1,13 +1,12 @@
 //! One token as the open vault holds it: sealed, and replaced whole when it is renewed.
 
-use crate::money::Coin;
+use crate::coin_map::CoinMap;
 use crate::policy::{Counter, LocalRules};
 use crate::refresh::{Phase, Schedule, Windows};
 use crate::store::{SealedSecret, TokenRecord};
 use crate::token::{Label, Renewal, TokenInfo};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -54,7 +53,9 @@ pub(super) fn lifetime(info: &TokenInfo) -> Duration {
 pub(super) struct Entry {
     /// `None` once removed. Held for a clone or a swap only.
     held: RwLock<Option<Arc<Held>>>,
-    progress: watch::Sender<Progress>,
+    /// Made when it is first needed: most tokens of many are never waited for, and a channel takes up
+    /// half a kilobyte.
+    progress: OnceLock<watch::Sender<Progress>>,
 }
 
 /// How the attempts to renew a token go.
@@ -72,7 +73,11 @@ struct Progress {
 
 impl Entry {
     pub(super) fn new(held: Held) -> Self {
-        Self { held: RwLock::new(Some(Arc::new(held))), progress: watch::Sender::default() }
+        Self { held: RwLock::new(Some(Arc::new(held))), progress: OnceLock::new() }
+    }
+
+    fn progress(&self) -> &watch::Sender<Progress> {
+        self.progress.get_or_init(watch::Sender::default)
     }
 
     /// The token now, unless it was removed.
@@ -97,12 +102,12 @@ impl Entry {
 
     /// Tells who waits for a renewal that none will come any more.
     pub(super) fn give_up(&self) {
-        self.progress.send_modify(|progress| progress.is_hopeless = true);
+        self.progress().send_modify(|progress| progress.is_hopeless = true);
     }
 
     /// Notes a renewal.
     pub(super) fn renewed(&self) {
-        self.progress.send_modify(|progress| {
+        self.progress().send_modify(|progress| {
             let (renewals, ended) = (progress.renewals + 1, progress.ended + 1);
             *progress = Progress { renewals, ended, ..Progress::default() };
         });
@@ -110,7 +115,7 @@ impl Entry {
 
     /// Notes an attempt that failed, and whether asking again is in vain.
     pub(super) fn failed(&self, error: String, is_hopeless: bool) {
-        self.progress.send_modify(|progress| {
+        self.progress().send_modify(|progress| {
             progress.failures = progress.failures.saturating_add(1);
             progress.last_error = Some(error);
             progress.ended += 1;
@@ -122,14 +127,17 @@ impl Entry {
     /// no more than a moment; that of an expired one for a renewal, while there is hope for one.
     /// Whether it came or not, the token is then to be judged as it is.
     pub(super) async fn await_renewal(&self, now: DateTime<Utc>) {
-        // Subscribed before anything is looked at, so that no wake-up is missed.
-        let mut progress = self.progress.subscribe();
+        // How a token is renewed does not change. For the rest: subscribed before anything is looked
+        // at, so that no wake-up is missed.
+        if self.held().is_none_or(|held| held.record.renewal == Renewal::Manual) {
+            return;
+        }
+        let mut progress = self.progress().subscribe();
         let (renewals, ended) = {
             let before = progress.borrow();
             (before.renewals, before.ended)
         };
-        let renewable = |held: &Arc<Held>| held.record.renewal != Renewal::Manual;
-        let Some(held) = self.held().filter(renewable) else { return };
+        let Some(held) = self.held() else { return };
         match held.phase(now) {
             Phase::Mandatory => {
                 let left = held.record.info.expires_at.and_then(|end| (end - now).to_std().ok());
@@ -148,10 +156,11 @@ impl Entry {
     pub(super) fn status(
         &self,
         held: &Held,
-        counters: Option<BTreeMap<Coin, Counter>>,
+        counters: Option<CoinMap<Counter>>,
         now: DateTime<Utc>,
     ) -> TokenStatus {
-        let Progress { renewals, failures, last_error, .. } = self.progress.borrow().clone();
+        let progress = self.progress.get().map(|progress| progress.borrow().clone());
+        let Progress { renewals, failures, last_error, .. } = progress.unwrap_or_default();
         TokenStatus {
             label: held.record.label.clone(),
             info: held.record.info.clone(),
@@ -187,5 +196,5 @@ pub struct TokenStatus {
     /// Why the last of them failed.
     pub last_error: Option<String>,
     /// What was spent, by coin.
-    pub counters: BTreeMap<Coin, Counter>,
+    pub counters: CoinMap<Counter>,
 }

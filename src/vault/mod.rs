@@ -55,6 +55,9 @@ use std::sync::Arc;
 
 /// An unlocked vault. Cheap to clone; all clones are one vault.
 ///
+/// What an operation answers with `Ok` is on disk, synced; a spend's settlement alone is not waited
+/// for. `docs/DURABILITY.md` says it of each operation, and what a kill before leaves.
+///
 /// The last clone to go closes the store; [`Vault::close`] does it in order.
 #[derive(Clone)]
 pub struct Vault {
@@ -186,10 +189,34 @@ impl Vault {
     /// [`Error::NoSuchToken`]; [`Error::Store`] if it cannot be made durable.
     ///
     /// # Security
-    /// Its sealed bytes may remain in the database's file; the passphrase still opens them.
+    /// Its sealed bytes remain in the database's file, and the passphrase opens them, until the next
+    /// [`Vault::rekey`]; [`Vault::remove_and_shred`] does both. A backup keeps its own copy.
     pub async fn remove(&self, label: &str) -> Result<(), Error> {
         let label = Label::new(label)?;
         self.core.blocking(move |core| core.remove(&label)).await?
+    }
+
+    /// Forgets the token kept as `label`, and destroys its sealed bytes: what stays is sealed under a
+    /// new data key ([`Vault::rekey`]), and the database that held them is removed. `Ok` means that no
+    /// file in the vault's directory holds them any more. Writes wait meanwhile. At BitGo the token
+    /// lives on until it expires or is revoked.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchToken`]. With any [`Error::Store`] the token may be removed and its bytes left:
+    /// where it is not listed any more, [`Vault::rekey`] is what is still to be done;
+    /// [`CopyLeft`](crate::StoreError::CopyLeft) names a copy beside the database, such as a
+    /// [`repair`](VaultBuilder::repair) keeps, which is yours to remove.
+    ///
+    /// # Security
+    /// The medium may keep removed blocks: with the passphrase and an old header among them, they
+    /// open. A backup keeps its own copy.
+    pub async fn remove_and_shred(&self, label: &str) -> Result<(), Error> {
+        let label = Label::new(label)?;
+        let shredded = self.core.blocking(move |core| {
+            core.remove(&label)?;
+            Ok(core.store.shred(core.clock.now())?)
+        });
+        shredded.await?
     }
 
     /// Allows the token kept as `label` to be handed out raw. Loosening asks for the passphrase.

@@ -24,9 +24,10 @@ impl Vault {
     ///
     /// # Security
     /// The data key stays. Whoever has the old passphrase and an older copy of the file `header` (a
-    /// backup, a snapshot, freed blocks of the disk) has the data key, and opens with it what the
-    /// vault holds now and later. After a leak of the passphrase: destroy those copies, revoke the
-    /// tokens at BitGo, and begin a new vault; the data key cannot be replaced yet.
+    /// backup of the directory, a snapshot, freed blocks of the disk) has the data key, and opens with
+    /// it what the vault holds now. After a leak of the passphrase: change it, then
+    /// [`rekey`](Vault::rekey), then destroy older copies and backups, which open with the passphrase
+    /// of their time, and revoke the tokens at BitGo.
     pub async fn change_passphrase(
         &self,
         current: Passphrase,

@@ -26,6 +26,7 @@ mod known_answers;
 mod lease;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod memory;
+mod named;
 #[cfg(feature = "emulator")]
 mod outcomes;
 #[cfg(feature = "emulator")]

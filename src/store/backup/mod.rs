@@ -14,6 +14,7 @@
 //!               their key is made of the file key and bytes 0 to 121. In them, across them:
 //!
 //!   record   tree (1, below 255) ‖ key length (2, ≤ 512) ‖ key ‖ row length (4, ≤ 64 KiB) ‖ row
+//!   key      0 ‖ id (16), or 1 ‖ text: what the record's name is made of (store/mod.rs)
 //!   trailer  255 ‖ 0 (2) ‖ row length (4) ‖ per tree that has records, ascending: tree (1) ‖ how many (8)
 //! ```
 //!

@@ -219,6 +219,25 @@ fn an_anchor_that_is_gone_or_damaged_is_said_so() {
     }
 }
 
+/// Accepting a rollback of one vault must not cost another its anchor.
+#[test]
+fn the_anchor_of_another_vault_is_not_replaced() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(create(two.path()));
+    add(&create(one.path()), "desk");
+    let path = two.path().join(anchor::FILE);
+    let before = fs::read(&path).unwrap();
+    let at = place(one.path()).anchor(&path);
+    let (passphrase, environment) = (passphrase(), Environment::Test);
+    let open = |opening| Store::open_as(opening, &at, &passphrase, &environment, NOW).map(drop);
+    assert!(matches!(open(Opening::Whole), Err(StoreError::DamagedAnchor { .. })));
+    assert!(matches!(open(Opening::AcceptRollback), Err(StoreError::AnchorExists { .. })));
+    edit(one.path(), |db| drop(db.remove(&keys_of(db, Tree::Tokens)[0]).unwrap().unwrap()));
+    let repaired = Store::repair(&at, &passphrase, &environment, None, NOW).map(drop);
+    assert!(matches!(repaired, Err(StoreError::AnchorExists { .. })), "{repaired:?}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
 #[test]
 fn a_lost_anchor_may_be_accepted() {
     let dir = tempfile::tempdir().unwrap();
@@ -289,7 +308,7 @@ fn every_record_that_is_missing_altered_or_too_many_is_damage() {
         values.iter().for_each(|(key, value)| drop(db.insert(key, value).unwrap()))
     });
     assert_eq!(damage(dir.path()).to_string(), "ledger: records were replaced");
-    println!("{cases} records removed, altered, moved or copied: all told");
+    eprintln!("{cases} records removed, altered, moved or copied: all told");
 }
 
 #[test]

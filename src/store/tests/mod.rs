@@ -1,5 +1,6 @@
 //! The store on a real disk: what was acknowledged is there, what was not is not half there.
 
+mod compat;
 mod copies;
 mod head;
 pub(super) mod place;
@@ -332,7 +333,7 @@ fn a_successor_may_only_tighten_the_limit() {
     let secret = store.open_secret(lineage, &sealed).unwrap();
     for (limit, expect) in [(500, 100), (40, 40), (60, 40)] {
         let limit = SpendingLimit { limit: Some(Amount::new(limit)), spent: Amount::ZERO };
-        record.info.spending_limits.insert(tbtc(), limit);
+        record.info.spending_limits = [(tbtc(), limit)].into();
         store.replace_token(&record, &secret).unwrap();
         assert_eq!(store.counters(lineage).unwrap()[&tbtc()].limit, Some(Amount::new(expect)));
     }
