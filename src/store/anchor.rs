@@ -22,17 +22,21 @@
 
 use super::head::HeadHash;
 use super::keys::Keys;
+use super::snapshot::beside;
 use super::{StoreError, directory};
 use crate::crypto::VaultId;
-use rustix::fs::OFlags;
-use std::fs::File;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use subtle::ConstantTimeEq;
 
 /// Its name where no other place was said.
 pub(super) const FILE: &str = "anchor";
+/// And that of one whose vault is being made.
+pub(super) const UNFINISHED: &str = "anchor.new";
 
 const MAGIC: [u8; 8] = *b"BGANCHOR";
 const FORMAT: u16 = 1;
@@ -156,26 +160,43 @@ fn slot_at(file: &File, place: usize) -> Option<Slot> {
     Slot::parse(&bytes)
 }
 
-/// The file of an anchor, and what it was last made to say.
+/// What an anchor is called until the vault that it belongs to is made.
+pub(super) fn unfinished(path: &Path) -> PathBuf {
+    beside(path, ".new")
+}
+
+/// The file of an anchor, and what it was last made to say. It is held by one vault at a time: two
+/// copies of a vault that share it would not see each other's spends.
 pub(super) struct Anchor {
     file: File,
     writes: u64,
     vault_id: VaultId,
     state: State,
+    /// Whether the file says something else.
+    is_believed: bool,
+    pid: u32,
 }
 
 impl Anchor {
     /// Makes the file, or takes over one that is there; what it says is wiped.
     pub(super) fn make(path: &Path, vault_id: VaultId) -> Result<Self, StoreError> {
-        let file = directory::open_plain(path, OFlags::RDWR | OFlags::CREATE)?;
+        let file = open_alone(path, OFlags::RDWR | OFlags::CREATE)?;
         // Both slots are there from the beginning, so that no later write has to grow the file.
         file.set_len(0)?;
         file.write_all_at(&[0; 2 * SLOT], 0)?;
         file.sync_all()?;
-        if let Some(parent) = path.parent() {
-            super::sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
-        }
-        Ok(Self { file, writes: 0, vault_id, state: State::default() })
+        sync_parent(path)?;
+        Ok(Self::of(file, 0, vault_id, State::default()))
+    }
+
+    /// Gives the anchor of a vault that was made its name, durably.
+    pub(super) fn install(path: &Path) -> Result<(), StoreError> {
+        fs::rename(unfinished(path), path)?;
+        sync_parent(path)
+    }
+
+    fn of(file: File, writes: u64, vault_id: VaultId, state: State) -> Self {
+        Self { file, writes, vault_id, state, is_believed: false, pid: std::process::id() }
     }
 
     /// Opens the file and finds its last word: that of the highest slot of this vault whose MAC
@@ -185,7 +206,7 @@ impl Anchor {
         vault_id: VaultId,
         keys: impl Fn(u32) -> Option<&'k Keys>,
     ) -> Result<Self, StoreError> {
-        let file = match directory::open_plain(path, OFlags::RDWR) {
+        let file = match open_alone(path, OFlags::RDWR) {
             Err(StoreError::Io(error)) if error.kind() == ErrorKind::NotFound => {
                 return Err(StoreError::NoAnchor { path: path.into() });
             }
@@ -203,7 +224,7 @@ impl Anchor {
         }
         let Slot { writes, state, .. } =
             last.ok_or_else(|| StoreError::DamagedAnchor { path: path.into() })?;
-        Ok(Self { file, writes, vault_id, state })
+        Ok(Self::of(file, writes, vault_id, state))
     }
 
     pub(super) fn state(&self) -> State {
@@ -212,7 +233,12 @@ impl Anchor {
 
     /// Takes `state` for its last word, without writing it.
     pub(super) fn believe(&mut self, state: State) {
-        self.state = state;
+        (self.state, self.is_believed) = (state, true);
+    }
+
+    /// Whether its last word stands in memory alone.
+    pub(super) fn is_believed(&self) -> bool {
+        self.is_believed
     }
 
     /// Makes it say `state`, durably. After an error either of the two may be found there.
@@ -222,7 +248,45 @@ impl Anchor {
         let place = if writes.is_multiple_of(2) { 0 } else { SLOT as u64 };
         self.file.write_all_at(&slot.to_bytes(), place)?;
         self.file.sync_data()?;
-        (self.writes, self.state) = (writes, state);
+        (self.writes, self.state, self.is_believed) = (writes, state, false);
         Ok(())
+    }
+}
+
+impl Drop for Anchor {
+    /// A child that is being started holds a copy of the file; a forked one must not give it up.
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            let _ = flock(&self.file, FlockOperation::Unlock);
+        }
+    }
+}
+
+/// Keeps every vault from opening the anchor that is there, if one is.
+pub(super) fn hold(path: &Path) -> Result<Option<File>, StoreError> {
+    match open_alone(path, OFlags::RDONLY) {
+        Err(StoreError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Opens the file, unless another vault has it open.
+fn open_alone(path: &Path, flags: OFlags) -> Result<File, StoreError> {
+    let file = directory::open_plain(path, flags)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(StoreError::InUse { path: path.into(), holder: None }),
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "the anchor cannot be locked there");
+            Ok(file)
+        }
+        Ok(()) => Ok(file),
+    }
+}
+
+fn sync_parent(path: &Path) -> Result<(), StoreError> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => super::sync(Path::new(".")),
+        Some(parent) => super::sync(parent),
+        None => Ok(()),
     }
 }

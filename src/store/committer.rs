@@ -171,7 +171,7 @@ impl Writer {
         changes.push(head);
         epoch.write(&changes).map_err(failed)?;
         let Head { sequence, audit, .. } = self.head;
-        self.disk.advance_anchor(&epoch, |state| {
+        self.disk.anchor_commit(&epoch, |state| {
             (state.sequence, state.head, state.audit) = (sequence, self.head_hash, audit.last);
         })
     }
@@ -194,6 +194,7 @@ impl Writer {
                 StoreError::StorageFull(_) => Refused::Full,
                 error => self.disk.fail(format!("header: {}", error.cause())),
             })?;
+            self.disk.step("granted");
             self.seals.granted = granted;
         }
         self.seals.used += needed;

@@ -58,7 +58,7 @@ impl fmt::Display for Damage {
             parts.push("the head is lost".to_owned());
         }
         for DamagedTree { tree, written, found, unreadable } in &self.trees {
-            parts.push(match (written, found - unreadable) {
+            parts.push(match (written, found.saturating_sub(*unreadable)) {
                 (Some(written), good) if good == *written => {
                     format!("{tree}: records were replaced")
                 }
@@ -93,7 +93,7 @@ impl Found {
         let mut books = HashMap::new();
         // sled reads a page at a time and the rest is arithmetic: two threads share both.
         let (first, second) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| {
+            let other = std::thread::Builder::new().spawn_scoped(scope, || {
                 let secrets = Self::scan(epoch, Tree::Secrets, |name, sealed| {
                     let row = epoch.keys.open(Tree::Secrets, &name, sealed)?;
                     secrets.push((name, SealedSecret::seal(memory, &name, &row)?));
@@ -122,13 +122,11 @@ impl Found {
                 ])
             };
             let own = own();
-            (
-                own,
-                other.join().unwrap_or(Err(StoreError::DamagedDatabase { what: "sled panicked" })),
-            )
+            let panicked = |_| Err(StoreError::DamagedDatabase { what: "sled panicked" });
+            (own, other.map(|other| other.join().unwrap_or_else(panicked)))
         });
         let mut members = Members::default();
-        first?.into_iter().chain(second?).for_each(|(tree, set)| members.begin(tree, set));
+        first?.into_iter().chain(second??).for_each(|(tree, set)| members.begin(tree, set));
         let head = find_head(epoch)?;
         let adds_up = head.as_ref().is_some_and(|(head, _)| head.totals == members.totals());
         let damage = match adds_up {

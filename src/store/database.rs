@@ -88,11 +88,12 @@ impl Database {
                 Ok(entry)
             })
         };
-        std::iter::from_fn(move || next().transpose()).map(move |entry| {
+        std::iter::from_fn(move || next().transpose()).map(|entry| {
             let (key, sealed) = entry?;
+            // A key that is no name of ours must not hide those after it. It counts under a name
+            // that no record has, so that nothing adds up.
             let name = key.get(1..).and_then(|name| name.try_into().ok());
-            let name = name.ok_or(StoreError::unreadable(tree, "a record's name"))?;
-            Ok((name, sealed))
+            Ok((name.unwrap_or_default(), sealed))
         })
     }
 

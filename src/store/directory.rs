@@ -16,8 +16,15 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The files beside the database.
-const FILES: [&str; 6] =
-    [header::FILE, header::TEMPORARY, anchor::FILE, lock::FILE, reserve::FILE, CREATING];
+const FILES: [&str; 7] = [
+    header::FILE,
+    header::TEMPORARY,
+    anchor::FILE,
+    anchor::UNFINISHED,
+    lock::FILE,
+    reserve::FILE,
+    CREATING,
+];
 
 /// Where a vault is, or is to be.
 #[derive(Clone, Debug)]

@@ -7,10 +7,12 @@ use super::anchor::{Anchor, State};
 use super::directory::Directory;
 use super::epoch::Epoch;
 use super::header::{self, EpochKey, Header};
-use super::{CREATING, StoreError, lock};
+use super::{StoreError, lock};
 use crate::crypto::{DataKey, KeyEncryptionKey};
 use getrandom::SysRng;
 use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 pub(super) struct Disk {
@@ -24,6 +26,8 @@ pub(super) struct Disk {
     epoch: RwLock<Arc<Epoch>>,
     /// Why nothing is written any more.
     refused: OnceLock<Refused>,
+    /// Whether the vault is still being made: then its header is not yet to be written.
+    is_creating: AtomicBool,
     /// Told of each step of a rekey.
     #[cfg(test)]
     watch: Mutex<Option<Watch>>,
@@ -89,6 +93,7 @@ impl Disk {
             anchor: Mutex::new(anchor),
             epoch: RwLock::new(Arc::new(epoch)),
             refused: OnceLock::new(),
+            is_creating: AtomicBool::new(false),
             #[cfg(test)]
             watch: Mutex::new(WATCH.take()),
         }
@@ -131,17 +136,28 @@ impl Disk {
         refused
     }
 
-    /// Whether the vault is still being made: then its header is not yet to be written.
+    /// The disk of a vault that is being made.
+    pub(super) fn creating(self) -> Self {
+        self.is_creating.store(true, Ordering::Release);
+        self
+    }
+
     pub(super) fn is_creating(&self) -> bool {
-        self.directory.path().join(CREATING).exists()
+        self.is_creating.load(Ordering::Acquire)
     }
 
     /// Puts the header of a vault that is being made in its place, as the keyring has it: with
-    /// what was granted meanwhile.
-    pub(super) fn install_first_header(&self) -> Result<(), StoreError> {
+    /// what was granted meanwhile. The anchor knows of it before, and has its name after.
+    pub(super) fn install_first_header(&self, anchor: &Path) -> Result<(), StoreError> {
         let keyring = &mut *lock(&self.keyring);
-        let header = keyring.header.clone();
-        self.replace_header(keyring, header)
+        let generation = keyring.header.generation;
+        self.advance_anchor(&self.epoch(), |state| state.generation = generation)?;
+        let prepared = keyring.header.prepare(self.directory.path())?;
+        prepared.install().map_err(|error| self.failed_header(&error))?;
+        self.is_creating.store(false, Ordering::Release);
+        self.step("first header");
+        Anchor::install(anchor)
+            .map_err(|error| self.fail(format!("anchor: {}", error.cause())).into())
     }
 
     /// Makes `header` the one in use, durably, and then the anchor say so. [`StoreError::ReadOnly`]
@@ -174,20 +190,44 @@ impl Disk {
         self.fail(format!("header: {error}"))
     }
 
-    /// Makes the anchor say what has changed, durably.
+    /// Makes the anchor say what has changed, durably; where its last word is only believed, that
+    /// goes on.
     pub(super) fn advance_anchor(
         &self,
         epoch: &Epoch,
+        change: impl FnOnce(&mut State),
+    ) -> Result<(), Refused> {
+        self.change_anchor(epoch, false, change)
+    }
+
+    /// Makes the anchor say what a commit has changed, durably.
+    pub(super) fn anchor_commit(
+        &self,
+        epoch: &Epoch,
+        change: impl FnOnce(&mut State),
+    ) -> Result<(), Refused> {
+        self.change_anchor(epoch, true, change)
+    }
+
+    fn change_anchor(
+        &self,
+        epoch: &Epoch,
+        is_commit: bool,
         change: impl FnOnce(&mut State),
     ) -> Result<(), Refused> {
         let mut anchor = lock(&self.anchor);
         let Some(anchor) = anchor.as_mut() else { return Err(Refused::Damaged) };
         let mut state = anchor.state();
         change(&mut state);
+        if anchor.is_believed() && !is_commit {
+            anchor.believe(state);
+            return Ok(());
+        }
         anchor.write(state, &epoch.keys).map_err(|error| self.fail(format!("anchor: {error}")))
     }
 
-    /// Takes `state` for the anchor's; the next commit makes it say so.
+    /// Takes `state` for the anchor's. The next commit makes it say so, and nothing before: neither
+    /// the seals that are granted for that commit nor a rekey.
     pub(super) fn believe(&self, state: State) {
         if let Some(anchor) = lock(&self.anchor).as_mut() {
             anchor.believe(state);

@@ -27,8 +27,9 @@ pub struct Report {
     pub header: Option<HeaderReport>,
     /// What all files of the vault take up, in bytes.
     pub size_on_disk: u64,
-    /// What a kill or a repair has left there. Opening removes `CREATING`, `header.new` and databases
-    /// that are not in use; `damaged.*` and `*.aside` stay until you remove them.
+    /// What a kill or a repair has left there. Opening removes `CREATING` and databases
+    /// that are not in use, the next rewrite `header.new`; `damaged.*` and `*.aside` stay until you
+    /// remove them.
     pub leftovers: Vec<String>,
     /// What is kept, if the passphrase opened it.
     pub contents: Option<Contents>,
@@ -145,7 +146,7 @@ pub(super) fn leftovers(dir: &Path, epoch: Option<u32>) -> std::io::Result<Vec<S
     let is_left = |name: &String| match Database::epoch_of(name) {
         Some(found) => Some(found) != epoch,
         None => {
-            [CREATING, header::TEMPORARY].contains(&name.as_str())
+            [CREATING, header::TEMPORARY, anchor::UNFINISHED].contains(&name.as_str())
                 || name.starts_with("damaged.")
                 || name.ends_with(".aside")
                 || name.ends_with(".aside.new")

@@ -29,8 +29,10 @@ fn begin(limits: &CoinMap<SpendingLimit>) -> Counters {
 /// Charges all that is left of every limit, for good.
 fn exhaust(counters: &mut Counters) -> Result<(), Denied> {
     for (coin, counter) in counters.iter_mut() {
-        let left = counter.left().unwrap_or(Amount::ZERO);
-        *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
+        // Of a coin that is over its limit nothing is left: it keeps no other from being charged.
+        if let Some(left) = counter.left().filter(|left| *left > Amount::ZERO) {
+            *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
+        }
     }
     Ok(())
 }
@@ -191,13 +193,15 @@ impl Store {
             let mut counters = begin(limits);
             for (coin, counter) in counters.iter_mut() {
                 // A limit of ours that was stricter than the server's stays.
-                let old = book.counters.get(coin).and_then(|old| old.limit);
-                counter.limit = [counter.limit, old].into_iter().flatten().min();
+                let old = book.counters.get(coin);
+                let limits = [counter.limit, old.and_then(|old| old.limit)];
+                counter.limit = limits.into_iter().flatten().min();
+                // What waits for an approval may still go out.
+                counter.pending = old.map_or(Amount::ZERO, |old| old.pending);
             }
             if book.is_exposed {
-                // What it spends outside is not seen. Where the server counts more than the limit
-                // there is nothing left to charge.
-                let _ = exhaust(&mut counters);
+                // What it spends outside is not seen.
+                exhaust(&mut counters).map_err(|_| uncountable())?;
             }
             let after = Book { counters, is_unreconciled: false, ..*book };
             let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
@@ -309,6 +313,10 @@ pub(super) fn unreconciled_of(token: &[u8]) -> Result<SecretBytes, StoreError> {
     let counters =
         counters.map(|(coin, limit)| (coin.to_string(), (&Counter::begin(limit)).into())).collect();
     record::encode(&LedgerRow { is_exposed: false, is_unreconciled: true, counters })
+}
+
+fn uncountable() -> StoreError {
+    StoreError::unreadable(Tree::Ledger, "more was spent than can be counted")
 }
 
 fn not_reconciled() -> Denied {

@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) enum Opening {
     /// It is refused.
     Whole,
-    /// What is intact can be read, and nothing is written.
+    /// What is intact can be read, and nothing is written, be it damaged or not.
     Degraded,
     /// If it is only not the one its anchor knows, it is taken as it is, and spends nothing until
     /// it is reconciled.
@@ -79,16 +79,16 @@ impl Store {
             return Err(StoreError::AlreadyExists { path: dir.into() });
         }
         let (creating, db) = (dir.join(CREATING), Database::path(dir, 0));
-        let anchor = place.anchor_path();
-        if creating.exists() {
-            // What an earlier creation left: no header ever vouched for it.
-            if db.exists() {
-                fs::remove_dir_all(&db)?;
-            }
-        } else if db.exists() {
+        let anchor_path = place.anchor_path();
+        if db.exists() && !creating.exists() {
             return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
-        } else {
-            may_replace(&anchor)?;
+        }
+        // Held meanwhile: who has the anchor open must not lose it unseen.
+        let _replaced = anchor::hold(&anchor_path)?;
+        may_replace(&anchor_path)?;
+        if db.exists() {
+            // What an earlier creation left: no header ever vouched for it.
+            fs::remove_dir_all(&db)?;
         }
         directory.file(CREATING)?;
         sync(dir)?;
@@ -104,15 +104,16 @@ impl Store {
         let epoch = Epoch::open(dir, 0, &data_key, &vault_id)?;
         directory.close_database(&Database::directory_name(0))?;
         let keyring = Keyring { header, key_encryption_key, data_key, before: None };
-        let anchor = Anchor::make(&anchor, vault_id)?;
-        let disk = Disk::new(directory, keyring, Some(anchor), epoch);
+        // Until the vault is made, what has the anchor's name keeps it.
+        let anchor = Anchor::make(&anchor::unfinished(&anchor_path), vault_id)?;
+        let disk = Disk::new(directory, keyring, Some(anchor), epoch).creating();
         let (seals, memory) = (Seals::new(0, SEALS_FIRST), memory_cipher()?);
         let store = Self::start(disk, Found::default(), seals, memory, lock_file)?;
         fill(&store)?;
         // All that the header vouches for is on disk before the header is.
         database::sync_files(&db)?;
         sync(dir)?;
-        store.disk.install_first_header()?;
+        store.disk.install_first_header(&anchor_path)?;
         fs::remove_file(&creating)?;
         sync(dir)?;
         if let Some(parent) = fs::canonicalize(dir)?.parent() {
@@ -148,9 +149,9 @@ impl Store {
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let now = state(&found, &keyring.header);
         let (anchor, refused) = match (judge(&found, &anchor, now), opening) {
+            (_, Opening::Degraded) => (None, None),
             (Ok(()), _) => (Some(anchor?), None),
             (Err(refused), Opening::Whole) => return Err(refused),
-            (Err(refused), Opening::Degraded) => (None, Some(refused)),
             (Err(refused), Opening::AcceptRollback) if found.damage.is_some() => {
                 return Err(refused);
             }
@@ -161,13 +162,13 @@ impl Store {
         };
         let disk = Disk::new(directory, keyring, anchor, epoch);
         match &refused {
+            _ if opening == Opening::Degraded => drop(disk.refuse(Refused::Damaged)),
             None => disk.finish(now)?,
-            Some(_) if opening == Opening::Degraded => drop(disk.refuse(Refused::Damaged)),
             Some(_) => disk.believe(now),
         }
         let store = Self::start(disk, found, seals, memory, lock_file)?;
         store.check_binding(environment)?;
-        if refused.is_some() && opening == Opening::AcceptRollback {
+        if refused.is_some() {
             // The anchor knows this vault from here on, and no ledger is believed.
             store.distrust_ledgers()?;
             store.append_audit(AuditAction::RollbackAccepted, None, None, opened_at)?;
@@ -200,6 +201,7 @@ impl Store {
         let is_last = judge(&found, &anchor, now).is_ok();
         let plan = Plan {
             trusts_ledgers: is_last && !damage.befell(Tree::Ledger),
+            trusts_rules: is_last && !damage.befell(Tree::Tokens),
             backup: backup.map(|path| read_backup(path, passphrase, vault_id)).transpose()?,
             environment: environment.clone(),
             damage,
@@ -251,10 +253,11 @@ impl Store {
 /// A vault whose passphrase was right, and of whose records nothing is believed yet.
 pub(super) struct Unlocked {
     directory: Directory,
-    lock_file: LockFile,
     pub(super) keyring: Keyring,
     pub(super) epoch: Epoch,
     pub(super) anchor: Result<Anchor, StoreError>,
+    // Last, so that it is released after the anchor and sled are.
+    lock_file: LockFile,
 }
 
 impl Unlocked {
@@ -287,10 +290,22 @@ impl Unlocked {
             Some((number, key)) => Some((*number, Keys::new(key, &vault_id, *number)?)),
             None => None,
         };
-        let anchor = Anchor::open(&place.anchor_path(), vault_id, |asked| match &keys_before {
-            Some((before, keys)) if *before == asked => Some(keys),
-            _ => (asked == number).then_some(&epoch.keys),
-        });
+        let open_anchor = |path: &Path| {
+            Anchor::open(path, vault_id, |asked| match &keys_before {
+                Some((before, keys)) if *before == asked => Some(keys),
+                _ => (asked == number).then_some(&epoch.keys),
+            })
+        };
+        let path = place.anchor_path();
+        let mut anchor = open_anchor(&path);
+        if anchor.is_err()
+            && dir.join(CREATING).exists()
+            && let Ok(first) = open_anchor(&anchor::unfinished(&path))
+        {
+            // The kill came between the vault's header and its anchor's name.
+            Anchor::install(&path)?;
+            anchor = Ok(first);
+        }
         let keyring = Keyring { header, key_encryption_key, data_key, before };
         Ok(Self { directory, lock_file, keyring, epoch, anchor })
     }
@@ -331,6 +346,9 @@ pub(super) fn judge(
         }
         Err(StoreError::DamagedAnchor { path }) => {
             return Err(StoreError::DamagedAnchor { path: path.clone() });
+        }
+        Err(StoreError::InUse { path, .. }) => {
+            return Err(StoreError::InUse { path: path.clone(), holder: None });
         }
         Err(_) => return Err(StoreError::RolledBack { what: "its anchor cannot be read" }),
     };

@@ -176,7 +176,8 @@ impl Writer {
         filling.finish((self.head.sequence, self.head_hash), audit, &self.disk)
     }
 
-    /// The commit, and what follows it. Up to the header's rename an error changes nothing.
+    /// The commit, and what follows it. Up to the header's rename an error changes nothing; from
+    /// there on it ends all writing.
     fn put_in_use(
         &mut self,
         before: &Epoch,
@@ -209,7 +210,9 @@ impl Writer {
             state.audit = head.audit.last;
         })?;
         disk.step("anchor");
-        disk.forget_key_before(keyring)?;
+        // From the header on nothing is undone: what is in between, opening finishes.
+        let forgotten = disk.forget_key_before(keyring);
+        forgotten.map_err(|error| disk.fail(format!("header: {}", error.cause())))?;
         disk.step("one key");
         Ok(())
     }

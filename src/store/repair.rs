@@ -6,8 +6,9 @@
 //! ```
 //!
 //! From a backup comes only what belongs to a token of which something is left: others may have been
-//! removed since. It comes without the right to raw exposure, which may have been withdrawn. A
-//! ledger is believed only where it adds up and is the last that the anchor knows.
+//! removed since. It comes without the right to raw exposure, which may have been withdrawn; so do
+//! all tokens where theirs are not the last records. A ledger is believed only where it adds up and
+//! is the last that the anchor knows.
 
 use super::audit::{self, Chain};
 use super::backup::Reader;
@@ -55,12 +56,14 @@ pub(super) struct Plan {
     pub(super) environment: Environment,
     /// Whether the ledgers add up, and are the last.
     pub(super) trusts_ledgers: bool,
+    /// Whether what is known of the tokens adds up, and is the last.
+    pub(super) trusts_rules: bool,
 }
 
 impl Writer {
     /// Makes the vault whole.
     pub(super) fn repair(&mut self, plan: Plan) -> Result<Repair, StoreError> {
-        let Plan { damage, backup, environment, trusts_ledgers } = plan;
+        let Plan { damage, backup, environment, trusts_ledgers, trusts_rules } = plan;
         let kept_at = self.keep_aside()?;
         let is_unreconciled = !trusts_ledgers;
         let mut told = Repair { damage, kept_at, is_unreconciled, ..Repair::default() };
@@ -68,6 +71,9 @@ impl Writer {
             let mut salvage = Salvage::of(writer);
             if let Some(backup) = backup {
                 salvage.complete(backup);
+            }
+            if !trusts_rules {
+                salvage.forbid_exposure();
             }
             salvage.put_into(filling, &environment, &mut told)
         })?;
@@ -133,7 +139,7 @@ pub(super) fn read_backup(
 /// What is left, opened.
 #[derive(Default)]
 struct Salvage {
-    /// By lineage: all of which there is a record, be it readable or not.
+    /// By lineage: all of which a record opens. One that does not may be anybody's.
     tokens: BTreeMap<[u8; 16], Parts>,
     audit: BTreeMap<u64, SecretBytes>,
     others: Vec<(Tree, Key, SecretBytes)>,
@@ -176,9 +182,6 @@ impl Salvage {
         for tree in Tree::KEPT {
             // Where sled can read no further, what it has listed is what is left.
             for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
-                if Tree::OF_TOKENS.contains(&tree) {
-                    salvage.tokens.entry(name).or_default();
-                }
                 let Ok(row) = epoch.keys.open(tree, &name, &sealed) else { continue };
                 let Ok(key) = Key::of(&epoch.keys, tree, name, &row) else { continue };
                 salvage.take(tree, key, row);
@@ -228,6 +231,13 @@ impl Salvage {
                 Key::Text(_) if self.others.iter().any(known) => {}
                 Key::Text(_) => self.take(tree, key, row),
             }
+        }
+    }
+
+    /// Any of the rules may be an older one. What cannot be read BitGo tells anew.
+    fn forbid_exposure(&mut self) {
+        for parts in self.tokens.values_mut() {
+            parts.info = parts.info.take().and_then(|row| unexposed(&row).ok());
         }
     }
 

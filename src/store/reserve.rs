@@ -53,7 +53,7 @@ fn try_make(directory: &Directory) -> Result<bool, StoreError> {
     } else if len < SIZE && !was_there {
         return Err(std::io::Error::from(ErrorKind::StorageFull).into());
     }
-    Ok(file.metadata()?.len() == SIZE)
+    Ok(file.metadata()?.len() >= SIZE)
 }
 
 /// Does what opening takes; where the disk is full and there is a reserve, once more without it.

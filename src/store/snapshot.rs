@@ -92,7 +92,8 @@ fn unfinished(path: &Path) -> PathBuf {
     beside(path, ".aside.new")
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+/// The path with another ending after its own.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(ending);
     path.into()

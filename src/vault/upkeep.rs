@@ -97,10 +97,17 @@ async fn reconcile(core: Arc<Core>, label: Label) -> Result<TokenStatus, Error> 
         }
         let record = mint::own_record(&core, &secret.token, Some(held.record.info.id)).await?;
         let info = record.to_info(held.record.info.kind, held.record.info.issued_in_clear);
+        let of_entry = Arc::clone(&entry);
         let reconciled = core.blocking(move |core| {
+            // What BitGo said is of this token, and neither of its successor nor of one removed.
+            let _one_at_a_time = core.begin_change();
+            if !of_entry.held().is_some_and(|now| Arc::ptr_eq(&now, &held)) {
+                let why = "the token was removed, renewed or its rules changed meanwhile: reconcile again";
+                return Err(Error::from(Denied::new(Rule::Unreconciled, why)));
+            }
             let now = core.clock.now();
             core.store.append_audit(AuditAction::Reconciled, info.id, None, now)?;
-            core.store.reconcile(lineage, &info.spending_limits)
+            Ok(core.store.reconcile(lineage, &info.spending_limits)?)
         });
         reconciled.await??;
     }

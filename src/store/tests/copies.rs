@@ -6,11 +6,14 @@ use super::*;
 use crate::secret::EcdhXprv;
 use std::path::PathBuf;
 
-fn restore(opening: Opening, place: &Place, backup: &Path) -> Result<Store, StoreError> {
+pub(super) fn restore(opening: Opening, place: &Place, backup: &Path) -> Result<Store, StoreError> {
     Store::restore(opening, place, backup, &passphrase(), kdf(), &Environment::Test, NOW)
 }
 
-fn repair(dir: &Path, backup: Option<&Path>) -> Result<(Store, Option<Repair>), StoreError> {
+pub(super) fn repair(
+    dir: &Path,
+    backup: Option<&Path>,
+) -> Result<(Store, Option<Repair>), StoreError> {
     Store::repair(&place(dir), &passphrase(), &Environment::Test, backup, NOW)
 }
 
@@ -151,7 +154,7 @@ fn of_a_backup_that_is_damaged_no_vault_is_made() {
 }
 
 /// Four tokens, of which parts are removed; a backup from before. Answers the lineages.
-fn broken(dir: &Path, parts: &[(Tree, usize)]) -> (Vec<LineageId>, PathBuf) {
+pub(super) fn broken(dir: &Path, parts: &[(Tree, usize)]) -> (Vec<LineageId>, PathBuf) {
     let backup = dir.join("backup");
     let dir = dir.join("vault");
     let store = create(&dir);

@@ -9,7 +9,7 @@ fn open_as(opening: Opening, dir: &Path) -> Result<Store, StoreError> {
 }
 
 /// Changes the database behind the store's back.
-fn edit(dir: &Path, change: impl FnOnce(&sled::Db)) {
+pub(super) fn edit(dir: &Path, change: impl FnOnce(&sled::Db)) {
     let db = sled::Config::new().path(dir.join("db.0")).open().unwrap();
     change(&db);
     db.flush().unwrap();
@@ -20,7 +20,7 @@ fn keys_of(db: &sled::Db, tree: Tree) -> Vec<sled::IVec> {
 }
 
 /// Puts one file or directory of a vault in the place of another vault's.
-fn put(from: &Path, to: &Path, name: &str) {
+pub(super) fn put(from: &Path, to: &Path, name: &str) {
     let (from, to) = (from.join(name), to.join(name));
     if to.is_dir() {
         fs::remove_dir_all(&to).unwrap();
@@ -45,7 +45,7 @@ fn damage(dir: &Path) -> Damage {
     }
 }
 
-fn spend(store: &Store, lineage: LineageId, times: usize) {
+pub(super) fn spend(store: &Store, lineage: LineageId, times: usize) {
     (0..times).for_each(|_| store.reserve(&lineage, &charge(1)).unwrap());
 }
 

@@ -5,6 +5,7 @@ mod copies;
 mod head;
 pub(super) mod place;
 mod rekey;
+mod review;
 mod seals;
 mod sled_faults;
 

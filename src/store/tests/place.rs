@@ -191,6 +191,7 @@ fn a_creation_cut_short_is_begun_anew() {
     drop(create(dir.path()));
     fs::remove_file(dir.path().join(header::FILE)).unwrap();
     fs::write(dir.path().join(CREATING), b"").unwrap();
+    fs::rename(dir.path().join("anchor"), dir.path().join("anchor.new")).unwrap();
     drop(create(dir.path()));
     assert!(open(dir.path()).is_ok());
     let again = try_create(&place(dir.path()));

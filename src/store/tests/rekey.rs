@@ -91,7 +91,11 @@ fn a_rekey_killed_at_any_step_is_undone_or_finished() {
     drop(busy(dir.path()));
     let (steps, copies) = mpsc::channel();
     let path = dir.path().to_owned();
-    disk::watch_next(move |step| steps.send((step, killed_copy(&path))).unwrap());
+    disk::watch_next(move |step| {
+        if step != "granted" {
+            steps.send((step, killed_copy(&path))).unwrap();
+        }
+    });
     let store = open(dir.path()).unwrap();
     store.append_audit(AuditAction::Rekeyed, None, None, NOW).unwrap();
     let before = content(&store);
