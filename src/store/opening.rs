@@ -285,6 +285,8 @@ impl Disk {
             fs::remove_file(&creating)?;
             sync(dir)?;
         }
+        // A header that a kill kept from its place; gone or not, nothing reads it.
+        let _ = fs::remove_file(dir.join(header::TEMPORARY));
         for entry in fs::read_dir(dir)? {
             let name = entry?.file_name();
             let other = name.to_str().and_then(Database::epoch_of);

@@ -19,6 +19,8 @@ mod holder;
 mod in_clear;
 #[cfg(feature = "emulator")]
 mod issue;
+#[cfg(feature = "test-util")]
+mod killed;
 mod known_answers;
 #[cfg(feature = "emulator")]
 mod lease;
@@ -35,5 +37,7 @@ mod replay;
 #[cfg(feature = "emulator")]
 mod vault;
 mod vectors;
+#[cfg(any(feature = "emulator", feature = "test-util"))]
+mod victim;
 #[cfg(feature = "emulator")]
 mod versions;
