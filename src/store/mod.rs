@@ -224,9 +224,8 @@ impl Store {
         &self,
     ) -> Result<std::collections::BTreeMap<&'static str, usize>, StoreError> {
         let epoch = self.disk.epoch();
-        let count = |tree: Tree| {
-            epoch.records(tree).try_fold(0, |count, entry| entry.map(|_| count + 1))
-        };
+        let count =
+            |tree: Tree| epoch.records(tree).try_fold(0, |count, entry| entry.map(|_| count + 1));
         Tree::ALL.into_iter().map(|tree| Ok((tree.name(), count(tree)?))).collect()
     }
 

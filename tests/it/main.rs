@@ -37,7 +37,7 @@ mod replay;
 #[cfg(feature = "emulator")]
 mod vault;
 mod vectors;
-#[cfg(any(feature = "emulator", feature = "test-util"))]
-mod victim;
 #[cfg(feature = "emulator")]
 mod versions;
+#[cfg(any(feature = "emulator", feature = "test-util"))]
+mod victim;

@@ -29,6 +29,8 @@ const NAME: &str = "killed::what_a_kill_leaves_is_all_that_was_acknowledged_and_
 /// since a kill costs less here.
 const KILLS_LEAST: u32 = 200;
 const KILLS_EACH: u32 = 10;
+/// So many at a time: while one waits for its disk, another works.
+const KILLERS: u32 = 2;
 /// A store is given up for a new one after so many kills, on average: creation is killed as well,
 /// and what is checked after each kill stays small.
 const KILLS_A_STORE: u64 = 12;
@@ -36,7 +38,7 @@ const KILLS_A_STORE: u64 = 12;
 const LIFE_MAX_MS: u64 = 60;
 /// The most operations that are done before the one at which a child is killed, and the longest from
 /// its announcement to the kill, as a power of two of microseconds.
-const DONE_MAX: u64 = 200;
+const DONE_MAX: u64 = 120;
 const MOMENT_MAX_LOG2: u64 = 15;
 
 /// What the child says.
@@ -60,6 +62,20 @@ fn what_a_kill_leaves_is_all_that_was_acknowledged_and_nothing_half() {
         };
     }
     let kills = KILLS_LEAST.max(KILLS_EACH * victim::kills(0));
+    let killers: Vec<_> =
+        (0..KILLERS).map(|_| thread::spawn(move || kill(kills / KILLERS))).collect();
+    let mut tally = Tally::default();
+    killers.into_iter().for_each(|killer| tally.add(killer.join().unwrap()));
+    // Past libtest, which keeps the words of tests that pass to itself.
+    writeln!(stderr(), "{}", tally.told()).unwrap();
+    let never: Vec<_> =
+        Operation::KINDS.iter().filter(|kind| !tally.during.contains_key(*kind)).collect();
+    // A settlement does not wait, so it is over before a kill can meet it, but by chance.
+    assert!(never.is_empty() || never == [&"settle"], "no child was killed during {never:?}");
+}
+
+/// Kills so often, in one store after another.
+fn kill(kills: u32) -> Tally {
     let mut tally = Tally::default();
     while tally.kills < kills {
         let dir = tempfile::tempdir().unwrap();
@@ -77,12 +93,7 @@ fn what_a_kill_leaves_is_all_that_was_acknowledged_and_nothing_half() {
             }
         }
     }
-    // Past libtest, which keeps the words of tests that pass to itself.
-    writeln!(stderr(), "{}", tally.told()).unwrap();
-    let never: Vec<_> =
-        Operation::KINDS.iter().filter(|kind| !tally.during.contains_key(*kind)).collect();
-    // A settlement does not wait, so it is over before a kill can meet it, but by chance.
-    assert!(never.is_empty() || never == [&"settle"], "no child was killed during {never:?}");
+    tally
 }
 
 #[derive(Default)]
@@ -90,24 +101,38 @@ struct Tally {
     kills: u32,
     stores: u32,
     /// Kills by the operation that they cut short; of several at once each counts.
-    during: BTreeMap<&'static str, u32>,
+    during: BTreeMap<&'static str, u64>,
     /// Operations acknowledged.
     done: BTreeMap<&'static str, u64>,
-    /// Operations that had been announced alone, and that were found done.
+    /// Workers of whom more was found than was acknowledged.
     kept: u32,
+    /// Kills that left something to be cleared away.
     leftovers: u32,
 }
 
 impl Tally {
+    fn add(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.stores += other.stores;
+        for (kind, count) in other.during {
+            *self.during.entry(kind).or_default() += count;
+        }
+        for (kind, count) in other.done {
+            *self.done.entry(kind).or_default() += count;
+        }
+        self.kept += other.kept;
+        self.leftovers += other.leftovers;
+    }
+
     fn told(&self) -> String {
-        let count = |(kind, count): (&&str, u64)| format!("{count} {kind}");
-        let during = self.during.iter().map(|(kind, n)| count((kind, u64::from(*n))));
-        let during = during.collect::<Vec<_>>().join(", ");
-        let done = self.done.iter().map(|(kind, n)| count((kind, *n)));
-        let done = done.collect::<Vec<_>>().join(", ");
+        let list = |counts: &BTreeMap<&str, u64>| {
+            let counts = counts.iter().map(|(kind, count)| format!("{count} {kind}"));
+            counts.collect::<Vec<_>>().join(", ")
+        };
+        let (during, done) = (list(&self.during), list(&self.done));
         format!(
             "{} kills over {} stores, during: {during}; acknowledged and found: {done}; \
-             {} were found done unacknowledged, {} kills left something to be cleared away",
+             {} more were found done, {} kills left something to be cleared away",
             self.kills, self.stores, self.kept, self.leftovers
         )
     }
@@ -184,25 +209,23 @@ impl Tally {
         assert!(matches!(other, Some(StoreError::InUse { .. })), "{other:?}: it is open");
         assert_eq!(leftovers(path), [""; 0], "what a kill left is cleared away");
         let [epoch] = databases(path)[..] else { panic!("{:?}", databases(path)) };
-        let mut found = Vec::new();
-        for (worker, (may_be, said)) in may_be.iter().zip(said).enumerate() {
-            let share = Share::find(worker, &work, which, epoch).unwrap();
-            let at = may_be.iter().position(|may_be| *may_be == share);
+        let found = Share::find(&work, which, epoch).unwrap();
+        for ((share, may_be), said) in found.iter().zip(&may_be).zip(said) {
+            let at = may_be.iter().position(|may_be| may_be == share);
             let Some(at) = at else {
                 panic!("{share:#?} is none of\n{may_be:#?}\nwhere was said {said:?}")
             };
             self.kept += u32::from(at > 0);
-            found.push(share);
         }
-        // What belongs to nobody is there neither.
+        // No part of a token is left without the others.
         let tokens: usize = found.iter().map(|share| share.tokens.len()).sum();
         let records = work.count_records().unwrap();
         for tree in ["tokens", "secrets", "ledger"] {
             assert_eq!(records[tree], tokens, "{tree}");
         }
         assert_eq!((records["meta"], records["head"]), (1, 1));
-        assert_eq!(records["audit"], work.audit().unwrap().len());
-        assert_eq!(work.tokens().unwrap().len(), tokens);
+        let entries: usize = found.iter().map(|share| share.audit.len()).sum();
+        assert_eq!(records["audit"], entries);
         drop(work);
         let other = Work::open(path, &passphrase(1 - which)).err();
         assert!(matches!(other, Some(StoreError::WrongPassphrase)), "{other:?}");

@@ -19,15 +19,37 @@ const OUTCOMES: [Outcome; 4] =
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Operation {
     Create,
-    Add { token: usize, version: u64 },
-    Replace { token: usize, version: u64 },
-    Remove { token: usize },
-    Reserve { token: Option<usize>, amount: u64 },
+    Add {
+        token: usize,
+        version: u64,
+    },
+    Replace {
+        token: usize,
+        version: u64,
+    },
+    Remove {
+        token: usize,
+    },
+    Reserve {
+        token: Option<usize>,
+        amount: u64,
+    },
     /// The outcome is the one of this number.
-    Settle { token: Option<usize>, amount: u64, outcome: usize },
-    Audit { version: u64 },
-    Allow { token: usize, allowed: bool },
-    Passphrase { to: usize },
+    Settle {
+        token: Option<usize>,
+        amount: u64,
+        outcome: usize,
+    },
+    Audit {
+        version: u64,
+    },
+    Allow {
+        token: usize,
+        allowed: bool,
+    },
+    Passphrase {
+        to: usize,
+    },
     Rekey,
 }
 
@@ -95,7 +117,8 @@ pub(super) fn label(worker: usize, token: usize) -> String {
     format!("{worker}-{token}")
 }
 
-/// The worker's part of a version: no two workers have one in common.
+/// Where a worker's versions begin: no two workers have one in common, and the tenth byte of their
+/// ids tells whose it is.
 pub(super) fn versions_of(worker: usize) -> u64 {
     (worker as u64) << 48
 }
@@ -108,7 +131,7 @@ pub(super) struct Share {
     pub(super) tokens: BTreeMap<String, KeptToken>,
     accounts: BTreeMap<String, String>,
     shared: u128,
-    audit: Vec<(AuditAction, Option<TokenId>)>,
+    pub(super) audit: Vec<(AuditAction, Option<TokenId>)>,
     pub(super) exists: bool,
     pub(super) passphrase: usize,
     epoch: u32,
@@ -119,36 +142,33 @@ impl Share {
         Self { worker, ..Self::default() }
     }
 
-    /// What a store holds of it. What is not the whole store's is found in somebody's share.
+    /// The shares of all workers, as a store holds them.
     pub(super) fn find(
-        worker: usize,
         work: &Work,
         passphrase: usize,
         epoch: u32,
-    ) -> Result<Self, StoreError> {
-        let (mut tokens, mut accounts) = (work.tokens()?, BTreeMap::new());
-        let used = |counter: &Counter| counter.used().unwrap().base_units();
-        let shared = tokens.get(SHARED).and_then(|shared| shared.counters.as_ref());
-        let shared = shared.map_or(0, |counters| used(&counters[&coin(worker)]));
-        let own = label(worker, 0);
-        tokens.retain(|label, _| label.split('-').next() == own.split('-').next());
-        for (label, token) in &mut tokens {
-            accounts.insert(label.clone(), work.account(label)?.unwrap_or_default());
+    ) -> Result<Vec<Self>, StoreError> {
+        let mut shares: Vec<_> = (0..WORKERS).map(Self::new).collect();
+        let keeper = &mut shares[KEEPER];
+        (keeper.exists, keeper.passphrase, keeper.epoch) = (true, passphrase, epoch);
+        for (label, mut token) in work.tokens()? {
             if label == SHARED {
+                for (share, name) in shares.iter_mut().zip(Work::COINS) {
+                    let counters = token.counters.as_ref().unwrap();
+                    share.shared = counters[&coin(name)].used().unwrap().base_units();
+                }
                 token.counters = None;
             }
+            let worker: usize = label.split_once('-').unwrap().0.parse().unwrap();
+            let account = work.account(&label)?.unwrap_or_default();
+            shares[worker].accounts.insert(label.clone(), account);
+            shares[worker].tokens.insert(label, token);
         }
-        let is_own = |id: &Option<TokenId>| match id {
-            Some(id) => id.as_bytes()[8..10] == versions_of(worker).to_be_bytes()[..2],
-            None => worker == KEEPER,
-        };
-        let mut audit = work.audit()?;
-        audit.retain(|(_, id)| is_own(id));
-        let (exists, passphrase, epoch) = match worker {
-            KEEPER => (true, passphrase, epoch),
-            _ => (false, 0, 0),
-        };
-        Ok(Self { worker, tokens, accounts, shared, audit, exists, passphrase, epoch })
+        for (action, id) in work.audit()? {
+            let worker = id.map_or(KEEPER, |id| usize::from(id.as_bytes()[9]));
+            shares[worker].audit.push((action, id));
+        }
+        Ok(shares)
     }
 
     /// What it becomes by an operation, in steps each of which a kill may leave.
@@ -167,7 +187,8 @@ impl Share {
             }
             Operation::Replace { token, version } => {
                 let kept = after.tokens.get_mut(&own(token)).unwrap();
-                let KeptToken { info, token, extension_key, .. } = KeptToken::new(*version).unwrap();
+                let KeptToken { info, token, extension_key, .. } =
+                    KeptToken::new(*version).unwrap();
                 (kept.info, kept.token, kept.extension_key) = (info, token, extension_key);
             }
             Operation::Remove { token } => {
@@ -249,7 +270,7 @@ impl Share {
 
     fn counter(&mut self, token: usize) -> &mut Counter {
         let kept = self.tokens.get_mut(&label(self.worker, token)).unwrap();
-        kept.counters.as_mut().unwrap().get_mut(&coin(self.worker)).unwrap()
+        kept.counters.as_mut().unwrap().get_mut(&coin(Work::COINS[self.worker])).unwrap()
     }
 }
 
@@ -260,8 +281,8 @@ pub(super) struct Said {
     pub(super) done: bool,
 }
 
-fn coin(worker: usize) -> Coin {
-    Coin::new(Work::COINS[worker]).unwrap()
+fn coin(name: &str) -> Coin {
+    Coin::new(name).unwrap()
 }
 
 fn plus(sum: Amount, amount: impl Into<u128>) -> Amount {

@@ -1,6 +1,6 @@
 //! The child: workers that share one store, each announcing what it does and saying when it is done.
 
-use super::model::{KEEPER, Operation, SHARED, Share, WORKERS, label, versions_of};
+use super::model::{KEEPER, Operation, SHARED, Share, label, versions_of};
 use super::{Word, databases, open};
 use crate::victim::say;
 use bitgo_vault::StoreError;
@@ -25,14 +25,12 @@ pub(super) fn work_until_killed(dir: &Path, seed: u64) {
         Err(error) => fail("opening", &error),
     };
     Word::Opened.say();
-    let workers: Vec<_> = (0..WORKERS)
-        .map(|worker| {
-            let epoch = databases(dir).pop().unwrap_or_default();
-            let share = Share::find(worker, &work, which, epoch);
-            let share = share.unwrap_or_else(|error| fail("reading", &error));
-            Worker { number: worker, share, reserved: Vec::new(), dice: Dice(seed + worker as u64) }
-        })
-        .collect();
+    let epoch = databases(dir).pop().unwrap_or_default();
+    let shares = Share::find(&work, which, epoch).unwrap_or_else(|error| fail("reading", &error));
+    let workers = shares.into_iter().enumerate().map(|(number, share)| {
+        let dice = Dice(seed.wrapping_add(number as u64));
+        Worker { number, share, reserved: Vec::new(), dice }
+    });
     thread::scope(|scope| {
         for mut worker in workers {
             if worker.number == KEEPER && !worker.share.tokens.contains_key(SHARED) {
