@@ -35,6 +35,9 @@ pub struct DamagedTree {
     pub found: u64,
     /// How many of these do not open.
     pub unreadable: u64,
+    /// Whether it could not be read to its end: what comes after that place may be there, and is
+    /// out of reach.
+    pub is_cut: bool,
 }
 
 /// A token of which something is gone.
@@ -53,14 +56,16 @@ impl fmt::Display for Damage {
         if self.head_is_lost {
             parts.push("the head is lost".to_owned());
         }
-        for DamagedTree { tree, written, found, unreadable } in &self.trees {
-            parts.push(match (written, found - unreadable) {
-                (Some(written), good) if good == *written => {
-                    format!("{tree}: records were replaced")
+        for DamagedTree { tree, written, found, unreadable, is_cut } in &self.trees {
+            let records = match (written, found - unreadable) {
+                (Some(written), good) if good == *written && !is_cut => {
+                    "records were replaced".into()
                 }
-                (Some(written), good) => format!("{tree}: {good} of {written} records are left"),
-                (None, good) => format!("{tree}: {good} of {found} records open"),
-            });
+                (Some(written), good) => format!("{good} of {written} records are left"),
+                (None, good) => format!("{good} of {found} records open"),
+            };
+            let end = if *is_cut { ", then it is corrupt" } else { "" };
+            parts.push(format!("{tree}: {records}{end}"));
         }
         for DamagedToken { label, lacks } in &self.tokens {
             let label = label.as_ref().map_or("a token", Label::as_str);
@@ -78,21 +83,24 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Reads every record, and holds what they add up to against the head.
+    /// Reads every record, and holds what they add up to against the head. sled reads pages as they
+    /// are asked for, so that it may find one corrupt only here.
     pub(super) fn examine(epoch: &Epoch) -> Result<Self, StoreError> {
         let mut members = Members::default();
+        let mut is_cut = false;
         for tree in Tree::KEPT {
-            wiped_shallow(|| {
-                for entry in epoch.records(tree) {
+            let read = wiped_shallow(|| {
+                epoch.records(tree).try_for_each(|entry| {
                     let (name, sealed) = entry?;
                     members.put(tree, name, Some(epoch.keys.element(tree, &name, &sealed)));
-                }
-                Ok::<_, StoreError>(())
-            })?;
+                    Ok(())
+                })
+            });
+            is_cut |= uncorrupted(read)?.is_none();
         }
         let head = find_head(epoch)?;
         let adds_up = head.as_ref().is_some_and(|(head, _)| head.totals == members.totals());
-        let damage = match adds_up {
+        let damage = match adds_up && !is_cut {
             true => None,
             false => Some(Damage::of(epoch, &members, head.as_ref().map(|(head, _)| head))?),
         };
@@ -100,10 +108,21 @@ impl Found {
     }
 }
 
+/// What was read, or `None` where the database is corrupt. What the file system refused may be
+/// there the next time: that is no damage.
+fn uncorrupted<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(StoreError::DamagedDatabase { .. } | StoreError::Unreadable { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The head, unless it is gone or does not open.
 fn find_head(epoch: &Epoch) -> Result<Option<(Head, HeadHash)>, StoreError> {
     let name = epoch.keys.name(Tree::Head, &Head::key());
-    let Some(sealed) = epoch.get(Tree::Head, &name)? else { return Ok(None) };
+    let sealed = uncorrupted(epoch.get(Tree::Head, &name))?.flatten();
+    let Some(sealed) = sealed else { return Ok(None) };
     let row = epoch.keys.read::<HeadRow>(Tree::Head, &name, &sealed).ok();
     Ok(row.map(|row| (row.into(), Head::hash(&sealed))))
 }
@@ -114,9 +133,12 @@ impl Damage {
         let mut damage = Self { head_is_lost: head.is_none(), ..Self::default() };
         let mut parts: BTreeMap<Name, Parts> = BTreeMap::new();
         for (tree, total) in Tree::KEPT.into_iter().zip(members.totals()) {
-            let mut unreadable = 0;
+            let (mut unreadable, mut is_cut) = (0, false);
             for entry in epoch.records(tree) {
-                let (name, sealed) = entry?;
+                let Some((name, sealed)) = uncorrupted(entry)? else {
+                    is_cut = true;
+                    break;
+                };
                 let label = match tree {
                     Tree::Tokens => epoch
                         .keys
@@ -138,12 +160,17 @@ impl Damage {
                 }
             }
             let written = head.map(|head| head.totals[tree as usize]);
-            if written != Some(total) && (written.is_some() || unreadable > 0) {
+            let adds_up = match written {
+                Some(written) => written == total,
+                None => unreadable == 0,
+            };
+            if !adds_up || is_cut {
                 damage.trees.push(DamagedTree {
                     tree: tree.name(),
                     written: written.map(|written| written.count),
                     found: total.count,
                     unreadable,
+                    is_cut,
                 });
             }
         }

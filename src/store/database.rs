@@ -50,6 +50,13 @@ impl Database {
         (Self::directory_name(epoch) == name).then_some(epoch)
     }
 
+    /// Whether there is a database in `dir`, of any epoch.
+    pub(super) fn is_any_in(dir: &Path) -> bool {
+        let names =
+            fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_str().and_then(Self::epoch_of).is_some())
+    }
+
     /// Opens sled in `path`. Our own lock is held already, so sled's can only be a lingering one.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         remove_unfinished_snapshots(path)?;
@@ -76,20 +83,26 @@ impl Database {
         guarded(|| self.db.get(key(tree, name)))
     }
 
-    /// All records of a tree, sealed, in the order of their names.
+    /// All records of a tree, sealed, in the order of their names. An error is the last: where sled
+    /// cannot read on it says so for ever, and records behind that place are not reached.
     pub(super) fn records(
         &self,
         tree: Tree,
     ) -> impl Iterator<Item = Result<(Name, sled::IVec), StoreError>> + '_ {
-        let mut entries = self.db.scan_prefix([tree as u8]);
-        std::iter::from_fn(move || guarded(|| entries.next().transpose()).transpose()).map(
-            move |entry| {
-                let (key, sealed) = entry?;
+        let mut entries = Some(self.db.scan_prefix([tree as u8]));
+        std::iter::from_fn(move || {
+            let entry =
+                guarded(|| entries.as_mut().and_then(Iterator::next).transpose()).transpose()?;
+            let entry = entry.and_then(|(key, sealed)| {
                 let name = key.get(1..).and_then(|name| name.try_into().ok());
                 let name = name.ok_or(StoreError::unreadable(tree, "a record's name"))?;
                 Ok((name, sealed))
-            },
-        )
+            });
+            if entry.is_err() {
+                entries = None;
+            }
+            Some(entry)
+        })
     }
 
     /// Makes the changes durable, all or none: sled's log is flushed, then its file synced.

@@ -195,6 +195,10 @@ impl StoreError {
             sled::Error::Corruption { .. } => {
                 Self::DamagedDatabase { what: "sled finds it corrupt" }
             }
+            // Its settings are always the same, so it is the file that holds them.
+            sled::Error::Unsupported(_) => {
+                Self::DamagedDatabase { what: "its settings are corrupt" }
+            }
             other => Self::Io(std::io::Error::other(other.to_string())),
         }
     }

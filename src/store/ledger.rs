@@ -197,7 +197,10 @@ impl Store {
         let epoch = self.disk.epoch();
         let mut accounts = HashMap::new();
         for entry in epoch.records(Tree::Ledger) {
-            let (name, sealed) = entry?;
+            let (name, sealed) = match entry {
+                Err(_) if self.damage.is_some() => break,
+                entry => entry?,
+            };
             let row: LedgerRow = match epoch.keys.read(Tree::Ledger, &name, &sealed) {
                 // Of a damaged vault, what cannot be read cannot be spent.
                 Err(_) if self.damage.is_some() => continue,

@@ -65,7 +65,7 @@ impl Store {
             if db.exists() {
                 fs::remove_dir_all(&db)?;
             }
-        } else if db.exists() {
+        } else if Database::is_any_in(dir) {
             return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
         } else if anchor.exists() {
             return Err(StoreError::AnchorExists { path: anchor });
@@ -146,7 +146,12 @@ impl Store {
             Some(_) => disk.believe(now),
         }
         let mut store = Self::start(disk, found, seals, lock_file)?;
-        store.check_binding(environment)?;
+        match store.check_binding(environment) {
+            // Told by the damage. Where nothing is written or spent, whoever unlocks it is believed.
+            Err(StoreError::Unreadable { .. } | StoreError::DamagedDatabase { .. })
+                if store.damage.is_some() => {}
+            checked => checked?,
+        }
         store.load_ledger()?;
         if refused.is_some() && opening == Opening::AcceptRollback {
             // The anchor knows this vault from here on, and no ledger is believed.
@@ -191,7 +196,7 @@ struct Unlocked {
 impl Unlocked {
     fn new(place: &Place, passphrase: &Passphrase, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let dir = place.path();
-        if !dir.join(header::FILE).exists() && !Database::path(dir, 0).exists() {
+        if !dir.join(header::FILE).exists() && !Database::is_any_in(dir) {
             return Err(StoreError::NotFound { path: dir.into() });
         }
         let directory = Directory::open(place)?;

@@ -6,6 +6,8 @@ mod api;
 mod bad_input;
 #[cfg(feature = "emulator")]
 mod crash;
+#[cfg(feature = "test-util")]
+mod damage;
 #[cfg(feature = "emulator")]
 mod desk;
 #[cfg(all(feature = "emulator", feature = "test-util"))]
