@@ -24,15 +24,10 @@ const THREADS: usize = 2;
 /// A case that takes so long hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
-const LABELS: [&str; 4] = ["maker", "taker", "hedger", "reader"];
-/// Of files up to this length, and of the slots of the anchor, each byte is flipped; of others one
-/// byte in each region.
+/// Of files up to this length, and of the slots of the anchor, each byte is flipped.
 const SMALL: usize = 256;
-const REGION: usize = 16;
 /// One byte in so many of the part of the log that was never written to.
 const REGION_EMPTY: usize = 8 << 10;
-const ZEROED: [usize; 2] = [512, 4096];
-const CUTS: usize = 512;
 
 fn passphrase() -> Passphrase {
     Passphrase::new("correct horse")
@@ -49,69 +44,111 @@ struct Content {
 
 impl Content {
     fn of(work: &Work) -> Result<Self, StoreError> {
-        let accounts = LABELS.iter().map(|label| Ok(((*label).into(), work.account(label)?)));
+        let tokens = work.tokens()?;
+        let accounts = tokens.keys().map(|label| Ok((label.clone(), work.account(label)?)));
         Ok(Self {
-            tokens: work.tokens()?,
             accounts: accounts.collect::<Result<_, StoreError>>()?,
+            tokens,
             audit: work.audit()?,
             records: work.count_records()?,
         })
     }
 }
 
-/// A small store, whole; and what it held at any time before.
+/// What a store is made with, and how closely it is looked at.
+struct Plan {
+    tokens: u64,
+    spends: u64,
+    /// Of longer files one byte in each of so many is flipped,
+    region: usize,
+    /// and so many are zeroed at a time, at each place where so many begin.
+    zeroed: &'static [usize],
+    /// They are cut at each multiple of this.
+    cut: usize,
+    /// Whether the log alone is harmed.
+    only_log: bool,
+}
+
+/// All in one of sled's segments, every region of it.
+const SMALL_STORE: Plan =
+    Plan { tokens: 4, spends: 1, region: 16, zeroed: &[512, 4096], cut: 512, only_log: false };
+/// Long records, that fill more than a segment. In all but the last segment sled does not look for
+/// damage before it needs the page, and each of its pages holds only some of the records.
+const GROWN_STORE: Plan =
+    Plan { tokens: 100, spends: 5, region: 1000, zeroed: &[4096], cut: 16 << 10, only_log: true };
+
+/// A store, whole; and for each token what was kept of it at any time.
 struct Original {
+    plan: Plan,
     files: Vec<File>,
     content: Content,
-    past: Vec<Content>,
+    past: BTreeMap<String, Vec<KeptToken>>,
 }
 
 struct File {
     name: PathBuf,
     bytes: Vec<u8>,
+    is_harmed: bool,
 }
 
 impl Original {
-    fn make() -> Self {
+    fn make(plan: Plan) -> Self {
         let dir = TempDir::new_in(quick()).unwrap();
-        let past = RefCell::new(Vec::new());
-        let work = Work::create(dir.path(), &passphrase()).unwrap();
-        let note = |work: &Work| past.borrow_mut().push(Content::of(work).unwrap());
-        for (label, version) in LABELS.iter().zip(1..) {
-            work.put(label, version).unwrap();
-            note(&work);
-        }
-        let spend = |work: &Work, amount, outcome| {
-            work.reserve("maker", "tbtc", amount).unwrap();
-            note(work);
-            work.settle("maker", "tbtc", amount, outcome).unwrap();
-            note(work);
+        let past: RefCell<BTreeMap<String, Vec<KeptToken>>> = RefCell::default();
+        let note = |work: &Work| {
+            for (label, token) in work.tokens().unwrap() {
+                let (token, mut past) = (crashed(&token), past.borrow_mut());
+                let past = past.entry(label).or_default();
+                if past.last() != Some(&token) {
+                    past.push(token);
+                }
+            }
         };
-        spend(&work, 30, Outcome::Accepted);
+        let spend = |work: &Work, times, amount, outcome| {
+            for _ in 0..times {
+                work.reserve("bot-0", "tbtc", amount).unwrap();
+                note(work);
+                work.settle("bot-0", "tbtc", amount, outcome).unwrap();
+                note(work);
+            }
+        };
+        let work = Work::create(dir.path(), &passphrase()).unwrap();
+        for number in 0..plan.tokens {
+            let version = if plan.only_log { Work::LONG + number } else { number };
+            work.put(&format!("bot-{number}"), version).unwrap();
+        }
+        note(&work);
+        spend(&work, plan.spends, 30, Outcome::Accepted);
         // The header and the database are no longer the first.
         work.rekey().unwrap();
-        work.put("taker", 5).unwrap();
+        spend(&work, plan.spends, 10, Outcome::Rejected);
+        work.put("bot-1", 101).unwrap();
         note(&work);
-        work.allow("hedger", true).unwrap();
+        work.allow("bot-2", true).unwrap();
         note(&work);
         drop(work);
         let work = Work::open(dir.path(), &passphrase()).unwrap();
-        spend(&work, 20, Outcome::Pending);
+        spend(&work, plan.spends, 20, Outcome::Pending);
         work.note(3).unwrap();
-        work.put("reader", 6).unwrap();
+        work.put("bot-3", 103).unwrap();
         note(&work);
         drop(work);
-        let past = past.into_inner();
-        let files = files(dir.path(), Path::new(""));
+        let mut files = files(dir.path(), Path::new(""));
         let content = Content::of(&Work::open(dir.path(), &passphrase()).unwrap()).unwrap();
-        assert_eq!(past.last(), Some(&content), "a close keeps everything");
-        assert_eq!(content.tokens.len(), LABELS.len());
-        Self { files, content, past }
+        assert_eq!(content.tokens.len() as u64, plan.tokens);
+        let past = past.into_inner();
+        for (label, token) in &content.tokens {
+            assert_eq!(past[label].last(), Some(token), "a close keeps everything");
+        }
+        for file in &mut files {
+            file.is_harmed = !plan.only_log || file.name.ends_with("db");
+        }
+        Self { plan, files, content, past }
     }
 
     fn copy(&self) -> TempDir {
         let dir = TempDir::new_in(quick()).unwrap();
-        for File { name, bytes } in &self.files {
+        for File { name, bytes, .. } in &self.files {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
@@ -134,7 +171,7 @@ fn files(dir: &Path, within: &Path) -> Vec<File> {
         if path.is_dir() {
             found.extend(files(dir, &name));
         } else {
-            found.push(File { bytes: fs::read(path).unwrap(), name });
+            found.push(File { bytes: fs::read(path).unwrap(), name, is_harmed: true });
         }
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -160,7 +197,7 @@ enum Harm {
 
 impl Harm {
     /// All that is done to one file.
-    fn all(file: &File) -> Vec<Self> {
+    fn all(plan: &Plan, file: &File) -> Vec<Self> {
         let len = file.bytes.len();
         let mut harms = vec![Self::Missing];
         // What a file is filled up with was never written to.
@@ -172,7 +209,7 @@ impl Harm {
             let each = if len <= SMALL || is_anchor && at % 4096 < SMALL {
                 1
             } else if at < used || is_anchor {
-                REGION
+                plan.region
             } else {
                 REGION_EMPTY
             };
@@ -183,11 +220,11 @@ impl Harm {
         }
         let cuts = (0..len).filter(|at| match at {
             _ if len <= SMALL => true,
-            at if *at < used || is_anchor => at % CUTS == 0,
-            at => at % (16 * CUTS) == 0,
+            at if *at < used || is_anchor => at % plan.cut == 0,
+            at => at % (16 * plan.cut) == 0,
         });
         harms.extend(cuts.map(|at| Self::Cut { at }));
-        for size in ZEROED {
+        for &size in plan.zeroed {
             let zeroed = (0..used).step_by(size).map(|at| Self::Zero { at, len: size });
             harms.extend(zeroed);
         }
@@ -204,7 +241,7 @@ impl Harm {
     }
 
     /// Does it; `false` if that changes nothing.
-    fn inflict(self, dir: &Path, File { name, bytes }: &File) -> bool {
+    fn inflict(self, dir: &Path, File { name, bytes, .. }: &File) -> bool {
         let path = dir.join(name);
         let mut harmed = bytes.clone();
         match self {
@@ -229,7 +266,7 @@ struct Verdict {
     /// What opening it said.
     told: &'static str,
     /// How many tokens could be read, where it was opened degraded.
-    readable: Option<usize>,
+    readable: Option<u64>,
 }
 
 /// Harms a copy and opens it; an error tells what must not be.
@@ -254,12 +291,12 @@ fn judge(original: &Original, file: &File, harm: Harm) -> Result<Verdict, String
         StoreError::NoAnchor { .. } | StoreError::DamagedAnchor { .. } => "damaged anchor",
         StoreError::Damaged { .. } => "damaged records",
         StoreError::RolledBack { .. } => "rolled back",
-        StoreError::DamagedDatabase { .. } => "database unreadable",
+        StoreError::DamagedDatabase { what } => what,
         other => return Err(format!("{other}: {other:?}")),
     };
     let readable = match Work::open_degraded(dir, &passphrase()) {
         Ok(work) => Some(read_degraded(original, &work, &error)?),
-        Err(again) if ["damaged header", "database unreadable"].contains(&told) => {
+        Err(again) if told != "damaged records" => {
             // What is told twice is told alike.
             if again.to_string() != error.to_string() {
                 return Err(format!("{error}, degraded {again}"));
@@ -273,17 +310,17 @@ fn judge(original: &Original, file: &File, harm: Harm) -> Result<Verdict, String
 
 /// A store that opens whole takes a write, and keeps everything.
 fn go_on(work: Work, dir: &Path, content: &Content) -> Result<(), String> {
-    work.reserve("maker", "hteth", 1).map_err(|error| format!("open, but {error}"))?;
+    work.reserve("bot-0", "hteth", 1).map_err(|error| format!("open, but {error}"))?;
     drop(work);
     let work = Work::open(dir, &passphrase());
     let work = work.map_err(|error| format!("open, and after a write {error}"))?;
     let mut after = Content::of(&work).map_err(|error| format!("after a write {error}"))?;
     for content in [&mut after, &mut content.clone()] {
         // Its counters alone have changed.
-        content.tokens.get_mut("maker").unwrap().counters = None;
+        content.tokens.get_mut("bot-0").unwrap().counters = None;
     }
     let mut before = content.clone();
-    before.tokens.get_mut("maker").unwrap().counters = None;
+    before.tokens.get_mut("bot-0").unwrap().counters = None;
     if after != before {
         return Err(format!("after a write {after:#?}"));
     }
@@ -291,7 +328,7 @@ fn go_on(work: Work, dir: &Path, content: &Content) -> Result<(), String> {
 }
 
 /// Reads what is intact; how many tokens that is.
-fn read_degraded(original: &Original, work: &Work, error: &StoreError) -> Result<usize, String> {
+fn read_degraded(original: &Original, work: &Work, error: &StoreError) -> Result<u64, String> {
     let none = Damage::default();
     let damage = work.damage().unwrap_or(&none);
     let is_last = !damage.head_is_lost && !matches!(error, StoreError::RolledBack { .. });
@@ -301,8 +338,7 @@ fn read_degraded(original: &Original, work: &Work, error: &StoreError) -> Result
     let tokens = work.tokens().map_err(|error| format!("no tokens: {error}"))?;
     for (label, found) in &tokens {
         let last = whole.tokens.get(label).ok_or(format!("a token {label} never was"))?;
-        let past = original.past.iter().filter_map(|past| past.tokens.get(label)).map(crashed);
-        let past: Vec<_> = past.collect();
+        let past = &original.past[label];
         let parts = [
             ("tokens", (&found.info, &found.rules) == (&last.info, &last.rules), {
                 past.iter().any(|past| (&past.info, &past.rules) == (&found.info, &found.rules))
@@ -331,7 +367,7 @@ fn read_degraded(original: &Original, work: &Work, error: &StoreError) -> Result
         damage.tokens.iter().filter_map(|token| token.label.as_ref()).map(|l| l.as_str()).collect();
     let nameless = damage.tokens.iter().filter(|token| token.label.is_none()).count();
     let seen = tokens.keys().map(String::as_str).chain(named).collect::<BTreeSet<_>>().len();
-    let gone = LABELS.len().saturating_sub(seen + nameless) as u64;
+    let gone = original.plan.tokens.saturating_sub((seen + nameless) as u64);
     for tree in ["tokens", "secrets", "ledger"] {
         let damaged = damage.trees.iter().find(|damaged| damaged.tree == tree);
         let missed = damaged.and_then(|damaged| Some(damaged.written? - damaged.found));
@@ -339,8 +375,8 @@ fn read_degraded(original: &Original, work: &Work, error: &StoreError) -> Result
             return Err(format!("{gone} tokens are gone from {tree} unsaid: {error}"));
         }
     }
-    for label in LABELS {
-        let (found, last) = (work.account(label), &whole.accounts[label]);
+    for (label, last) in &whole.accounts {
+        let found = work.account(label);
         if !matches!(&found, Ok(found) if found == last) {
             let is_missed = matches!(found, Ok(None) | Err(_)) && !is_whole("accounts");
             if !is_missed {
@@ -353,11 +389,11 @@ fn read_degraded(original: &Original, work: &Work, error: &StoreError) -> Result
         Err(_) if !is_whole("audit") => {}
         other => return Err(format!("the audit log is {other:?}, with {error}")),
     }
-    let refused = work.reserve("maker", "tbtc", 1);
-    if refused.is_ok() {
-        return Err("it spends".into());
+    let is_all = Content::of(work).is_ok_and(|content| content == *whole);
+    if work.reserve("bot-0", "tbtc", 1).is_ok() && !is_all {
+        return Err(format!("it spends, though {error}"));
     }
-    Ok(tokens.len())
+    Ok(tokens.len() as u64)
 }
 
 /// As it is found when it is opened again.
@@ -372,9 +408,23 @@ fn crashed(token: &KeptToken) -> KeptToken {
 
 #[test]
 fn whatever_byte_is_damaged_is_harmless_or_told() {
-    let original = Arc::new(Original::make());
+    check(SMALL_STORE);
+}
+
+#[test]
+fn damage_in_a_grown_store_is_harmless_or_told() {
+    let told = check(GROWN_STORE);
+    assert!(told.contains_key("damaged records"), "sled finds all of it: {told:?}");
+}
+
+/// Does everything to a store; how often opening it said what.
+fn check(plan: Plan) -> BTreeMap<&'static str, u32> {
+    let original = Arc::new(Original::make(plan));
     let cases: Vec<_> = (original.files.iter().enumerate())
-        .flat_map(|(number, file)| Harm::all(file).into_iter().map(move |harm| (number, harm)))
+        .filter(|(_, file)| file.is_harmed)
+        .flat_map(|(number, file)| {
+            Harm::all(&original.plan, file).into_iter().map(move |harm| (number, harm))
+        })
         .collect();
     let cases = Arc::new(cases);
     let next = Arc::new(AtomicUsize::new(0));
@@ -395,8 +445,9 @@ fn whatever_byte_is_damaged_is_harmless_or_told() {
         });
     }
     drop(report);
-    let (mut harms, mut told) = (BTreeMap::new(), BTreeMap::new());
-    let (mut degraded, mut readable, mut wrong) = (0, 0, Vec::new());
+    let (mut harms, mut told, mut wrong) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    // Those opened degraded: how many, how many with all tokens, how many with none, and the tokens.
+    let (mut degraded, mut all, mut none, mut readable) = (0, 0, 0, 0);
     for _ in 0..cases.len() {
         let Ok((number, harm, judged)) = reports.recv_timeout(SILENCE_MAX) else {
             panic!("it hangs: {:?}", under_way.lock().unwrap());
@@ -405,8 +456,12 @@ fn whatever_byte_is_damaged_is_harmless_or_told() {
         match judged {
             Ok(verdict) => {
                 *told.entry(verdict.told).or_insert(0) += 1;
-                degraded += u32::from(verdict.readable.is_some());
-                readable += verdict.readable.unwrap_or(0);
+                if let Some(tokens) = verdict.readable {
+                    degraded += 1;
+                    all += u64::from(tokens == original.plan.tokens);
+                    none += u64::from(tokens == 0);
+                    readable += tokens;
+                }
             }
             Err(why) => wrong.push(format!("{:?} {harm:?}: {why}", original.files[number].name)),
         }
@@ -414,11 +469,12 @@ fn whatever_byte_is_damaged_is_harmless_or_told() {
     // Past libtest, which keeps the words of tests that pass to itself.
     writeln!(
         stderr(),
-        "damage: {harms:?} of {} files; opening told {told:?}; of {degraded} stores opened \
-         degraded {readable} of {} tokens were read",
-        original.files.len(),
-        degraded as usize * LABELS.len(),
+        "damage to a store of {} tokens: {harms:?}; opening told {told:?}; opened degraded \
+         {degraded}, of them {all} with every token, {none} with none, {readable} of {} tokens read",
+        original.plan.tokens,
+        degraded * original.plan.tokens,
     )
     .unwrap();
     assert!(wrong.is_empty(), "{} are wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
+    told
 }
