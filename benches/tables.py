@@ -36,8 +36,8 @@ ABOUT = {
     "tokens, each with an account of its own: until all are in memory, sealed. sled has a snapshot "
     "of its log here; the first opening after many writes takes longer, see below.",
     "read one record of 1000": "In scattered order. A lease finds its token sealed in memory; an "
-    "account's key is got from sled. The floor is sled's `get` and the bare cipher, over as many "
-    "bytes.",
+    "account's key is got from sled, under a keyed hash of its name. The floor is sled's `get` and the "
+    "bare cipher, over as many bytes.",
     "write durably": "A reservation is on disk before the secret leaves; `32 writers` is the time "
     "of one reservation where so many wait together.",
 }

@@ -61,33 +61,50 @@ def rows():
     for case in cases("token_issuance.json", "valid")[:2]:
         yield text("user-1") + text(case["ecdhXprv"])
     for case in cases("extend_token.json", "valid")[:2]:
-        yield text(case["token"]) + option(text(case["wif"]))
-        yield text(case["token"]) + option(None)
-    yield b"\0" + items([text("tbtc") + counter])
-    yield b"\1" + items([text("tbtc") + counter, text("hteth") + counter])
-    yield time + b"\0" + ident + bytes(32)
-    yield struct.pack("<Q", 3) + bytes(range(32))
+        yield text("desk") + text(case["token"]) + option(text(case["wif"]))
+        yield text("") + text(case["token"]) + option(None)
+    yield b"\0\1" + items([text("tbtc") + counter])
+    yield b"\1\0" + items([text("tbtc") + counter, text("hteth") + counter])
+    yield struct.pack("<Q", 5) + time + b"\0" + ident + bytes(32)
+    total = struct.pack("<Q", 3) + bytes(range(32))
+    yield struct.pack("<Q", 9) + bytes(32) + struct.pack("<Q", 2) + bytes(32) + total * 6
     yield struct.pack("<Q", 2**63)
 
 
 def headers():
     """Headers as src/store/header.rs draws them, whole and not."""
 
-    def header(version=1, costs=(65536, 3, 4), magic=b"BGVAULT\0", more=b""):
+    def header(version=1, costs=(65536, 3, 4), magic=b"BGVAULT\0", epochs=(0,), more=b""):
         bound = magic + struct.pack(">HQ", version, 1) + bytes(range(16))
-        bound += struct.pack(">III", *costs) + bytes(range(16)) + struct.pack(">IQ", 0, 1024)
-        content = bound + bytes(60) + more
+        bound += struct.pack(">III", *costs) + bytes(range(16)) + struct.pack(">IQ", epochs[0], 1024)
+        wrapped = b"".join(struct.pack(">I", epoch) + bytes(60) for epoch in epochs)
+        content = bound + bytes([len(epochs)]) + wrapped + more
         return content + hashlib.sha256(content).digest()
 
     yield header()
     yield header(costs=(8, 1, 1))
     yield header(costs=(2**32 - 1,) * 3)
+    yield header(epochs=(7, 6))
+    yield header(epochs=(7, 7))
     yield header(version=2)
     yield header(version=2, more=b"later")
     yield header(magic=b"SQLite f")
     yield header()[:-1]
     yield header()[:40]
     yield bytes([8, 2, 26, 255, 70, 1])
+
+
+def files():
+    """Slots of an anchor as src/store/anchor.rs draws them, and the LOCK file's text."""
+    slot = b"BGANCHOR" + struct.pack(">HQ", 1, 9) + bytes(range(16)) + struct.pack(">Q", 42)
+    slot += bytes(32) + struct.pack(">QI", 3, 1) + bytes(32) + bytes(range(32))
+    yield slot + bytes(4096 - len(slot))
+    yield slot + bytes(4095 - len(slot)) + b"x"
+    yield slot.replace(b"ANCHOR", b"anchor") + bytes(4096 - len(slot))
+    yield slot
+    yield b"desk-1\n7\n1970-01-01T00:00:00Z\n"
+    yield b"desk-1\n4294967295\n2026-11-22T09:30:00+01:00\n"
+    yield b"\x1b[2J\n7\n1970-01-01T00:00:00Z\n"
 
 
 def backups():
@@ -232,6 +249,7 @@ write(
 )
 write("sealed_record", [bytes([at, 0, at, 0xFF]) + row for at, row in enumerate(rows())])
 write("store_header", headers())
+write("store_files", files())
 write("backup", backups())
 write("wire_answers", answers())
 write("record_model", scripts())

@@ -74,6 +74,7 @@ struct Readme;
 
 // Floor 0: words.
 mod clock;
+mod coin_map;
 mod environment;
 mod extended_key;
 mod id;
@@ -101,6 +102,7 @@ pub mod emulator;
 pub mod test_util;
 
 pub use clock::{Clock, SystemClock};
+pub use coin_map::CoinMap;
 pub use environment::{CustomEnvironment, Environment};
 pub use error::Error;
 pub use id::{EnterpriseId, LineageId, TokenId, WalletId};
@@ -112,7 +114,10 @@ pub use policy::{
 pub use refresh::Phase;
 pub use scope::{Permission, Reach, Scope};
 pub use secret::{AccessToken, EcdhXprv, LoginPassword, Otp, Passphrase};
-pub use store::{AuditAction, Damage, DamagedToken, DamagedTree, FileSystem, Holder, StoreError};
+pub use store::{
+    AuditAction, Contents, Damage, DamagedToken, DamagedTree, FileSystem, HeaderReport, Holder,
+    Repair, Report, StoreError,
+};
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{Answer, Lease, Login, Signed, TokenStatus, Vault, VaultBuilder};
 pub use word_error::WordError;

@@ -1,11 +1,11 @@
 //! A token as it is known by: its id, its label, what BitGo says of it. Never the token itself.
 
+use crate::coin_map::CoinMap;
 use crate::id::{EnterpriseId, TokenId, WalletId};
-use crate::money::{Amount, Coin};
+use crate::money::Amount;
 use crate::scope::Scope;
 use crate::word_error::WordError;
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ pub struct TokenInfo {
     /// The source addresses it is confined to.
     pub ip_restrict: Vec<String>,
     /// The server's spending limits, by coin. A coin that is missing cannot be spent.
-    pub spending_limits: BTreeMap<Coin, SpendingLimit>,
+    pub spending_limits: CoinMap<SpendingLimit>,
     /// Whether the server handed the token out in clear (accounts without an ECDH key), or it cannot
     /// sign and travels so.
     pub issued_in_clear: bool,

@@ -118,6 +118,44 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
+/// A slot as it was read, written again.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) fn recode_anchor(slot: &[u8]) -> Option<Vec<u8>> {
+    Some(Slot::parse(slot.try_into().ok()?)?.to_bytes())
+}
+
+/// Whose anchor a file is, and of which head, by its own word: whoever wrote it may have lied. `None`
+/// where there is no file.
+pub(super) fn peek(path: &Path) -> Result<Option<([u8; 16], u64)>, StoreError> {
+    let file = match directory::open_plain(path, OFlags::RDONLY) {
+        Err(StoreError::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let slots = [0, SLOT].into_iter().filter_map(|place| slot_at(&file, place));
+    let last = slots.max_by_key(|slot| slot.writes);
+    let last = last.ok_or_else(|| StoreError::DamagedAnchor { path: path.into() })?;
+    Ok(Some((last.vault_id, last.state.sequence)))
+}
+
+/// Whether the anchor at `path` may be replaced by that of this vault: not if it is another's.
+pub(super) fn check_replaceable(path: &Path, vault_id: VaultId) -> Result<(), StoreError> {
+    match peek(path) {
+        Ok(Some((other, _))) if other != vault_id.0 => {
+            Err(StoreError::AnchorExists { path: path.into() })
+        }
+        // What can no longer be read is nobody's.
+        Ok(_) | Err(StoreError::DamagedAnchor { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The slot at that place; a file that was cut has none.
+fn slot_at(file: &File, place: usize) -> Option<Slot> {
+    let mut bytes = [0; SLOT];
+    file.read_exact_at(&mut bytes, place as u64).ok()?;
+    Slot::parse(&bytes)
+}
+
 /// The file of an anchor, and what it was last made to say.
 pub(super) struct Anchor {
     file: File,
@@ -155,12 +193,7 @@ impl Anchor {
         };
         let mut last: Option<Slot> = None;
         for place in [0, SLOT] {
-            let mut bytes = [0; SLOT];
-            // A file that was cut has no such slot.
-            if file.read_exact_at(&mut bytes, place as u64).is_err() {
-                continue;
-            }
-            let Some(slot) = Slot::parse(&bytes) else { continue };
+            let Some(slot) = slot_at(&file, place) else { continue };
             let Some(keys) = keys(slot.state.epoch) else { continue };
             let fits = bool::from(keys.anchor_mac(&slot.bound()).ct_eq(&slot.mac))
                 && slot.vault_id == vault_id.0;

@@ -9,6 +9,7 @@ use super::{Key, Store, StoreError, TokenRecord, Tree, Write, lock};
 use crate::id::TokenId;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// What an entry of the audit log tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,21 +26,42 @@ pub enum AuditAction {
     PassphraseChanged,
     /// The costs of deriving the key were raised, or were about to be.
     KdfUpgraded,
+    /// The data key was replaced, or was about to be.
+    Rekeyed,
+    /// A backup was made, or was about to be: a copy of every token.
+    BackedUp,
+    /// The vault was made of a backup.
+    Restored,
+    /// The vault was taken for the last one though its anchor knew another.
+    RollbackAccepted,
+    /// What was left of a damaged vault was made whole.
+    Repaired,
+    /// What a token spent was begun anew at what BitGo says.
+    Reconciled,
 }
 
 impl AuditAction {
     /// In the order of their numbers on disk: new ones come last.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 11] = [
         Self::Exposed,
         Self::ExposureAllowed,
         Self::ExposureForbidden,
         Self::PassphraseChanged,
         Self::KdfUpgraded,
+        Self::Rekeyed,
+        Self::BackedUp,
+        Self::Restored,
+        Self::RollbackAccepted,
+        Self::Repaired,
+        Self::Reconciled,
     ];
 
     /// Whether it befell a token, and not the vault as a whole.
     fn is_of_token(self) -> bool {
-        !matches!(self, Self::PassphraseChanged | Self::KdfUpgraded)
+        matches!(
+            self,
+            Self::Exposed | Self::ExposureAllowed | Self::ExposureForbidden | Self::Reconciled
+        )
     }
 }
 
@@ -84,38 +106,73 @@ impl Store {
         let damaged = |what| StoreError::unreadable(Tree::Audit, what);
         let end = *lock(&self.audit);
         let epoch = self.disk.epoch();
-        let mut entries = Vec::new();
-        let mut previous = [0; 32];
+        let mut chain = Chain::default();
         for number in 0..end.entries {
             let name = epoch.keys.name(Tree::Audit, &key(number));
             let sealed = epoch.get(Tree::Audit, &name)?.ok_or(damaged("an entry is missing"))?;
-            let bytes = epoch.keys.open(Tree::Audit, &name, &sealed)?;
-            let unreadable = damaged("an entry cannot be read");
-            let Ok(row) = record::decode::<AuditRow>(&bytes) else { return Err(unreadable) };
-            if row.previous != previous {
-                return Err(damaged("the chain of entries is broken"));
-            }
-            previous = Sha256::digest(&bytes[..]).into();
-            let at = DateTime::from_timestamp_millis(row.at_ms);
-            let action = AuditAction::ALL.get(usize::from(row.action));
-            let (Some(at), Some(action)) = (at, action) else { return Err(unreadable) };
-            let token_id = action.is_of_token().then(|| TokenId::from_bytes(row.token_id));
-            entries.push((at, *action, token_id));
+            chain.add(&epoch.keys.open(Tree::Audit, &name, &sealed)?)?;
         }
-        if previous != end.last {
+        if chain.end()? != end {
             return Err(damaged("the chain of entries is broken"));
         }
-        Ok(entries)
+        let entry = |link: Link| {
+            let at = DateTime::from_timestamp_millis(link.row.at_ms);
+            let action = AuditAction::ALL.get(usize::from(link.row.action));
+            let unreadable = damaged("an entry cannot be read");
+            let (Some(at), Some(action)) = (at, action) else { return Err(unreadable) };
+            let token_id = action.is_of_token().then(|| TokenId::from_bytes(link.row.token_id));
+            Ok((at, *action, token_id))
+        };
+        chain.0.into_values().map(entry).collect()
     }
 }
 
-fn key(number: u64) -> Key {
+/// Entries as they are found, in any order.
+#[derive(Default)]
+pub(super) struct Chain(BTreeMap<u64, Link>);
+
+struct Link {
+    row: AuditRow,
+    hash: [u8; 32],
+}
+
+impl Chain {
+    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let unreadable = |_| StoreError::unreadable(Tree::Audit, "an entry cannot be read");
+        let row: AuditRow = record::decode(bytes).map_err(unreadable)?;
+        self.0.insert(row.number, Link { row, hash: Sha256::digest(bytes).into() });
+        Ok(())
+    }
+
+    /// Where the chain ends; an error where it is broken before that.
+    pub(super) fn end(&self) -> Result<AuditEnd, StoreError> {
+        let end = self.whole_until();
+        match end.entries == self.0.len() as u64 {
+            true => Ok(end),
+            false => Err(StoreError::unreadable(Tree::Audit, "the chain of entries is broken")),
+        }
+    }
+
+    /// How far it goes from the first entry on without a break.
+    pub(super) fn whole_until(&self) -> AuditEnd {
+        let mut end = AuditEnd::default();
+        for (number, link) in &self.0 {
+            if *number != end.entries || link.row.previous != end.last {
+                break;
+            }
+            end = AuditEnd { entries: end.entries + 1, last: link.hash };
+        }
+        end
+    }
+}
+
+pub(super) fn key(number: u64) -> Key {
     Key::Text(number.to_be_bytes().to_vec())
 }
 
-/// The key of the entry that a row holds.
-pub(super) fn entry_key(row: &[u8]) -> Result<Key, StoreError> {
+/// The number of the entry that a row holds: its key.
+pub(super) fn entry_number(row: &[u8]) -> Result<u64, StoreError> {
     let row: Result<AuditRow, _> = record::decode(row);
     let unreadable = |_| StoreError::unreadable(Tree::Audit, "an entry cannot be read");
-    Ok(key(row.map_err(unreadable)?.number))
+    Ok(row.map_err(unreadable)?.number)
 }

@@ -146,7 +146,7 @@ impl Writer {
         // One more for the head.
         self.take_seals(sealed + 1)?;
         let epoch = self.disk.epoch();
-        let failed = |error: StoreError| self.disk.fail(error.to_string());
+        let failed = |error: StoreError| self.disk.fail(error.cause());
         let mut changes = writes()
             .map(|write| epoch.change(write.tree, &write.key, write.row.as_deref()))
             .collect::<Result<Vec<_>, _>>()
@@ -190,9 +190,10 @@ impl Writer {
             if self.seals.used + needed > granted {
                 return Err(Refused::SealsExhausted);
             }
-            if let Err(error) = self.disk.grant_seals(granted) {
-                return Err(self.disk.fail(format!("header: {error}")));
-            }
+            self.disk.grant_seals(granted).map_err(|error| match error {
+                StoreError::StorageFull(_) => Refused::Full,
+                error => self.disk.fail(format!("header: {}", error.cause())),
+            })?;
             self.seals.granted = granted;
         }
         self.seals.used += needed;

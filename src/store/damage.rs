@@ -2,12 +2,16 @@
 
 use super::epoch::Epoch;
 use super::head::{Head, HeadHash};
-use super::members::Members;
+use super::ledger::Book;
+use super::members::{Members, Set};
 use super::record::{HeadRow, SecretRow, TokenRow};
+use super::tokens::{self, SealedSecret, TokenRecord};
 use super::{Name, StoreError, Tree};
+use crate::crypto::RecordCipher;
 use crate::crypto::stack::wiped_shallow;
+use crate::id::LineageId;
 use crate::token::Label;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// What is wrong with a vault's database. What is not named here is as it was written, unless
@@ -35,9 +39,6 @@ pub struct DamagedTree {
     pub found: u64,
     /// How many of these do not open.
     pub unreadable: u64,
-    /// Whether it could not be read to its end: what comes after that place may be there, and is
-    /// out of reach.
-    pub is_cut: bool,
 }
 
 /// A token of which something is gone.
@@ -56,16 +57,14 @@ impl fmt::Display for Damage {
         if self.head_is_lost {
             parts.push("the head is lost".to_owned());
         }
-        for DamagedTree { tree, written, found, unreadable, is_cut } in &self.trees {
-            let records = match (written, found - unreadable) {
-                (Some(written), good) if good == *written && !is_cut => {
-                    "records were replaced".into()
+        for DamagedTree { tree, written, found, unreadable } in &self.trees {
+            parts.push(match (written, found - unreadable) {
+                (Some(written), good) if good == *written => {
+                    format!("{tree}: records were replaced")
                 }
-                (Some(written), good) => format!("{good} of {written} records are left"),
-                (None, good) => format!("{good} of {found} records open"),
-            };
-            let end = if *is_cut { ", then it is corrupt" } else { "" };
-            parts.push(format!("{tree}: {records}{end}"));
+                (Some(written), good) => format!("{tree}: {good} of {written} records are left"),
+                (None, good) => format!("{tree}: {good} of {found} records open"),
+            });
         }
         for DamagedToken { label, lacks } in &self.tokens {
             let label = label.as_ref().map_or("a token", Label::as_str);
@@ -76,69 +75,127 @@ impl fmt::Display for Damage {
 }
 
 /// What was found in a database.
+#[derive(Default)]
 pub(super) struct Found {
     pub(super) members: Members,
     pub(super) head: Option<(Head, HeadHash)>,
     pub(super) damage: Option<Damage>,
+    pub(super) tokens: Vec<(TokenRecord, SealedSecret)>,
+    pub(super) books: HashMap<LineageId, Book>,
 }
 
 impl Found {
-    /// Reads every record, and holds what they add up to against the head. sled reads pages as they
-    /// are asked for, so that it may find one corrupt only here.
-    pub(super) fn examine(epoch: &Epoch) -> Result<Self, StoreError> {
-        let mut members = Members::default();
-        let mut is_cut = false;
-        for tree in Tree::KEPT {
-            let read = wiped_shallow(|| {
-                epoch.records(tree).try_for_each(|entry| {
-                    let (name, sealed) = entry?;
-                    members.put(tree, name, Some(epoch.keys.element(tree, &name, &sealed)));
+    /// Reads every record once, holds what they add up to against the head, and takes into memory
+    /// what is held there: tokens sealed by `memory`, and ledgers.
+    pub(super) fn examine(epoch: &Epoch, memory: &RecordCipher) -> Result<Self, StoreError> {
+        let mut records = Vec::new();
+        let mut secrets = Vec::new();
+        let mut books = HashMap::new();
+        // sled reads a page at a time and the rest is arithmetic: two threads share both.
+        let (first, second) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let secrets = Self::scan(epoch, Tree::Secrets, |name, sealed| {
+                    let row = epoch.keys.open(Tree::Secrets, &name, sealed)?;
+                    secrets.push((name, SealedSecret::seal(memory, &name, &row)?));
                     Ok(())
-                })
+                })?;
+                let accounts = Self::scan(epoch, Tree::Accounts, |_, _| Ok(()))?;
+                Ok::<_, StoreError>([(Tree::Secrets, secrets), (Tree::Accounts, accounts)])
             });
-            is_cut |= uncorrupted(read)?.is_none();
-        }
+            let mut own = || {
+                let tokens = Self::scan(epoch, Tree::Tokens, |name, sealed| {
+                    records.push((name, tokens::read(epoch, name, sealed)?));
+                    Ok(())
+                })?;
+                let ledger = Self::scan(epoch, Tree::Ledger, |name, sealed| {
+                    let lineage = LineageId::from_bytes(name);
+                    books.insert(lineage, Book::read(epoch, &name, sealed)?);
+                    Ok(())
+                })?;
+                let meta = Self::scan(epoch, Tree::Meta, |_, _| Ok(()))?;
+                let audit = Self::scan(epoch, Tree::Audit, |_, _| Ok(()))?;
+                Ok::<_, StoreError>([
+                    (Tree::Tokens, tokens),
+                    (Tree::Ledger, ledger),
+                    (Tree::Meta, meta),
+                    (Tree::Audit, audit),
+                ])
+            };
+            let own = own();
+            (
+                own,
+                other.join().unwrap_or(Err(StoreError::DamagedDatabase { what: "sled panicked" })),
+            )
+        });
+        let mut members = Members::default();
+        first?.into_iter().chain(second?).for_each(|(tree, set)| members.begin(tree, set));
         let head = find_head(epoch)?;
         let adds_up = head.as_ref().is_some_and(|(head, _)| head.totals == members.totals());
-        let damage = match adds_up && !is_cut {
+        let damage = match adds_up {
             true => None,
-            false => Some(Damage::of(epoch, &members, head.as_ref().map(|(head, _)| head))?),
+            false => Some(Damage::of(epoch, &members, head.as_ref().map(|(head, _)| head))),
         };
-        Ok(Self { members, head, damage })
+        Ok(Self { members, head, damage, tokens: join(records, secrets), books })
+    }
+
+    /// Reads the records of a tree. What `take` cannot read, and what sled cannot, is left out:
+    /// whether that matters is told by what the rest adds up to.
+    fn scan(
+        epoch: &Epoch,
+        tree: Tree,
+        mut take: impl FnMut(Name, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<Set, StoreError> {
+        let mut set = Set::default();
+        wiped_shallow(|| {
+            for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
+                set.put(name, Some(epoch.keys.element(tree, &name, &sealed)));
+                let _ = take(name, &sealed);
+            }
+        });
+        Ok(set)
     }
 }
 
-/// What was read, or `None` where the database is corrupt. What the file system refused may be
-/// there the next time: that is no damage.
-fn uncorrupted<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(StoreError::DamagedDatabase { .. } | StoreError::Unreadable { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Each token with its secret; both are in the order of their names.
+fn join(
+    records: Vec<(Name, TokenRecord)>,
+    secrets: Vec<(Name, SealedSecret)>,
+) -> Vec<(TokenRecord, SealedSecret)> {
+    let mut secrets = secrets.into_iter().peekable();
+    let with_secret = records.into_iter().filter_map(|(name, record)| {
+        while secrets.next_if(|(other, _)| *other < name).is_some() {}
+        let (_, secret) = secrets.next_if(|(other, _)| *other == name)?;
+        Some((record, secret))
+    });
+    with_secret.collect()
 }
 
 /// The head, unless it is gone or does not open.
 fn find_head(epoch: &Epoch) -> Result<Option<(Head, HeadHash)>, StoreError> {
     let name = epoch.keys.name(Tree::Head, &Head::key());
-    let sealed = uncorrupted(epoch.get(Tree::Head, &name))?.flatten();
+    let sealed = match epoch.get(Tree::Head, &name) {
+        // sled reads a page when it is asked for, so that it may find it corrupt only here.
+        Err(StoreError::DamagedDatabase { .. }) => None,
+        sealed => sealed?,
+    };
     let Some(sealed) = sealed else { return Ok(None) };
     let row = epoch.keys.read::<HeadRow>(Tree::Head, &name, &sealed).ok();
     Ok(row.map(|row| (row.into(), Head::hash(&sealed))))
 }
 
 impl Damage {
+    /// Whether a tree's records are not those that were written, as far as that is known.
+    pub(super) fn befell(&self, tree: Tree) -> bool {
+        self.head_is_lost || self.trees.iter().any(|damaged| damaged.tree == tree.name())
+    }
+
     /// Looks for what is wrong, record by record.
-    fn of(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Result<Self, StoreError> {
+    fn of(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Self {
         let mut damage = Self { head_is_lost: head.is_none(), ..Self::default() };
         let mut parts: BTreeMap<Name, Parts> = BTreeMap::new();
         for (tree, total) in Tree::KEPT.into_iter().zip(members.totals()) {
-            let (mut unreadable, mut is_cut) = (0, false);
-            for entry in epoch.records(tree) {
-                let Some((name, sealed)) = uncorrupted(entry)? else {
-                    is_cut = true;
-                    break;
-                };
+            let mut unreadable = 0;
+            for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
                 let label = match tree {
                     Tree::Tokens => epoch
                         .keys
@@ -160,17 +217,12 @@ impl Damage {
                 }
             }
             let written = head.map(|head| head.totals[tree as usize]);
-            let adds_up = match written {
-                Some(written) => written == total,
-                None => unreadable == 0,
-            };
-            if !adds_up || is_cut {
+            if written != Some(total) && (written.is_some() || unreadable > 0) {
                 damage.trees.push(DamagedTree {
                     tree: tree.name(),
                     written: written.map(|written| written.count),
                     found: total.count,
                     unreadable,
-                    is_cut,
                 });
             }
         }
@@ -182,7 +234,7 @@ impl Damage {
             }
         }
         damage.tokens.sort();
-        Ok(damage)
+        damage
     }
 }
 

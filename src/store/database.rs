@@ -4,7 +4,8 @@
 //! All trees are one of sled's, since one batch there is atomic and costs less than a transaction:
 //! a record's key is the number of its tree ‖ its name.
 
-use super::{Name, StoreError, Tree, sync};
+use super::blobs::Blobs;
+use super::{Name, StoreError, Tree, snapshot, sync};
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub(super) struct Change {
 
 pub(super) struct Database {
     db: sled::Db,
+    blobs: Blobs,
     log: File,
 }
 
@@ -57,25 +59,13 @@ impl Database {
         names.into_iter().any(|name| name.to_str().and_then(Self::epoch_of).is_some())
     }
 
-    /// Opens sled in `path`. Our own lock is held already, so sled's can only be a lingering one.
+    /// Opens the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        remove_unfinished_snapshots(path)?;
-        let config = sled::Config::new()
-            .path(path)
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput);
-        let mut waits = LINGERING_LOCK.iter();
-        let db = loop {
-            match guarded(|| config.open()) {
-                Err(StoreError::Io(error)) if is_locked(&error) => match waits.next() {
-                    Some(wait) => std::thread::sleep(*wait),
-                    None => return Err(StoreError::InUse { path: path.into(), holder: None }),
-                },
-                opened => break opened?,
-            }
-        };
-        Ok(Self { db, log: File::open(path.join("db"))? })
+        let db = snapshot::open_without(path, open_sled)?;
+        let log = path.join("db");
+        let blobs = Blobs::beside(&log);
+        blobs.sync()?;
+        Ok(Self { db, blobs, log: File::open(log)? })
     }
 
     /// The sealed bytes of one record, if it is there.
@@ -83,32 +73,27 @@ impl Database {
         guarded(|| self.db.get(key(tree, name)))
     }
 
-    /// All records of a tree, sealed, in the order of their names. An error is the last: where sled
-    /// cannot read on it says so for ever, and records behind that place are not reached.
+    /// All records of a tree, sealed, in the order of their names.
     pub(super) fn records(
         &self,
         tree: Tree,
     ) -> impl Iterator<Item = Result<(Name, sled::IVec), StoreError>> + '_ {
-        let mut entries = Some(self.db.scan_prefix([tree as u8]));
-        std::iter::from_fn(move || {
-            let entry =
-                guarded(|| entries.as_mut().and_then(Iterator::next).transpose()).transpose()?;
-            let entry = entry.and_then(|(key, sealed)| {
+        let mut entries = self.db.scan_prefix([tree as u8]);
+        std::iter::from_fn(move || guarded(|| entries.next().transpose()).transpose()).map(
+            move |entry| {
+                let (key, sealed) = entry?;
                 let name = key.get(1..).and_then(|name| name.try_into().ok());
                 let name = name.ok_or(StoreError::unreadable(tree, "a record's name"))?;
                 Ok((name, sealed))
-            });
-            if entry.is_err() {
-                entries = None;
-            }
-            Some(entry)
-        })
+            },
+        )
     }
 
-    /// Makes the changes durable, all or none: sled's log is flushed, then its file synced.
+    /// Makes the changes durable, all or none: sled's log is flushed, then its files synced.
     pub(super) fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
         self.apply(changes)?;
         guarded(|| self.db.flush())?;
+        self.blobs.sync()?;
         Ok(self.log.sync_all()?)
     }
 
@@ -126,10 +111,25 @@ impl Database {
             self.db.apply_batch(batch)
         })
     }
+}
 
-    /// What its files take up on disk, in bytes.
-    pub(super) fn size_on_disk(&self) -> Result<u64, StoreError> {
-        guarded(|| self.db.size_on_disk())
+/// Opens sled. Our own lock is held already, so sled's can only be a lingering one.
+fn open_sled(path: &Path) -> Result<sled::Db, StoreError> {
+    remove_unfinished_snapshots(path)?;
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE)
+        .flush_every_ms(None)
+        .mode(sled::Mode::HighThroughput);
+    let mut waits = LINGERING_LOCK.iter();
+    loop {
+        match guarded(|| config.open()) {
+            Err(StoreError::Io(error)) if is_locked(&error) => match waits.next() {
+                Some(wait) => std::thread::sleep(*wait),
+                None => return Err(StoreError::InUse { path: path.into(), holder: None }),
+            },
+            opened => return opened,
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! put another directory there in between. Nothing in it would open with this vault's keys.
 
 use super::file_system::FileSystem;
-use super::{CREATING, StoreError, anchor, header, lock};
+use super::{CREATING, StoreError, anchor, header, lock, reserve};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::ErrorKind;
@@ -16,7 +16,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The files beside the database.
-const FILES: [&str; 5] = [header::FILE, header::TEMPORARY, anchor::FILE, lock::FILE, CREATING];
+const FILES: [&str; 6] =
+    [header::FILE, header::TEMPORARY, anchor::FILE, lock::FILE, reserve::FILE, CREATING];
 
 /// Where a vault is, or is to be.
 #[derive(Clone, Debug)]

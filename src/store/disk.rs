@@ -10,6 +10,7 @@ use super::header::{self, EpochKey, Header};
 use super::{CREATING, StoreError, lock};
 use crate::crypto::{DataKey, KeyEncryptionKey};
 use getrandom::SysRng;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 pub(super) struct Disk {
@@ -25,7 +26,21 @@ pub(super) struct Disk {
     refused: OnceLock<Refused>,
     /// Told of each step of a rekey.
     #[cfg(test)]
-    watch: Mutex<Option<Box<dyn FnMut(&'static str) + Send>>>,
+    watch: Mutex<Option<Watch>>,
+}
+
+#[cfg(test)]
+type Watch = Box<dyn FnMut(&'static str) + Send>;
+
+#[cfg(test)]
+thread_local! {
+    static WATCH: std::cell::Cell<Option<Watch>> = const { std::cell::Cell::new(None) };
+}
+
+/// Tells `watch` of each step of a rekey of the next vault that this thread opens.
+#[cfg(test)]
+pub(super) fn watch_next(watch: impl FnMut(&'static str) + Send + 'static) {
+    WATCH.set(Some(Box::new(watch)));
 }
 
 /// The header in use, and the keys that wrap it anew.
@@ -42,8 +57,10 @@ pub(super) struct Keyring {
 pub(super) enum Refused {
     /// A write failed, so that nobody knows what the disk holds.
     Failed(String),
-    /// The data key has no seals left. This one alone is no state: it is answered, and not kept.
+    /// The data key has no seals left. It is answered, and not kept: a rekey helps.
     SealsExhausted,
+    /// There was no room for granting seals. It is answered, and not kept: nothing was written.
+    Full,
     /// The vault was opened though it is damaged.
     Damaged,
 }
@@ -53,6 +70,7 @@ impl From<Refused> for StoreError {
         match refused {
             Refused::Failed(cause) => Self::ReadOnly { cause },
             Refused::SealsExhausted => Self::SealsExhausted,
+            Refused::Full => Self::StorageFull(ErrorKind::StorageFull.into()),
             Refused::Damaged => Self::Degraded,
         }
     }
@@ -72,13 +90,8 @@ impl Disk {
             epoch: RwLock::new(Arc::new(epoch)),
             refused: OnceLock::new(),
             #[cfg(test)]
-            watch: Mutex::default(),
+            watch: Mutex::new(WATCH.take()),
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn watch(&self, watch: impl FnMut(&'static str) + Send + 'static) {
-        *lock(&self.watch) = Some(Box::new(watch));
     }
 
     /// Passes a step of a rekey, at which a test looks at what a kill would leave.
@@ -121,6 +134,14 @@ impl Disk {
     /// Whether the vault is still being made: then its header is not yet to be written.
     pub(super) fn is_creating(&self) -> bool {
         self.directory.path().join(CREATING).exists()
+    }
+
+    /// Puts the header of a vault that is being made in its place, as the keyring has it: with
+    /// what was granted meanwhile.
+    pub(super) fn install_first_header(&self) -> Result<(), StoreError> {
+        let keyring = &mut *lock(&self.keyring);
+        let header = keyring.header.clone();
+        self.replace_header(keyring, header)
     }
 
     /// Makes `header` the one in use, durably, and then the anchor say so. [`StoreError::ReadOnly`]
@@ -181,6 +202,14 @@ impl Disk {
     /// Grants seals durably, or gives back what was granted.
     pub(super) fn grant_seals(&self, seals: u64) -> Result<(), StoreError> {
         let mut keyring = lock(&self.keyring);
+        if self.is_creating() {
+            // Nothing vouches for the vault before its first header does.
+            let mut header = keyring.header.clone();
+            header.seals = seals;
+            keyring.seal(&mut header, &keyring.key_encryption_key)?;
+            keyring.header = header;
+            return Ok(());
+        }
         let header = keyring.next_header(|header| header.seals = seals)?;
         self.replace_header(&mut keyring, header)
     }

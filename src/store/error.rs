@@ -5,6 +5,7 @@ use super::damage::Damage;
 use super::file_system::FileSystem;
 use super::lock::Holder;
 use crate::crypto::CryptoError;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// A refusal of the store. After [`StoreError::ReadOnly`] it is not known whether the last write
@@ -138,6 +139,11 @@ pub enum StoreError {
         /// The format's number.
         version: u16,
     },
+    /// The backup was made of another vault, or of this one before it was restored.
+    #[error(
+        "the backup is of another vault: repair with one of this vault, or restore it elsewhere"
+    )]
+    OtherBackup,
     /// What has the name that the backup should get.
     #[error("there is a file at {path} already: choose another name for the backup")]
     BackupExists {
@@ -178,12 +184,32 @@ pub enum StoreError {
     /// A cryptographic operation was refused.
     #[error("the vault's keys cannot be used")]
     Crypto(#[source] CryptoError),
+    /// The disk is full, or the account's share of it is.
+    #[error("the disk is full: free space, then try again")]
+    StorageFull(#[source] std::io::Error),
     /// The file system refused.
     #[error("the file system refused")]
-    Io(#[from] std::io::Error),
+    Io(#[source] std::io::Error),
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::StorageFull(error),
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl StoreError {
+    /// What failed, without what to do about it: for [`StoreError::ReadOnly`], which says that itself.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Io(error) | Self::StorageFull(error) => error.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn unreadable(tree: Tree, what: &'static str) -> Self {
         Self::Unreadable { tree: tree.name(), what }
     }
@@ -191,13 +217,13 @@ impl StoreError {
     /// sled's errors, with its lock and I/O errors as what they are.
     pub(super) fn sled(error: sled::Error) -> Self {
         match error {
-            sled::Error::Io(io) => Self::Io(io),
+            sled::Error::Io(io) => io.into(),
             sled::Error::Corruption { .. } => {
                 Self::DamagedDatabase { what: "sled finds it corrupt" }
             }
             // Its settings are always the same, so it is the file that holds them.
             sled::Error::Unsupported(_) => {
-                Self::DamagedDatabase { what: "its settings are corrupt" }
+                Self::DamagedDatabase { what: "sled's settings are corrupt" }
             }
             other => Self::Io(std::io::Error::other(other.to_string())),
         }
@@ -318,7 +344,15 @@ mod tests {
             (StoreError::Removed, "the token was removed meanwhile"),
             (StoreError::TooLarge, "a record is larger than 64 kib: shorten its lists"),
             (StoreError::Crypto(CryptoError::Entropy), "the vault's keys cannot be used"),
-            (StoreError::Io(std::io::ErrorKind::NotFound.into()), "the file system refused"),
+            (
+                std::io::Error::from(ErrorKind::StorageFull).into(),
+                "the disk is full: free space, then try again",
+            ),
+            (
+                std::io::Error::from(ErrorKind::QuotaExceeded).into(),
+                "the disk is full: free space, then try again",
+            ),
+            (std::io::Error::from(ErrorKind::NotFound).into(), "the file system refused"),
         ] {
             assert_eq!(error.to_string(), line);
         }

@@ -73,6 +73,11 @@ impl Header {
         Self { generation: self.generation + 1, ..self.clone() }
     }
 
+    /// Whether it wraps two data keys: a rekey was begun and not finished.
+    pub(super) fn is_rekeying(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// Wraps the data keys anew, which binds everything before them.
     pub(crate) fn seal(
         &mut self,

@@ -5,22 +5,39 @@
 //! wait for their commit, settlements do not: losing one only leaves the spend counted. What is
 //! found reserved at open was cut off by a crash and counts as spent.
 
+use super::epoch::Epoch;
 use super::head::AuditEnd;
-use super::record::{CounterRow, LedgerRow};
-use super::{Key, Store, StoreError, Tree, Write, lock};
+use super::record::{self, CounterRow, LedgerRow, TokenRow};
+use super::{Key, Name, Store, StoreError, Tree, Write, lock};
+use crate::coin_map::CoinMap;
 use crate::id::LineageId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
-use crate::token::SpendingLimit;
-use std::collections::{BTreeMap, HashMap};
+use crate::secret::SecretBytes;
+use crate::token::{SpendingLimit, TokenInfo};
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 /// The counters of one lineage.
-type Counters = BTreeMap<Coin, Counter>;
+type Counters = CoinMap<Counter>;
+
+/// Counters that begin at the server's.
+fn begin(limits: &CoinMap<SpendingLimit>) -> Counters {
+    limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect()
+}
+
+/// Charges all that is left of every limit, for good.
+fn exhaust(counters: &mut Counters) -> Result<(), Denied> {
+    for (coin, counter) in counters.iter_mut() {
+        let left = counter.left().unwrap_or(Amount::ZERO);
+        *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
+    }
+    Ok(())
+}
 
 /// What one lineage spent.
 #[derive(Clone, Default)]
-struct Book {
+pub(super) struct Book {
     counters: Counters,
     /// Whether its token was handed out: from then on nothing is given back.
     is_exposed: bool,
@@ -28,9 +45,29 @@ struct Book {
     is_unreconciled: bool,
 }
 
+impl Book {
+    /// Reads the ledger of a lineage. What is found reserved was cut off by a crash.
+    pub(super) fn read(epoch: &Epoch, name: &Name, sealed: &[u8]) -> Result<Self, StoreError> {
+        let row: LedgerRow = epoch.keys.read(Tree::Ledger, name, sealed)?;
+        let LedgerRow { is_exposed, is_unreconciled, counters } = row;
+        let counter = |(coin, row): (String, CounterRow)| {
+            let unreadable = |_| StoreError::unreadable(Tree::Ledger, "a record cannot be read");
+            Ok((Coin::new(&coin).map_err(unreadable)?, Counter::from(row).after_crash()))
+        };
+        let counters = counters.into_iter().map(counter).collect::<Result<_, StoreError>>()?;
+        Ok(Self { counters, is_exposed, is_unreconciled })
+    }
+}
+
 /// Guards every change of a book together with its place in the commit queue.
 #[derive(Default)]
 pub(super) struct Accounts(Mutex<HashMap<LineageId, Book>>);
+
+impl Accounts {
+    pub(super) fn of(books: HashMap<LineageId, Book>) -> Self {
+        Self(Mutex::new(books))
+    }
+}
 
 /// Why a reservation was not made.
 #[derive(Debug)]
@@ -58,9 +95,9 @@ impl Ledger for Store {
     fn reserve(&self, lineage: &LineageId, charges: &[Charge]) -> Result<(), LedgerError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
-            let book = accounts.get_mut(lineage).ok_or_else(unreconciled)?;
+            let book = accounts.get_mut(lineage).ok_or_else(not_reconciled)?;
             if book.is_unreconciled && !charges.is_empty() {
-                return Err(unreconciled().into());
+                return Err(not_reconciled().into());
             }
             let mut after = book.clone();
             for Charge { coin, amount } in charges {
@@ -98,7 +135,7 @@ impl Ledger for Store {
 
 impl Store {
     /// The counters of a lineage, if its ledger is known.
-    pub(crate) fn counters(&self, lineage: LineageId) -> Option<Counters> {
+    pub(crate) fn counters(&self, lineage: LineageId) -> Option<CoinMap<Counter>> {
         lock(&self.ledger.0).get(&lineage).map(|book| book.counters.clone())
     }
 
@@ -107,12 +144,9 @@ impl Store {
     pub(crate) fn exhaust(&self, lineage: LineageId) -> Result<(), LedgerError> {
         let ticket = {
             let mut accounts = lock(&self.ledger.0);
-            let book = accounts.get_mut(&lineage).ok_or_else(unreconciled)?;
+            let book = accounts.get_mut(&lineage).ok_or_else(not_reconciled)?;
             let mut after = Book { is_exposed: true, ..book.clone() };
-            for (coin, counter) in &mut after.counters {
-                let left = counter.left().unwrap_or(Amount::ZERO);
-                *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
-            }
+            exhaust(&mut after.counters)?;
             let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
             *book = after;
             ticket
@@ -124,16 +158,72 @@ impl Store {
     pub(super) fn open_account(
         &self,
         lineage: LineageId,
-        limits: &BTreeMap<Coin, SpendingLimit>,
+        limits: &CoinMap<SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let counters =
-            limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect();
-        let book = Book { counters, is_exposed: false, is_unreconciled: false };
+        let book = Book { counters: begin(limits), is_exposed: false, is_unreconciled: false };
         writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;
         lock(&self.ledger.0).insert(lineage, book);
         Ok(())
+    }
+
+    /// Whether a lineage spends nothing until it is reconciled.
+    pub(crate) fn is_unreconciled(&self, lineage: LineageId) -> bool {
+        lock(&self.ledger.0).get(&lineage).is_none_or(|book| book.is_unreconciled)
+    }
+
+    /// Begins the ledger of a lineage anew at the server's counters, durably, if it is not believed.
+    /// A token that was exposed stays so.
+    pub(crate) fn reconcile(
+        &self,
+        lineage: LineageId,
+        limits: &CoinMap<SpendingLimit>,
+    ) -> Result<(), StoreError> {
+        let ticket = {
+            let mut accounts = lock(&self.ledger.0);
+            let book = accounts
+                .entry(lineage)
+                .or_insert_with(|| Book { is_unreconciled: true, ..Book::default() });
+            if !book.is_unreconciled {
+                return Ok(());
+            }
+            let mut counters = begin(limits);
+            for (coin, counter) in counters.iter_mut() {
+                // A limit of ours that was stricter than the server's stays.
+                let old = book.counters.get(coin).and_then(|old| old.limit);
+                counter.limit = [counter.limit, old].into_iter().flatten().min();
+            }
+            if book.is_exposed {
+                // What it spends outside is not seen. Where the server counts more than the limit
+                // there is nothing left to charge.
+                let _ = exhaust(&mut counters);
+            }
+            let after = Book { counters, is_unreconciled: false, ..*book };
+            let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
+            *book = after;
+            ticket
+        };
+        ticket.wait()
+    }
+
+    /// Gives a lineage a ledger if it has none, in one commit with `writes`. It is not believed.
+    pub(super) fn adopt_account(
+        &self,
+        lineage: LineageId,
+        limits: &CoinMap<SpendingLimit>,
+        mut writes: Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let ticket = {
+            let mut accounts = lock(&self.ledger.0);
+            let book = accounts
+                .entry(lineage)
+                .or_insert_with(|| Book { counters: begin(limits), ..Book::default() });
+            book.is_unreconciled = true;
+            writes.push(self.ledger_write(lineage, book)?);
+            self.submit(writes)
+        };
+        ticket.wait()
     }
 
     /// Ends a lineage's ledger, in one commit with `writes`.
@@ -157,7 +247,7 @@ impl Store {
     pub(super) fn commit_to_account(
         &self,
         lineage: LineageId,
-        successor: &BTreeMap<Coin, SpendingLimit>,
+        successor: &CoinMap<SpendingLimit>,
         mut writes: Vec<Write>,
         audit: Option<AuditEnd>,
     ) -> Result<(), StoreError> {
@@ -165,7 +255,7 @@ impl Store {
             let mut accounts = lock(&self.ledger.0);
             let book = accounts.get_mut(&lineage).ok_or(StoreError::Removed)?;
             let mut after = book.clone();
-            for (coin, counter) in &mut after.counters {
+            for (coin, counter) in after.counters.iter_mut() {
                 counter.limit = match (counter.limit, successor.get(coin).and_then(|s| s.limit)) {
                     (Some(old), Some(new)) => Some(old.min(new)),
                     (old, new) => old.or(new),
@@ -192,36 +282,6 @@ impl Store {
         ticket.wait()
     }
 
-    pub(super) fn load_ledger(&mut self) -> Result<(), StoreError> {
-        let unreadable = || StoreError::unreadable(Tree::Ledger, "a record cannot be read");
-        let epoch = self.disk.epoch();
-        let mut accounts = HashMap::new();
-        for entry in epoch.records(Tree::Ledger) {
-            let (name, sealed) = match entry {
-                Err(_) if self.damage.is_some() => break,
-                entry => entry?,
-            };
-            let row: LedgerRow = match epoch.keys.read(Tree::Ledger, &name, &sealed) {
-                // Of a damaged vault, what cannot be read cannot be spent.
-                Err(_) if self.damage.is_some() => continue,
-                row => row?,
-            };
-            let LedgerRow { is_exposed, is_unreconciled, .. } = row;
-            let counters = row
-                .counters
-                .into_iter()
-                .map(|(coin, row)| {
-                    let coin = Coin::new(&coin).map_err(|_| unreadable())?;
-                    Ok((coin, Counter::from(row).after_crash()))
-                })
-                .collect::<Result<Counters, StoreError>>()?;
-            let book = Book { counters, is_exposed, is_unreconciled };
-            accounts.insert(LineageId::from_bytes(name), book);
-        }
-        *lock(&self.ledger.0) = accounts;
-        Ok(())
-    }
-
     fn ledger_write(&self, lineage: LineageId, book: &Book) -> Result<Write, StoreError> {
         let rows = book
             .counters
@@ -233,10 +293,28 @@ impl Store {
     }
 }
 
-fn unreconciled() -> Denied {
+/// The row of a ledger, marked as one that may not be the last.
+pub(super) fn unreconciled(row: &[u8]) -> Result<SecretBytes, StoreError> {
+    let unreadable = |_| StoreError::unreadable(Tree::Ledger, "a record cannot be read");
+    let row: LedgerRow = record::decode(row).map_err(unreadable)?;
+    record::encode(&LedgerRow { is_unreconciled: true, ..row })
+}
+
+/// A ledger for a token that lost its own: begun at what is known of it, and not to be believed.
+pub(super) fn unreconciled_of(token: &[u8]) -> Result<SecretBytes, StoreError> {
+    let unreadable = |_| StoreError::unreadable(Tree::Tokens, "a record cannot be read");
+    let row: TokenRow = record::decode(token).map_err(unreadable)?;
+    let info = TokenInfo::try_from(row.info).map_err(unreadable)?;
+    let counters = info.spending_limits.iter();
+    let counters =
+        counters.map(|(coin, limit)| (coin.to_string(), (&Counter::begin(limit)).into())).collect();
+    record::encode(&LedgerRow { is_exposed: false, is_unreconciled: true, counters })
+}
+
+fn not_reconciled() -> Denied {
     Denied::new(
         Rule::Unreconciled,
-        "the vault has no record of what this token spent, so it spends nothing; issue a new token",
+        "the vault does not know what this token spent, so it spends nothing; reconcile it",
     )
 }
 

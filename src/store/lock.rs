@@ -75,6 +75,12 @@ impl fmt::Display for Holder {
     }
 }
 
+/// A holder as it was read, written again.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) fn recode_holder(text: &str) -> Option<String> {
+    Some(Holder::parse(text)?.to_text())
+}
+
 pub(super) struct LockFile {
     file: File,
     pid: u32,

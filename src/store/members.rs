@@ -56,20 +56,17 @@ pub(super) struct Total {
     pub(super) sum: Element,
 }
 
-/// The records of all trees but the head's, by their elements.
+/// The records of one tree, by their elements.
 #[derive(Default)]
-pub(super) struct Members([Set; Tree::KEPT.len()]);
-
-#[derive(Default)]
-struct Set {
+pub(super) struct Set {
     elements: HashMap<Name, Element>,
     total: Total,
 }
 
-impl Members {
+impl Set {
     /// Notes that a record was written, or removed.
-    pub(super) fn put(&mut self, tree: Tree, name: Name, element: Option<Element>) {
-        let Set { elements, total } = &mut self.0[tree as usize];
+    pub(super) fn put(&mut self, name: Name, element: Option<Element>) {
+        let Self { elements, total } = self;
         let replaced = match element {
             Some(element) => {
                 total.count += 1;
@@ -84,8 +81,32 @@ impl Members {
         }
     }
 
+    pub(super) fn total(&self) -> Total {
+        self.total
+    }
+}
+
+/// The records of all trees but the head's.
+#[derive(Default)]
+pub(super) struct Members([Set; Tree::KEPT.len()]);
+
+impl Members {
+    /// Begins a tree with what was found there.
+    pub(super) fn begin(&mut self, tree: Tree, set: Set) {
+        self.0[tree as usize] = set;
+    }
+
+    /// Notes that a record was written, or removed.
+    pub(super) fn put(&mut self, tree: Tree, name: Name, element: Option<Element>) {
+        self.0[tree as usize].put(name, element);
+    }
+
+    pub(super) fn holds(&self, tree: Tree, name: &Name) -> bool {
+        self.0[tree as usize].elements.contains_key(name)
+    }
+
     pub(super) fn totals(&self) -> [Total; Tree::KEPT.len()] {
-        self.0.each_ref().map(|set| set.total)
+        self.0.each_ref().map(Set::total)
     }
 }
 

@@ -6,6 +6,7 @@
 //! <vault>/anchor     which state of all that is the last (anchor.rs); it may lie elsewhere
 //! <vault>/LOCK       held by the one process that has the vault open (lock.rs)
 //! <vault>/CREATING   present only while the vault is being made (a kill may leave it)
+//! <vault>/RESERVE    room for opening it on a full disk (reserve.rs)
 //! ```
 //!
 //! A commit is durable when it answers: sled's log is flushed and its file synced, then the anchor
@@ -15,13 +16,15 @@
 
 mod anchor;
 mod audit;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the store is to be wired to it"))]
 pub(crate) mod backup;
+mod blobs;
 mod committer;
+mod copies;
 mod damage;
 mod database;
 mod directory;
 mod disk;
+mod doctor;
 mod epoch;
 mod error;
 mod file_system;
@@ -35,28 +38,38 @@ mod opening;
 mod passphrase;
 mod record;
 mod rekey;
+mod repair;
+mod reserve;
+mod snapshot;
 mod tokens;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use anchor::recode_anchor;
 pub use audit::AuditAction;
 pub use damage::{Damage, DamagedToken, DamagedTree};
 pub(crate) use directory::Place;
+pub use doctor::{Contents, HeaderReport, Report};
 pub use error::StoreError;
 pub use file_system::FileSystem;
 pub(crate) use header::Header;
 pub(crate) use ledger::LedgerError;
 pub use lock::Holder;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use lock::recode_holder;
 pub(crate) use opening::Opening;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use record::{recode_rows, recode_token_info};
+pub use repair::Repair;
 pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
 
 use crate::crypto::{CryptoError, DataKey, RecordCipher, VaultId};
 use crate::environment::Environment;
 use crate::locked::{LockLevel, Locked};
 use crate::secret::SecretBytes;
+use chrono::{DateTime, Utc};
 use committer::{Committer, Ticket};
 use disk::Disk;
 use getrandom::SysRng;
@@ -123,6 +136,12 @@ impl Tree {
         }
     }
 
+    /// The tree of records that bears this number in a backup.
+    fn numbered(number: u8) -> Result<Self, StoreError> {
+        let unknown = StoreError::DamagedBackup { what: "a tree that is not known" };
+        Self::KEPT.get(usize::from(number)).copied().ok_or(unknown)
+    }
+
     /// Its name with zeros after it, as MACs take it.
     fn padded(self) -> [u8; 11] {
         let mut padded = [0; 11];
@@ -151,11 +170,28 @@ impl Key {
             Tree::Meta => Self::binding(),
             Tree::Head => Head::key(),
             Tree::Accounts => tokens::account_key(row)?,
-            Tree::Audit => audit::entry_key(row)?,
+            Tree::Audit => audit::key(audit::entry_number(row)?),
         };
         match keys.name(tree, &key) == name {
             true => Ok(key),
             false => Err(StoreError::unreadable(tree, "a record stands under another's name")),
+        }
+    }
+
+    /// As it stands in a backup: 0 ‖ id, or 1 ‖ text.
+    fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Id(id) => [&[0], &id[..]].concat(),
+            Self::Text(text) => [&[1], &text[..]].concat(),
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
+        let unreadable = StoreError::DamagedBackup { what: "the key of a record" };
+        match bytes.split_first() {
+            Some((0, id)) => Ok(Self::Id(id.try_into().map_err(|_| unreadable)?)),
+            Some((1, text)) => Ok(Self::Text(text.into())),
+            _ => Err(unreadable),
         }
     }
 
@@ -189,6 +225,8 @@ pub(crate) struct Store {
     /// Held over a whole change of the passphrase, its key derivations included: one at a time.
     changing: Mutex<()>,
     ledger: ledger::Accounts,
+    /// What opening has read, until it is taken.
+    opened: Mutex<Vec<(TokenRecord, SealedSecret)>>,
     audit: Mutex<AuditEnd>,
     damage: Option<Damage>,
     committer: Committer,
@@ -214,7 +252,8 @@ impl Store {
 
     /// Seals everything under a new data key, which also makes the database small again. `Ok`
     /// means that the old key opens nothing on disk any more. Commits wait meanwhile.
-    pub(crate) fn rekey(&self) -> Result<(), StoreError> {
+    pub(crate) fn rekey(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.append_audit(AuditAction::Rekeyed, None, None, now)?;
         self.committer.alone(committer::Writer::rekey)
     }
 

@@ -8,7 +8,7 @@
 //!
 //! What a kill left half done is finished only after all three hold.
 
-use super::anchor::{Anchor, State};
+use super::anchor::{self, Anchor, State};
 use super::committer::{Committer, Seals, Writer};
 use super::damage::Found;
 use super::database::{self, Database};
@@ -16,19 +16,22 @@ use super::directory::Directory;
 use super::disk::{Disk, Keyring, Refused};
 use super::epoch::Epoch;
 use super::keys::Keys;
+use super::ledger::Accounts;
 use super::lock::LockFile;
-use super::members::Members;
+use super::repair::{Plan, Repair, read_backup};
 use super::{
-    CREATING, Header, Place, SEALS_FIRST, Store, StoreError, header, lock, memory_cipher, rekey,
-    sync,
+    AuditAction, CREATING, Header, Place, SEALS_FIRST, Store, StoreError, Tree, header, lock,
+    memory_cipher, rekey, reserve, snapshot, sync,
 };
-use crate::crypto::{DataKey, KdfParams, Salt, VaultId, key_encryption_key};
+use crate::crypto::{DataKey, KdfParams, RecordCipher, Salt, VaultId, key_encryption_key};
 use crate::environment::Environment;
+use crate::locked::Locked;
 use crate::secret::Passphrase;
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What is done about a vault that is not whole.
@@ -52,6 +55,23 @@ impl Store {
         environment: &Environment,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
+        let may_replace = |anchor: &Path| match anchor.exists() {
+            true => Err(StoreError::AnchorExists { path: anchor.into() }),
+            false => Ok(()),
+        };
+        Self::make(place, passphrase, kdf, now, may_replace, |store| store.bind(environment))
+    }
+
+    /// Makes a vault of what `fill` commits. `may_replace` says whether an anchor that may be there
+    /// already is to be replaced.
+    pub(super) fn make(
+        place: &Place,
+        passphrase: &Passphrase,
+        kdf: KdfParams,
+        now: DateTime<Utc>,
+        may_replace: impl FnOnce(&Path) -> Result<(), StoreError>,
+        fill: impl FnOnce(&Self) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
         let directory = Directory::make(place)?;
         let dir = place.path();
         let lock_file = LockFile::take(&directory, now)?;
@@ -67,8 +87,8 @@ impl Store {
             }
         } else if Database::is_any_in(dir) {
             return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
-        } else if anchor.exists() {
-            return Err(StoreError::AnchorExists { path: anchor });
+        } else {
+            may_replace(&anchor)?;
         }
         directory.file(CREATING)?;
         sync(dir)?;
@@ -83,23 +103,23 @@ impl Store {
         header.seal(&key_encryption_key, &data_key, None, rng)?;
         let epoch = Epoch::open(dir, 0, &data_key, &vault_id)?;
         directory.close_database(&Database::directory_name(0))?;
-        let keyring =
-            Keyring { header: header.clone(), key_encryption_key, data_key, before: None };
+        let keyring = Keyring { header, key_encryption_key, data_key, before: None };
         let anchor = Anchor::make(&anchor, vault_id)?;
         let disk = Disk::new(directory, keyring, Some(anchor), epoch);
-        let found = Found { members: Members::default(), head: None, damage: None };
-        let store = Self::start(disk, found, Seals::new(0, SEALS_FIRST), lock_file)?;
-        store.bind(environment)?;
+        let (seals, memory) = (Seals::new(0, SEALS_FIRST), memory_cipher()?);
+        let store = Self::start(disk, Found::default(), seals, memory, lock_file)?;
+        fill(&store)?;
         // All that the header vouches for is on disk before the header is.
         database::sync_files(&db)?;
         sync(dir)?;
-        store.disk.replace_header(&mut lock(&store.disk.keyring), header)?;
+        store.disk.install_first_header()?;
         fs::remove_file(&creating)?;
         sync(dir)?;
         if let Some(parent) = fs::canonicalize(dir)?.parent() {
             // A parent we may not read was made durable by whoever owns it.
             let _ = sync(parent);
         }
+        let _ = reserve::make(&store.disk.directory);
         Ok(store)
     }
 
@@ -119,11 +139,12 @@ impl Store {
         place: &Place,
         passphrase: &Passphrase,
         environment: &Environment,
-        now: DateTime<Utc>,
+        opened_at: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
         let Unlocked { directory, lock_file, keyring, epoch, anchor } =
-            Unlocked::new(place, passphrase, now)?;
-        let found = Found::examine(&epoch)?;
+            Unlocked::new(place, passphrase, opened_at)?;
+        let memory = memory_cipher()?;
+        let found = Found::examine(&epoch, &memory)?;
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let now = state(&found, &keyring.header);
         let (anchor, refused) = match (judge(&found, &anchor, now), opening) {
@@ -134,9 +155,8 @@ impl Store {
                 return Err(refused);
             }
             (Err(refused), Opening::AcceptRollback) => {
-                let path = place.anchor_path();
-                let anchor = anchor.or_else(|_| Anchor::make(&path, keyring.header.vault_id));
-                (Some(anchor?), Some(refused))
+                let anchor = anchor.or_else(|_| replace_anchor(place, keyring.header.vault_id))?;
+                (Some(anchor), Some(refused))
             }
         };
         let disk = Disk::new(directory, keyring, anchor, epoch);
@@ -145,19 +165,66 @@ impl Store {
             Some(_) if opening == Opening::Degraded => drop(disk.refuse(Refused::Damaged)),
             Some(_) => disk.believe(now),
         }
-        let mut store = Self::start(disk, found, seals, lock_file)?;
+        let store = Self::start(disk, found, seals, memory, lock_file)?;
         match store.check_binding(environment) {
             // Told by the damage. Where nothing is written or spent, whoever unlocks it is believed.
             Err(StoreError::Unreadable { .. } | StoreError::DamagedDatabase { .. })
-                if store.damage.is_some() => {}
+                if opening == Opening::Degraded && store.damage.is_some() => {}
             checked => checked?,
         }
-        store.load_ledger()?;
         if refused.is_some() && opening == Opening::AcceptRollback {
             // The anchor knows this vault from here on, and no ledger is believed.
             store.distrust_ledgers()?;
+            store.append_audit(AuditAction::RollbackAccepted, None, None, opened_at)?;
+        }
+        if opening != Opening::Degraded && !reserve::make(&store.disk.directory) {
+            store.disk.fail("the disk was full when it was opened".into());
         }
         Ok(store)
+    }
+
+    /// Makes a damaged vault whole, and opens it; `None` where there was nothing to mend.
+    pub(crate) fn repair(
+        place: &Place,
+        passphrase: &Passphrase,
+        environment: &Environment,
+        backup: Option<&Path>,
+        opened_at: DateTime<Utc>,
+    ) -> Result<(Self, Option<Repair>), StoreError> {
+        let unlocked = Unlocked::new(place, passphrase, opened_at)?;
+        let memory = memory_cipher()?;
+        let mut found = Found::examine(&unlocked.epoch, &memory)?;
+        let Some(damage) = found.damage.take() else {
+            drop(unlocked);
+            let store = Self::open(place, passphrase, environment, opened_at)?;
+            return Ok((store, None));
+        };
+        let Unlocked { directory, lock_file, keyring, epoch, anchor } = unlocked;
+        let vault_id = keyring.header.vault_id;
+        let now = state(&found, &keyring.header);
+        let is_last = judge(&found, &anchor, now).is_ok();
+        let plan = Plan {
+            trusts_ledgers: is_last && !damage.befell(Tree::Ledger),
+            backup: backup.map(|path| read_backup(path, passphrase, vault_id)).transpose()?,
+            environment: environment.clone(),
+            damage,
+        };
+        if let Ok(anchor) = &anchor {
+            // What is made whole follows the last that was written, and not what is left of it.
+            let (mut head, _) = found.head.unwrap_or_default();
+            head.sequence = anchor.state().sequence;
+            found.head = Some((head, anchor.state().head));
+        }
+        let anchor = anchor.or_else(|_| replace_anchor(place, vault_id))?;
+        let seals = Seals::new(keyring.header.seals, keyring.header.seals);
+        let disk = Disk::new(directory, keyring, Some(anchor), epoch);
+        let store = Self::start(disk, found, seals, memory, lock_file)?;
+        let repair = store.committer.alone(move |writer| writer.repair(plan))?;
+        // It is read as any other from here on.
+        drop(store);
+        let store = Self::open(place, passphrase, environment, opened_at)?;
+        store.append_audit(AuditAction::Repaired, None, None, opened_at)?;
+        Ok((store, Some(repair)))
     }
 
     /// Sets the writer to work. Nothing is written by that.
@@ -165,19 +232,21 @@ impl Store {
         disk: Disk,
         found: Found,
         seals: Seals,
+        memory: Locked<RecordCipher>,
         lock_file: LockFile,
     ) -> Result<Self, StoreError> {
         let disk = Arc::new(disk);
-        let (head, head_hash) = found.head.unwrap_or_default();
-        let writer =
-            Writer { disk: Arc::clone(&disk), members: found.members, head, head_hash, seals };
+        let Found { members, head, damage, tokens, books } = found;
+        let (head, head_hash) = head.unwrap_or_default();
+        let writer = Writer { disk: Arc::clone(&disk), members, head, head_hash, seals };
         Ok(Self {
             disk,
-            memory: memory_cipher()?,
+            memory,
             changing: Mutex::default(),
-            ledger: Default::default(),
+            ledger: Accounts::of(books),
+            opened: Mutex::new(tokens),
             audit: Mutex::new(head.audit),
-            damage: found.damage,
+            damage,
             committer: Committer::start(writer)?,
             _lock: lock_file,
         })
@@ -185,16 +254,20 @@ impl Store {
 }
 
 /// A vault whose passphrase was right, and of whose records nothing is believed yet.
-struct Unlocked {
+pub(super) struct Unlocked {
     directory: Directory,
     lock_file: LockFile,
-    keyring: Keyring,
-    epoch: Epoch,
-    anchor: Result<Anchor, StoreError>,
+    pub(super) keyring: Keyring,
+    pub(super) epoch: Epoch,
+    pub(super) anchor: Result<Anchor, StoreError>,
 }
 
 impl Unlocked {
-    fn new(place: &Place, passphrase: &Passphrase, now: DateTime<Utc>) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        place: &Place,
+        passphrase: &Passphrase,
+        now: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
         let dir = place.path();
         if !dir.join(header::FILE).exists() && !Database::is_any_in(dir) {
             return Err(StoreError::NotFound { path: dir.into() });
@@ -213,7 +286,7 @@ impl Unlocked {
         }
         let database = Database::directory_name(number);
         directory.close_database(&database)?;
-        let epoch = Epoch::open(dir, number, &data_key, &vault_id)?;
+        let epoch = reserve::or_without(dir, || Epoch::open(dir, number, &data_key, &vault_id))?;
         directory.close_database(&database)?;
         let keys_before = match &before {
             Some((number, key)) => Some((*number, Keys::new(key, &vault_id, *number)?)),
@@ -228,8 +301,15 @@ impl Unlocked {
     }
 }
 
+/// Makes an anchor where there is none of this vault, nor of another.
+fn replace_anchor(place: &Place, vault_id: VaultId) -> Result<Anchor, StoreError> {
+    let path = place.anchor_path();
+    anchor::check_replaceable(&path, vault_id)?;
+    Anchor::make(&path, vault_id)
+}
+
 /// What the anchor should say of what was found.
-fn state(found: &Found, header: &Header) -> State {
+pub(super) fn state(found: &Found, header: &Header) -> State {
     let (head, hash) = found.head.unwrap_or_default();
     State {
         sequence: head.sequence,
@@ -241,7 +321,11 @@ fn state(found: &Found, header: &Header) -> State {
 }
 
 /// Whether what was found adds up, and is the last that the anchor knows of, or the one after it.
-fn judge(found: &Found, anchor: &Result<Anchor, StoreError>, now: State) -> Result<(), StoreError> {
+pub(super) fn judge(
+    found: &Found,
+    anchor: &Result<Anchor, StoreError>,
+    now: State,
+) -> Result<(), StoreError> {
     if let Some(damage) = &found.damage {
         return Err(StoreError::Damaged { damage: Box::new(damage.clone()) });
     }
@@ -284,6 +368,8 @@ impl Disk {
             self.forget_key_before(keyring)?;
         }
         let dir = self.directory.path();
+        // Nothing is missing of what the database held.
+        snapshot::forget(&Database::path(dir, epoch.number));
         let creating = dir.join(CREATING);
         if creating.exists() {
             // The header came last, so the vault is whole; the mark must not outlive it.

@@ -1,4 +1,4 @@
-//! Another data key: every record sealed anew, in a database of its own.
+//! Another epoch: every record sealed anew under another data key, in a database of its own.
 //!
 //! ```text
 //! db.<e+1> built whole and synced ──> header wraps both keys, e+1 in use   (the commit)
@@ -7,18 +7,20 @@
 //!
 //! A kill before the commit leaves a directory that opening removes; after it, opening goes on
 //! where it ended. What the old key sealed is gone with it, and so is what sled had not reclaimed:
-//! this is also how the database is made small again.
+//! this is also how the database is made small again, and how what is left of a damaged one
+//! becomes a whole one.
 
 use super::committer::{Seals, Writer};
-use super::database::{self, Database};
-use super::disk::Keyring;
+use super::database::{self, Change, Database};
+use super::disk::{Disk, Keyring};
 use super::epoch::Epoch;
-use super::head::Head;
-use super::members::Members;
+use super::head::{AuditEnd, Head, HeadHash};
+use super::members::{Members, Set};
 use super::record::{self, HeadRow};
-use super::{Key, SEALS_FIRST, StoreError, Tree, lock, sync};
+use super::{Key, SEALS_FIRST, StoreError, Tree, lock, snapshot, sync};
 use crate::crypto::DataKey;
 use crate::crypto::stack::wiped_shallow;
+use crate::secret::SecretBytes;
 use getrandom::SysRng;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -28,12 +30,70 @@ use std::sync::Arc;
 /// Records that are written together.
 const BATCH: usize = 512;
 
+/// An epoch on its way, that no header knows of.
+pub(super) struct Filling {
+    epoch: Epoch,
+    members: Members,
+    changes: Vec<Change>,
+    sealed: u64,
+}
+
+impl Filling {
+    /// Adds a record, or replaces it.
+    pub(super) fn put(&mut self, tree: Tree, key: &Key, row: &[u8]) -> Result<(), StoreError> {
+        let change = self.epoch.change(tree, key, Some(row))?;
+        let sealed = change.sealed.as_deref().unwrap_or_default();
+        let element = wiped_shallow(|| self.epoch.keys.element(tree, &change.name, sealed));
+        self.members.put(tree, change.name, Some(element));
+        self.push(change)
+    }
+
+    /// Whether a record was added already.
+    pub(super) fn holds(&self, tree: Tree, key: &Key) -> bool {
+        self.members.holds(tree, &self.epoch.keys.name(tree, key))
+    }
+
+    fn push(&mut self, change: Change) -> Result<(), StoreError> {
+        self.sealed += 1;
+        self.changes.push(change);
+        if self.changes.len() == BATCH {
+            self.epoch.apply(&self.changes)?;
+            self.changes.clear();
+        }
+        Ok(())
+    }
+
+    /// Ends it with a head that follows `before`, durably.
+    fn finish(
+        mut self,
+        before: (u64, HeadHash),
+        audit: AuditEnd,
+        disk: &Disk,
+    ) -> Result<Built, StoreError> {
+        let (sequence, previous) = (before.0 + 1, before.1);
+        let head = Head { sequence, previous, audit, totals: self.members.totals() };
+        let row = record::encode(&HeadRow::from(&head))?;
+        let change = self.epoch.change(Tree::Head, &Head::key(), Some(&row))?;
+        let head_hash = Head::hash(change.sealed.as_deref().unwrap_or_default());
+        disk.step("building");
+        self.push(change)?;
+        let Self { epoch, members, changes, sealed } = self;
+        epoch.write(&changes)?;
+        let (dir, number) = (disk.directory.path(), epoch.number);
+        disk.directory.close_database(&Database::directory_name(number))?;
+        database::sync_files(&Database::path(dir, number))?;
+        sync(dir)?;
+        disk.step("built");
+        Ok(Built { epoch, members, head, head_hash, sealed })
+    }
+}
+
 /// An epoch that is whole and synced, but not in use.
 struct Built {
     epoch: Epoch,
     members: Members,
     head: Head,
-    head_hash: [u8; 32],
+    head_hash: HeadHash,
     sealed: u64,
 }
 
@@ -41,13 +101,46 @@ impl Writer {
     /// Seals all records under a new data key. After an error that does not end all writing
     /// nothing has changed.
     pub(super) fn rekey(&mut self) -> Result<(), StoreError> {
+        self.replace_epoch(|writer, filling| {
+            writer.each_record(|tree, key, row| filling.put(tree, &key, &row))?;
+            Ok(writer.head.audit)
+        })
+    }
+
+    /// Opens every record. What is not what was written is an error, at the end of its tree.
+    pub(super) fn each_record(
+        &self,
+        mut take: impl FnMut(Tree, Key, SecretBytes) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let epoch = self.disk.epoch();
+        for tree in Tree::KEPT {
+            let mut found = Set::default();
+            for entry in epoch.records(tree) {
+                let (name, sealed) = entry?;
+                let element = wiped_shallow(|| epoch.keys.element(tree, &name, &sealed));
+                found.put(name, Some(element));
+                let row = epoch.keys.open(tree, &name, &sealed)?;
+                take(tree, Key::of(&epoch.keys, tree, name, &row)?, row)?;
+            }
+            if found.total() != self.members.totals()[tree as usize] {
+                return Err(StoreError::unreadable(tree, "its records are not those written"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an epoch in use that holds what `fill` puts there; it answers where the audit log ends.
+    pub(super) fn replace_epoch(
+        &mut self,
+        fill: impl FnOnce(&Self, &mut Filling) -> Result<AuditEnd, StoreError>,
+    ) -> Result<(), StoreError> {
         self.disk.check_writable()?;
         let disk = Arc::clone(&self.disk);
         let before = disk.epoch();
         let number = before.number.checked_add(1).ok_or(StoreError::SealsExhausted)?;
         let data_key = DataKey::generate(&mut SysRng)?;
         let path = Database::path(disk.directory.path(), number);
-        let built = self.build(&before, number, &data_key, &path);
+        let built = self.build(number, &data_key, &path, fill);
         let built = built.and_then(|built| self.put_in_use(&before, built, data_key));
         if built.is_err() && disk.check_writable().is_ok() {
             // On a full disk it would be in the way; should it stay, opening removes it.
@@ -64,10 +157,10 @@ impl Writer {
 
     fn build(
         &self,
-        from: &Epoch,
         number: u32,
         data_key: &DataKey,
         path: &Path,
+        fill: impl FnOnce(&Self, &mut Filling) -> Result<AuditEnd, StoreError>,
     ) -> Result<Built, StoreError> {
         let dir = self.disk.directory.path();
         if path.is_dir() {
@@ -77,50 +170,10 @@ impl Writer {
         self.disk.step("begun");
         let vault_id = lock(&self.disk.keyring).header.vault_id;
         let epoch = Epoch::open(dir, number, data_key, &vault_id)?;
-        let mut members = Members::default();
-        let mut sealed = 1;
-        let mut changes = Vec::with_capacity(BATCH);
-        for tree in Tree::KEPT {
-            let mut found = Members::default();
-            for entry in from.records(tree) {
-                let (name, old) = entry?;
-                let row = from.keys.open(tree, &name, &old)?;
-                let key = Key::of(&from.keys, tree, name, &row)?;
-                let change = epoch.change(tree, &key, Some(&row))?;
-                wiped_shallow(|| {
-                    found.put(tree, name, Some(from.keys.element(tree, &name, &old)));
-                    let new = change.sealed.as_deref().unwrap_or_default();
-                    let element = epoch.keys.element(tree, &change.name, new);
-                    members.put(tree, change.name, Some(element));
-                });
-                sealed += 1;
-                changes.push(change);
-                if changes.len() == BATCH {
-                    epoch.apply(&changes)?;
-                    changes.clear();
-                }
-            }
-            if found.totals()[tree as usize] != self.members.totals()[tree as usize] {
-                return Err(StoreError::unreadable(tree, "its records are not those written"));
-            }
-        }
-        let head = Head {
-            sequence: self.head.sequence + 1,
-            previous: self.head_hash,
-            audit: self.head.audit,
-            totals: members.totals(),
-        };
-        let row = record::encode(&HeadRow::from(&head))?;
-        let change = epoch.change(Tree::Head, &Head::key(), Some(&row))?;
-        let head_hash = Head::hash(change.sealed.as_deref().unwrap_or_default());
-        changes.push(change);
-        self.disk.step("building");
-        epoch.write(&changes)?;
-        self.disk.directory.close_database(&Database::directory_name(number))?;
-        database::sync_files(path)?;
-        sync(dir)?;
-        self.disk.step("built");
-        Ok(Built { epoch, members, head, head_hash, sealed })
+        let (members, changes) = (Members::default(), Vec::with_capacity(BATCH));
+        let mut filling = Filling { epoch, members, changes, sealed: 0 };
+        let audit = fill(self, &mut filling)?;
+        filling.finish((self.head.sequence, self.head_hash), audit, &self.disk)
     }
 
     /// The commit, and what follows it. Up to the header's rename an error changes nothing.
@@ -138,10 +191,8 @@ impl Writer {
         (header.epoch, header.seals) = (epoch.number, granted);
         let old = Some((before.number, &keyring.data_key));
         header.seal(&keyring.key_encryption_key, &data_key, old, &mut SysRng)?;
-        header
-            .prepare(disk.directory.path())?
-            .install()
-            .map_err(|error| disk.failed_header(&error))?;
+        let prepared = header.prepare(disk.directory.path())?;
+        prepared.install().map_err(|error| disk.failed_header(&error))?;
         disk.step("header");
         let old = std::mem::replace(&mut keyring.data_key, data_key);
         keyring.before = Some((before.number, old));
@@ -155,6 +206,7 @@ impl Writer {
         disk.advance_anchor(&epoch, |state| {
             (state.sequence, state.head) = (head.sequence, head_hash);
             (state.generation, state.epoch) = (generation, epoch.number);
+            state.audit = head.audit.last;
         })?;
         disk.step("anchor");
         disk.forget_key_before(keyring)?;
@@ -163,7 +215,7 @@ impl Writer {
     }
 }
 
-impl super::disk::Disk {
+impl Disk {
     /// Ends a rekey: the header wraps the key in use alone.
     pub(super) fn forget_key_before(&self, keyring: &mut Keyring) -> Result<(), StoreError> {
         keyring.before = None;
@@ -175,6 +227,7 @@ impl super::disk::Disk {
 /// Removes the database of an epoch that is over. Should it stay, the next opening tries again.
 pub(super) fn discard(dir: &Path, epoch: u32) {
     let path = Database::path(dir, epoch);
+    snapshot::forget(&path);
     if path.exists()
         && let Err(error) =
             fs::remove_dir_all(&path).map_err(StoreError::from).and_then(|()| sync(dir))

@@ -1,9 +1,10 @@
 //! Tokens in the store: what is known of them, and the tokens themselves, apart.
 
+use super::epoch::Epoch;
 use super::record::{self, AccountRow, InfoRow, RenewalRow, SecretRow, TokenRow, Unreadable};
-use super::{Key, Name, Store, StoreError, Tree, Write};
-use crate::crypto::random;
+use super::{Key, Name, Store, StoreError, Tree, Write, lock};
 use crate::crypto::stack::wiped_record;
+use crate::crypto::{RecordCipher, random};
 use crate::id::LineageId;
 use crate::policy::LocalRules;
 use crate::secret::{AccessToken, EcdhXprv};
@@ -28,6 +29,13 @@ pub(crate) struct TokenRecord {
 /// A token as it is held in memory: sealed under a key that lives as long as the open vault.
 #[derive(Clone)]
 pub(crate) struct SealedSecret(Arc<[u8]>);
+
+impl SealedSecret {
+    /// Seals a row under the memory's key, for the token of that name.
+    pub(super) fn seal(memory: &RecordCipher, name: &Name, row: &[u8]) -> Result<Self, StoreError> {
+        Ok(Self(wiped_record(|| memory.seal(name, row, &mut SysRng))?.into()))
+    }
+}
 
 /// A token, opened. It lives as long as it is needed and no longer.
 pub(crate) struct TokenSecret {
@@ -93,23 +101,50 @@ impl Store {
         self.close_account(lineage, vec![remove(Tree::Tokens), remove(Tree::Secrets)])
     }
 
-    /// All tokens, their secrets sealed. Of a damaged vault those that are whole.
+    /// The tokens that opening has read, their secrets sealed; of a damaged vault those that are
+    /// whole. It has them once: who asks again reads [`Store::tokens`].
+    pub(crate) fn take_opened(&self) -> Vec<(TokenRecord, SealedSecret)> {
+        std::mem::take(&mut lock(&self.opened))
+    }
+
+    /// All tokens, read from the database, their secrets sealed.
     pub(crate) fn tokens(&self) -> Result<Vec<(TokenRecord, SealedSecret)>, StoreError> {
         let epoch = self.disk.epoch();
-        let read = |name: Name, sealed: &[u8]| {
-            let row: TokenRow = epoch.keys.read(Tree::Tokens, &name, sealed)?;
+        let with_secret = |name: Name, sealed: &[u8]| {
             let missing = StoreError::unreadable(Tree::Secrets, "a record is missing");
             let secret = epoch.get(Tree::Secrets, &name)?.ok_or(missing)?;
-            let record = record(LineageId::from_bytes(name), row)
-                .map_err(|_| StoreError::unreadable(Tree::Tokens, "a record cannot be read"))?;
             let secret = epoch.keys.open(Tree::Secrets, &name, &secret)?;
-            Ok((record, self.seal_row_in_memory(&name, &secret)?))
+            Ok((read(&epoch, name, sealed)?, SealedSecret::seal(&self.memory, &name, &secret)?))
         };
         epoch
             .records(Tree::Tokens)
-            .map(|entry| entry.and_then(|(name, sealed)| read(name, &sealed)))
-            .filter(|token| token.is_ok() || self.damage.is_none())
+            .map(|entry| entry.and_then(|(name, sealed)| with_secret(name, &sealed)))
             .collect()
+    }
+
+    /// The tokens of which nothing but themselves is left.
+    pub(crate) fn orphans(&self) -> Result<Vec<(LineageId, Label, SealedSecret)>, StoreError> {
+        let epoch = self.disk.epoch();
+        let mut orphans = Vec::new();
+        for entry in epoch.records(Tree::Secrets) {
+            let (name, sealed) = entry?;
+            if epoch.get(Tree::Tokens, &name)?.is_none() {
+                let row = epoch.keys.open(Tree::Secrets, &name, &sealed)?;
+                let unreadable =
+                    |_| StoreError::unreadable(Tree::Secrets, "a record cannot be read");
+                let secret: SecretRow = record::decode(&row).map_err(unreadable)?;
+                let label = Label::new(&secret.label).map_err(|error| unreadable(error.into()))?;
+                let sealed = SealedSecret::seal(&self.memory, &name, &row)?;
+                orphans.push((LineageId::from_bytes(name), label, sealed));
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Keeps what is known of a token that was an orphan.
+    pub(crate) fn adopt(&self, record: &TokenRecord) -> Result<(), StoreError> {
+        let writes = vec![self.token_write(record)?];
+        self.adopt_account(record.lineage, &record.info.spending_limits, writes)
     }
 
     /// Opens a token.
@@ -143,13 +178,15 @@ impl Store {
         lineage: LineageId,
         row: &SecretRow,
     ) -> Result<SealedSecret, StoreError> {
-        self.seal_row_in_memory(lineage.as_bytes(), &record::encode(row)?)
+        SealedSecret::seal(&self.memory, lineage.as_bytes(), &record::encode(row)?)
     }
+}
 
-    fn seal_row_in_memory(&self, name: &Name, row: &[u8]) -> Result<SealedSecret, StoreError> {
-        let sealed = wiped_record(|| self.memory.seal(name, row, &mut SysRng))?;
-        Ok(SealedSecret(sealed.into()))
-    }
+/// What is known of the token of that name.
+pub(super) fn read(epoch: &Epoch, name: Name, sealed: &[u8]) -> Result<TokenRecord, StoreError> {
+    let row: TokenRow = epoch.keys.read(Tree::Tokens, &name, sealed)?;
+    record(LineageId::from_bytes(name), row)
+        .map_err(|_| StoreError::unreadable(Tree::Tokens, "a record cannot be read"))
 }
 
 fn key(lineage: LineageId) -> Key {

@@ -57,7 +57,7 @@ impl ManyTokens {
     /// Those of the store.
     pub fn open(dir: &Path, passphrase: &Passphrase) -> Result<Self, StoreError> {
         let mut opened = Self::open_store_alone(dir, passphrase)?;
-        opened.tokens = opened.store.tokens()?;
+        opened.tokens = opened.store.take_opened();
         Ok(opened)
     }
 

@@ -11,7 +11,9 @@ mod work;
 pub use backup::{open_backup, seal_backup};
 pub use clock::TokioClock;
 pub use many_tokens::{ManyTokens, user};
-pub use parsers::{StoreHeader, judge, recode_rows, recode_token_info};
+pub use parsers::{
+    StoreHeader, judge, recode_anchor, recode_holder, recode_rows, recode_token_info,
+};
 pub use store::{Kept, keep_in_store, open_from_store};
 pub use work::{KeptToken, Work};
 

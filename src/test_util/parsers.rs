@@ -32,7 +32,7 @@ impl StoreHeader {
     }
 
     /// The header as it stands on disk.
-    pub fn to_bytes(self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         self.0.to_bytes()
     }
 
@@ -43,6 +43,16 @@ impl StoreHeader {
     pub fn unseal(&self, key: &KeyEncryptionKey) -> Result<DataKey, StoreError> {
         self.0.unseal(key).map(|(data_key, _)| data_key)
     }
+}
+
+/// A slot of an anchor: read, and written again.
+pub fn recode_anchor(slot: &[u8]) -> Option<Vec<u8>> {
+    store::recode_anchor(slot)
+}
+
+/// What a `LOCK` file says of its holder: read, and written again.
+pub fn recode_holder(text: &str) -> Option<String> {
+    store::recode_holder(text)
 }
 
 /// The bytes of an opened record as each kind of row that they are, by its name: read, and

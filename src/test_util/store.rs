@@ -1,6 +1,7 @@
 //! A token's way into a store and out of it, without a vault and its HTTP client around.
 
 use crate::clock::{Clock, SystemClock};
+use crate::coin_map::CoinMap;
 use crate::crypto::{CryptoError, KdfParams};
 use crate::environment::Environment;
 use crate::id::TokenId;
@@ -11,7 +12,6 @@ use crate::store::{
     Account, AuditAction, FileSystem, Place, Store, StoreError, TokenRecord, TokenSecret,
 };
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
-use std::collections::BTreeMap;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -51,7 +51,7 @@ pub fn keep_in_store(
         expires_at: None,
         is_extensible: true,
         ip_restrict: Vec::new(),
-        spending_limits: BTreeMap::new(),
+        spending_limits: CoinMap::default(),
         issued_in_clear: false,
     };
     let record = TokenRecord {

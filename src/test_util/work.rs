@@ -12,7 +12,8 @@ use crate::money::{Amount, Coin};
 use crate::policy::{Charge, Counter, Ledger, LocalRules, Outcome};
 use crate::secret::{AccessToken, EcdhXprv, Passphrase};
 use crate::store::{
-    Account, AuditAction, Damage, LedgerError, Opening, Store, StoreError, TokenRecord, TokenSecret,
+    Account, AuditAction, Damage, LedgerError, Opening, SealedSecret, Store, StoreError,
+    TokenRecord, TokenSecret,
 };
 use crate::token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 use chrono::{DateTime, Utc};
@@ -24,6 +25,8 @@ use zeroize::Zeroizing;
 /// A store at work. Several threads may share it, each with labels of its own.
 pub struct Work {
     store: Store,
+    /// What opening has read: of a damaged store that alone is known.
+    opened: Vec<(TokenRecord, SealedSecret)>,
     records: Mutex<HashMap<String, TokenRecord>>,
 }
 
@@ -121,9 +124,9 @@ impl Work {
     }
 
     fn of(store: Store) -> Result<Self, StoreError> {
-        let tokens = store.tokens()?.into_iter();
-        let records = tokens.map(|(record, _)| (record.label.to_string(), record));
-        Ok(Self { records: Mutex::new(records.collect()), store })
+        let opened = store.take_opened();
+        let records = opened.iter().map(|(record, _)| (record.label.to_string(), record.clone()));
+        Ok(Self { records: Mutex::new(records.collect()), opened, store })
     }
 
     /// What is wrong with the database, if it was opened all the same.
@@ -243,7 +246,7 @@ impl Work {
     /// # Errors
     /// Those of the store.
     pub fn rekey(&self) -> Result<(), StoreError> {
-        self.store.rekey()
+        self.store.rekey(now())
     }
 
     /// All tokens as the database has them now, by label. Of a damaged store those that are whole.
@@ -251,10 +254,15 @@ impl Work {
     /// # Errors
     /// Those of the store.
     pub fn tokens(&self) -> Result<BTreeMap<String, KeptToken>, StoreError> {
-        let tokens = self.store.tokens()?.into_iter().map(|(record, sealed)| {
+        let tokens = match self.store.damage() {
+            Some(_) => self.opened.clone(),
+            None => self.store.tokens()?,
+        };
+        let tokens = tokens.into_iter().map(|(record, sealed)| {
             let secret = self.store.open_secret(record.lineage, &sealed)?;
+            let counters = self.store.counters(record.lineage);
             let kept = KeptToken {
-                counters: self.store.counters(record.lineage),
+                counters: counters.map(|counters| counters.into_iter().collect()),
                 info: record.info,
                 rules: record.rules,
                 token: secret.token.expose().into(),

@@ -9,9 +9,9 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::refresh::{self, Refresher, Renew};
 use crate::secret::Passphrase;
-use crate::store::{FileSystem, Opening, Place, Store, StoreError};
+use crate::store::{FileSystem, Opening, Place, Repair, Report, Store, StoreError};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -26,6 +26,7 @@ pub struct VaultBuilder {
     kdf: KdfParams,
     auth_version: AuthVersion,
     accepts_clear: bool,
+    accepts_rollback: bool,
     lease_lifetime: Duration,
     client: ClientSettings,
     clock: Arc<dyn Clock>,
@@ -39,6 +40,7 @@ impl VaultBuilder {
             kdf: KdfParams::DEFAULT,
             auth_version: AuthVersion::V3,
             accepts_clear: false,
+            accepts_rollback: false,
             lease_lifetime: LEASE_LIFETIME,
             client: ClientSettings::default(),
             clock: Arc::new(SystemClock::new()),
@@ -98,6 +100,18 @@ impl VaultBuilder {
         self
     }
 
+    /// Takes a vault for the last one though its anchor knows another, or is gone; for
+    /// [`VaultBuilder::unlock`] and [`VaultBuilder::restore`]. If it comes to that, its tokens spend
+    /// nothing until they are reconciled ([`Vault::reconcile`]). What is damaged stays refused.
+    ///
+    /// # Security
+    /// What was written after this copy was made is gone: tokens that were removed are back, rules
+    /// that were tightened are loose again, an older passphrase may be the one that opens it.
+    pub fn dangerous_accept_rollback(mut self) -> Self {
+        self.accepts_rollback = true;
+        self
+    }
+
     /// How long a lease may wait for its signature; 60 s unless said otherwise. An older lease is
     /// refused by [`Lease::sign`](super::Lease::sign), which gives its reservation back; one that
     /// is kept and never signed goes on holding it.
@@ -151,7 +165,8 @@ impl VaultBuilder {
     /// [`RolledBack`](crate::StoreError::RolledBack), [`NoAnchor`](crate::StoreError::NoAnchor) and
     /// [`DamagedAnchor`](crate::StoreError::DamagedAnchor).
     pub async fn unlock(self, passphrase: Passphrase) -> Result<Vault, Error> {
-        self.unlock_as(Opening::Whole, passphrase).await
+        let opening = self.opening();
+        self.unlock_as(opening, passphrase).await
     }
 
     /// Opens a vault for reading though it is damaged or rolled back: tokens that are whole are
@@ -165,17 +180,85 @@ impl VaultBuilder {
         self.unlock_as(Opening::Degraded, passphrase).await
     }
 
-    /// Opens a vault that is whole, but not the one its anchor knows, and takes it for the last from
-    /// then on. Its tokens spend nothing until they are reconciled.
+    /// Makes a vault of a backup ([`Vault::back_up`]) and opens it, with the passphrase that the
+    /// backup was made under. It is a new vault: its origin's data key opens nothing of it. Key
+    /// derivation costs what this builder says, or what the backup says if that is more.
+    ///
+    /// What the tokens spent since the backup is not known: each spends once it is reconciled
+    /// ([`Vault::reconcile`]).
     ///
     /// # Errors
-    /// As [`VaultBuilder::unlock`], but for what is said of the anchor.
+    /// As [`VaultBuilder::create`], since nothing is overwritten; of the anchor that is there already
+    /// [`RolledBack`](crate::StoreError::RolledBack) if it knows a later state of the backup's origin,
+    /// and [`AnchorExists`](crate::StoreError::AnchorExists) if it is another vault's;
+    /// [`WrongPassphrase`](crate::StoreError::WrongPassphrase);
+    /// [`DamagedBackup`](crate::StoreError::DamagedBackup): then no vault was made;
+    /// [`OtherEnvironment`](crate::StoreError::OtherEnvironment).
     ///
     /// # Security
-    /// What was written after this copy was made is gone: tokens that were removed are back, rules
-    /// that were tightened are loose again, an older passphrase may be the one that opens it.
-    pub async fn dangerous_accept_rollback(self, passphrase: Passphrase) -> Result<Vault, Error> {
-        self.unlock_as(Opening::AcceptRollback, passphrase).await
+    /// Tokens that were removed, and rules that were tightened after the backup was made, are back.
+    pub async fn restore(
+        self,
+        backup: impl AsRef<Path>,
+        passphrase: Passphrase,
+    ) -> Result<Vault, Error> {
+        let backup = backup.as_ref().to_owned();
+        let opening = self.opening();
+        self.open(move |options| {
+            let Self { place, kdf, environment, .. } = options;
+            let now = options.clock.now();
+            Store::restore(opening, place, &backup, &passphrase, *kdf, environment, now)
+        })
+        .await
+    }
+
+    /// Makes a damaged vault whole and opens it: with every record that is intact, and from the
+    /// backup, if one is given, what a token that is partly left lacks. The vault as it was found is
+    /// kept beside ([`Repair::kept_at`]). `None` where there was nothing to mend.
+    ///
+    /// Tokens whose ledger was lost or altered spend once they are reconciled ([`Vault::reconcile`]);
+    /// those of which the token alone is left are described anew by BitGo ([`Vault::reclaim`]).
+    ///
+    /// # Errors
+    /// As [`VaultBuilder::unlock`], but for [`Damaged`](crate::StoreError::Damaged);
+    /// [`DamagedBackup`](crate::StoreError::DamagedBackup) and
+    /// [`OtherBackup`](crate::StoreError::OtherBackup). Nothing has changed then.
+    pub async fn repair(
+        self,
+        backup: Option<&Path>,
+        passphrase: Passphrase,
+    ) -> Result<(Vault, Option<Repair>), Error> {
+        let backup = backup.map(Path::to_owned);
+        let told = Arc::new(OnceLock::new());
+        let tell = Arc::clone(&told);
+        let vault = self.open(move |options| {
+            let Self { place, environment, .. } = options;
+            let (backup, now) = (backup.as_deref(), options.clock.now());
+            let (store, repair) = Store::repair(place, &passphrase, environment, backup, now)?;
+            let _ = tell.set(repair);
+            Ok(store)
+        });
+        let vault = vault.await?;
+        Ok((vault, told.get().cloned().flatten()))
+    }
+
+    /// Looks at a vault and says what it finds; it mends and changes nothing. Without the passphrase it
+    /// sees the files and the clear part of the header, with it whether every record is there and
+    /// the last. Whatever is wrong is in [`Report::faults`].
+    ///
+    /// # Errors
+    /// [`Error::NoRuntime`].
+    pub async fn doctor(self, passphrase: Option<Passphrase>) -> Result<Report, Error> {
+        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let look = move || Report::of(&self.place, passphrase.as_ref(), self.clock.now());
+        runtime.spawn_blocking(look).await.map_err(Error::of_task)
+    }
+
+    fn opening(&self) -> Opening {
+        match self.accepts_rollback {
+            true => Opening::AcceptRollback,
+            false => Opening::Whole,
+        }
     }
 
     async fn unlock_as(self, opening: Opening, passphrase: Passphrase) -> Result<Vault, Error> {
@@ -197,7 +280,7 @@ impl VaultBuilder {
         let client = Client::new(&self.environment, Arc::clone(&self.clock), self.client.clone())?;
         let opened = runtime.spawn_blocking(move || {
             let store = open(&self)?;
-            let tokens = store.tokens()?;
+            let tokens = store.take_opened();
             Ok::<_, StoreError>((self, store, tokens))
         });
         let (options, store, tokens) = opened.await.map_err(Error::of_task)??;

@@ -32,6 +32,8 @@ pub(super) struct Core {
     pub(super) tracker: Tracker,
     pub(super) runtime: Handle,
     pub(super) refusals: Refusals,
+    /// In the clock's monotonic time.
+    pub(super) opened_at: Duration,
     /// Held for a look-up or an insertion, never across either's consequences.
     entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
     /// Labels that a mint under way will use.
@@ -61,6 +63,7 @@ impl Core {
     ) -> Self {
         Self {
             refusals: Refusals::new(clock.now().timestamp_millis()),
+            opened_at: clock.monotonic(),
             store,
             client,
             clock,

@@ -1,12 +1,11 @@
 //! One token as the open vault holds it: sealed, and replaced whole when it is renewed.
 
-use crate::money::Coin;
+use crate::coin_map::CoinMap;
 use crate::policy::{Counter, LocalRules};
 use crate::refresh::{Phase, Schedule, Windows};
 use crate::store::{SealedSecret, TokenRecord};
 use crate::token::{Label, Renewal, TokenInfo};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -148,7 +147,7 @@ impl Entry {
     pub(super) fn status(
         &self,
         held: &Held,
-        counters: Option<BTreeMap<Coin, Counter>>,
+        counters: Option<CoinMap<Counter>>,
         now: DateTime<Utc>,
     ) -> TokenStatus {
         let Progress { renewals, failures, last_error, .. } = self.progress.borrow().clone();
@@ -187,5 +186,5 @@ pub struct TokenStatus {
     /// Why the last of them failed.
     pub last_error: Option<String>,
     /// What was spent, by coin.
-    pub counters: BTreeMap<Coin, Counter>,
+    pub counters: CoinMap<Counter>,
 }

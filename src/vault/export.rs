@@ -13,6 +13,7 @@
 //! taken apart field by field, so that one that gains a field does not compile until it is seen to.
 
 use super::Vault;
+use crate::coin_map::CoinMap;
 use crate::money::{Amount, Coin};
 use crate::policy::{Counter, LocalRules};
 use crate::store::TokenRecord;
@@ -130,7 +131,7 @@ struct Parts {
 }
 
 impl AccessToken {
-    fn of(record: &TokenRecord, counters: Option<BTreeMap<Coin, Counter>>) -> Self {
+    fn of(record: &TokenRecord, counters: Option<CoinMap<Counter>>) -> Self {
         let TokenRecord { lineage, label, account, renewal, rules, info } = record;
         let TokenInfo {
             id,
@@ -290,7 +291,7 @@ mod tests {
             expires_at: None,
             is_extensible: false,
             ip_restrict: Vec::new(),
-            spending_limits: BTreeMap::new(),
+            spending_limits: CoinMap::default(),
             issued_in_clear: true,
             ..bare.info
         };

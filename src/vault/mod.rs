@@ -6,6 +6,7 @@
 //! entry       one token as it is held: sealed, replaced whole when renewed
 //! credential  how a token proves itself: it signs, or it travels
 //! passphrase  its change, and what deriving from it costs
+//! upkeep      another data key, a backup, tokens whose past was lost
 //! mint        login, issue, fetch: from BitGo into the store
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
 //! send        the same, with the vault's own HTTP client
@@ -27,6 +28,7 @@ mod renewal;
 mod reservation;
 mod send;
 mod signed;
+mod upkeep;
 
 pub use builder::VaultBuilder;
 pub use entry::TokenStatus;
@@ -45,7 +47,7 @@ use crate::locked::LockLevel;
 use crate::policy::Request;
 use crate::refresh::Refresher;
 use crate::secret::{Otp, Passphrase};
-use crate::store::{AuditAction, Damage};
+use crate::store::AuditAction;
 use crate::token::Label;
 use chrono::{DateTime, Utc};
 use std::path::Path;
@@ -227,26 +229,6 @@ impl Vault {
     /// [`StoreError::Unreadable`](crate::StoreError::Unreadable) where its chain is broken.
     pub async fn audit(&self) -> Result<Vec<(DateTime<Utc>, AuditAction, Option<TokenId>)>, Error> {
         Ok(self.core.blocking(|core| core.store.audit()).await??)
-    }
-
-    /// Seals everything under a new data key, which also makes the database small again. `Ok` means
-    /// that what the old key sealed is gone from the vault's directory, removed tokens among it. Writes
-    /// wait meanwhile. A vault does it by itself before a key has sealed 2^31 records.
-    ///
-    /// # Errors
-    /// [`Error::Store`]; but for [`ReadOnly`](crate::StoreError::ReadOnly) nothing has changed then.
-    ///
-    /// # Security
-    /// The medium may keep removed blocks, and a backup keeps its own copy. After a leak also change
-    /// the passphrase, and revoke the tokens.
-    pub async fn rekey(&self) -> Result<(), Error> {
-        Ok(self.core.blocking(|core| core.store.rekey()).await??)
-    }
-
-    /// What is wrong with the vault, if it was opened all the same
-    /// ([`VaultBuilder::unlock_degraded`]).
-    pub fn damage(&self) -> Option<&Damage> {
-        self.core.store.damage()
     }
 
     /// How well the keys are kept in memory.

@@ -9,6 +9,7 @@ use std::path::Path;
 const FLOORS: [&[&str]; 6] = [
     &[
         "clock",
+        "coin_map",
         "environment",
         "extended_key",
         "id",

@@ -15,6 +15,8 @@ mod export;
 #[cfg(feature = "emulator")]
 mod exposure;
 mod floors;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod full_disk;
 #[cfg(feature = "emulator")]
 mod holder;
 #[cfg(feature = "emulator")]
@@ -36,6 +38,13 @@ mod passphrase;
 mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
+mod sled_faults;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod syscalls;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod tools;
+#[cfg(feature = "emulator")]
+mod upkeep;
 #[cfg(feature = "emulator")]
 mod vault;
 mod vectors;

@@ -1,8 +1,11 @@
 //! The stores that are compared, of as many records each.
 
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
 use bitgo_vault::Passphrase;
 use bitgo_vault::test_util::{ManyTokens, user};
 use rusqlite::{Connection, params};
+use sled::Tree;
 use std::error::Error;
 use std::path::Path;
 
@@ -13,6 +16,10 @@ pub fn passphrase() -> Passphrase {
 /// As many bytes as the vault keeps of an account and its key, before they are sealed: of the
 /// two records that are read the longer one.
 const RECORD: usize = 159;
+/// As long as a record's own associated data.
+const AAD: [u8; 48] = [7; 48];
+/// Nothing here is secret.
+const NONCE: [u8; 12] = [5; 12];
 
 /// All numbers below `n`, one after the other, in an order that no cache foresees: 7919 shares no
 /// divisor with `n`.
@@ -33,6 +40,42 @@ impl VaultStore {
         ManyTokens::create(&dir, &passphrase())?.add(tokens, 1)?;
         let store = ManyTokens::open(&dir, &passphrase())?;
         Ok(Self { store, users: (0..tokens).map(user).collect() })
+    }
+}
+
+/// The least a sealed database can do: sled as the vault has it, and the bare cipher.
+pub struct Floor {
+    tree: sled::Tree,
+    cipher: Aes256Gcm,
+    names: Vec<[u8; 16]>,
+}
+
+impl Floor {
+    pub fn make(dir: &Path, records: usize) -> Result<Self, Box<dyn Error>> {
+        let path = dir.join("sled");
+        let names = (0..records).map(|_| random()).collect::<Result<Vec<[u8; 16]>, _>>()?;
+        let cipher = Aes256Gcm::new(&random::<32>()?.into());
+        let db = Self::open(&path)?;
+        for name in &names {
+            let payload = Payload { msg: &random::<RECORD>()?, aad: &AAD };
+            let sealed = cipher.encrypt(&NONCE.into(), payload).map_err(|_| "not sealed")?;
+            db.insert(name, sealed)?;
+        }
+        db.flush()?;
+        drop(db);
+        Ok(Self { tree: Tree::clone(&*Self::open(&path)?), cipher, names })
+    }
+
+    fn open(path: &Path) -> sled::Result<sled::Db> {
+        let mode = sled::Mode::HighThroughput;
+        let config = sled::Config::new().path(path).cache_capacity(8 << 20).mode(mode);
+        config.flush_every_ms(None).open()
+    }
+
+    pub fn read(&self, i: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+        let sealed = self.tree.get(self.names[i])?.ok_or("no such record")?;
+        let payload = Payload { msg: &sealed, aad: &AAD };
+        Ok(self.cipher.decrypt(&NONCE.into(), payload).map_err(|_| "not opened")?)
     }
 }
 

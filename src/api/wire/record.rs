@@ -1,6 +1,7 @@
 //! The token record: what BitGo says of one token, and how the vault understands it.
 
 use super::object::{Malformed, Object, required};
+use crate::coin_map::CoinMap;
 use crate::id::{EnterpriseId, TokenId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::scope::Scope;
@@ -278,7 +279,7 @@ impl Unlock {
     }
 
     /// The limits as the vault counts with them. A coin without a readable limit is left out.
-    pub fn to_spending_limits(&self) -> BTreeMap<Coin, SpendingLimit> {
+    pub fn to_spending_limits(&self) -> CoinMap<SpendingLimit> {
         let limits = self.spending_limits.iter();
         limits
             .filter_map(|(coin, limit)| Some((coin.clone(), limit.to_spending_limit()?)))

@@ -500,7 +500,7 @@ fn a_full_disk_is_an_error_and_stays_one() {
     }
     if let Ok(full) = File::options().write(true).open("/dev/full") {
         match Sealer::start(full, origin(), key()) {
-            Err(StoreError::Io(error)) => assert_eq!(error.kind(), ErrorKind::StorageFull),
+            Err(StoreError::StorageFull(_)) => {}
             other => panic!("{:?}", other.err()),
         }
     }

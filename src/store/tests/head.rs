@@ -219,6 +219,25 @@ fn an_anchor_that_is_gone_or_damaged_is_said_so() {
     }
 }
 
+/// Accepting a rollback of one vault must not cost another its anchor.
+#[test]
+fn the_anchor_of_another_vault_is_not_replaced() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(create(two.path()));
+    add(&create(one.path()), "desk");
+    let path = two.path().join(anchor::FILE);
+    let before = fs::read(&path).unwrap();
+    let at = place(one.path()).anchor(&path);
+    let (passphrase, environment) = (passphrase(), Environment::Test);
+    let open = |opening| Store::open_as(opening, &at, &passphrase, &environment, NOW).map(drop);
+    assert!(matches!(open(Opening::Whole), Err(StoreError::DamagedAnchor { .. })));
+    assert!(matches!(open(Opening::AcceptRollback), Err(StoreError::AnchorExists { .. })));
+    edit(one.path(), |db| drop(db.remove(&keys_of(db, Tree::Tokens)[0]).unwrap().unwrap()));
+    let repaired = Store::repair(&at, &passphrase, &environment, None, NOW).map(drop);
+    assert!(matches!(repaired, Err(StoreError::AnchorExists { .. })), "{repaired:?}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
 #[test]
 fn a_lost_anchor_may_be_accepted() {
     let dir = tempfile::tempdir().unwrap();
@@ -334,7 +353,7 @@ fn damage_names_the_tokens_it_befell() {
     );
     let store = open_as(Opening::Degraded, dir.path()).unwrap();
     assert!(store.damage().is_some());
-    let tokens = store.tokens().unwrap();
+    let tokens = store.take_opened();
     let labels: Vec<_> = tokens.iter().map(|(record, _)| record.label.as_str()).collect();
     assert_eq!(labels, ["d"]);
     let (record, sealed) = &tokens[0];
@@ -347,7 +366,7 @@ fn damage_names_the_tokens_it_befell() {
         store.add_token(record, &secret, None).map(drop),
         store.remove_token(record.lineage),
         store.append_audit(AuditAction::Exposed, None, None, NOW),
-        store.rekey(),
+        store.rekey(NOW),
         store.change_passphrase(&passphrase(), &passphrase(), NOW),
         store.check_writable(),
     ] {

@@ -1,9 +1,11 @@
 //! The store on a real disk: what was acknowledged is there, what was not is not half there.
 
+mod copies;
 mod head;
-mod place;
+pub(super) mod place;
 mod rekey;
 mod seals;
+mod sled_faults;
 
 use super::*;
 use crate::crypto::KdfParams;
@@ -329,7 +331,7 @@ fn a_successor_may_only_tighten_the_limit() {
     let secret = store.open_secret(lineage, &sealed).unwrap();
     for (limit, expect) in [(500, 100), (40, 40), (60, 40)] {
         let limit = SpendingLimit { limit: Some(Amount::new(limit)), spent: Amount::ZERO };
-        record.info.spending_limits.insert(tbtc(), limit);
+        record.info.spending_limits = [(tbtc(), limit)].into();
         store.replace_token(&record, &secret).unwrap();
         assert_eq!(store.counters(lineage).unwrap()[&tbtc()].limit, Some(Amount::new(expect)));
     }

@@ -42,7 +42,7 @@ fn refusal(result: Result<Store, StoreError>) -> (String, &'static str) {
     }
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub(in crate::store) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 

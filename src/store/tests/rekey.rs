@@ -2,12 +2,12 @@
 
 use super::super::anchor;
 use super::super::committer::Writer;
-use super::super::{Header, SEALS_MAX, SEALS_REKEY, header};
+use super::super::{Header, SEALS_MAX, SEALS_REKEY, disk, header};
 use super::*;
 use std::sync::mpsc;
 
-/// All that a vault keeps, told in a form to compare.
-fn content(store: &Store) -> (Vec<String>, Vec<u128>, usize) {
+/// All that a vault keeps, told in a form to compare; its audit log without the rekeys.
+pub(super) fn content(store: &Store) -> (Vec<String>, Vec<u128>, usize) {
     let mut tokens = Vec::new();
     let mut spent = Vec::new();
     for (record, sealed) in store.tokens().unwrap() {
@@ -15,11 +15,13 @@ fn content(store: &Store) -> (Vec<String>, Vec<u128>, usize) {
         tokens.push(format!("{record:?} {}", secret.token.expose()));
         spent.push(used(store, record.lineage));
     }
-    (tokens, spent, store.audit().unwrap().len())
+    let audit = store.audit().unwrap();
+    let others = audit.iter().filter(|entry| entry.1 != AuditAction::Rekeyed).count();
+    (tokens, spent, others)
 }
 
 /// A vault with tokens, spends, an account and an audit log.
-fn busy(dir: &Path) -> Store {
+pub(super) fn busy(dir: &Path) -> Store {
     let store = create(dir);
     for number in 0..40 {
         let lineage = add(&store, &format!("desk {number}"));
@@ -37,7 +39,7 @@ fn busy(dir: &Path) -> Store {
     store
 }
 
-fn databases(dir: &Path) -> Vec<String> {
+pub(super) fn databases(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| name.starts_with("db.")).collect();
@@ -53,7 +55,7 @@ fn all_that_was_kept_is_kept_under_another_key() {
     let sealed = store.tokens().unwrap().remove(0);
     let old_header = Header::read(dir.path()).unwrap();
     for epoch in 1..=3 {
-        store.rekey().unwrap();
+        store.rekey(NOW).unwrap();
         assert_eq!(content(&store), before);
         assert_eq!(databases(dir.path()), [format!("db.{epoch}")]);
         let header = Header::read(dir.path()).unwrap();
@@ -86,12 +88,14 @@ fn mode_of(path: &Path) -> u32 {
 #[test]
 fn a_rekey_killed_at_any_step_is_undone_or_finished() {
     let dir = tempfile::tempdir().unwrap();
-    let store = busy(dir.path());
-    let before = content(&store);
+    drop(busy(dir.path()));
     let (steps, copies) = mpsc::channel();
     let path = dir.path().to_owned();
-    store.disk.watch(move |step| steps.send((step, killed_copy(&path))).unwrap());
-    store.rekey().unwrap();
+    disk::watch_next(move |step| steps.send((step, killed_copy(&path))).unwrap());
+    let store = open(dir.path()).unwrap();
+    store.append_audit(AuditAction::Rekeyed, None, None, NOW).unwrap();
+    let before = content(&store);
+    store.committer.alone(Writer::rekey).unwrap();
     drop(store);
     let mut seen = Vec::new();
     for (step, copy) in copies.try_iter() {
@@ -109,7 +113,7 @@ fn a_rekey_killed_at_any_step_is_undone_or_finished() {
         }
         // It can be done again from there.
         let store = open(copy.path()).unwrap();
-        store.rekey().unwrap();
+        store.rekey(NOW).unwrap();
         assert_eq!(content(&store), before, "{step}");
     }
     assert_eq!(seen, ["begun", "building", "built", "header", "anchor", "one key", "removed"]);
@@ -121,7 +125,7 @@ fn an_old_header_does_not_remove_the_new_database() {
     let dir = tempfile::tempdir().unwrap();
     let store = busy(dir.path());
     let old = killed_copy(dir.path());
-    store.rekey().unwrap();
+    store.rekey(NOW).unwrap();
     drop(store);
     let new = fs::read(dir.path().join(header::FILE)).unwrap();
     fs::copy(old.path().join(header::FILE), dir.path().join(header::FILE)).unwrap();
@@ -197,11 +201,11 @@ fn a_rekey_copies_what_was_written_and_nothing_else() {
             .unwrap();
     };
     put(&sealed);
-    let refused = store.rekey();
+    let refused = store.rekey(NOW);
     assert!(matches!(refused, Err(StoreError::Unreadable { tree: "ledger", .. })), "{refused:?}");
     assert_eq!(databases(dir.path()), ["db.0"]);
     put(&newer);
     store.reserve(&lineage, &charge(1)).unwrap();
     drop(epoch);
-    store.rekey().unwrap();
+    store.rekey(NOW).unwrap();
 }

@@ -233,7 +233,12 @@ impl Share {
                 after.passphrase = *to;
                 return vec![told, after];
             }
-            Operation::Rekey => after.epoch += 1,
+            Operation::Rekey => {
+                after.audit.push((AuditAction::Rekeyed, None));
+                let told = after.clone();
+                after.epoch += 1;
+                return vec![told, after];
+            }
         }
         vec![after]
     }

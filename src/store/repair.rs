@@ -1,0 +1,290 @@
+//! What is left of a damaged vault, made whole: in a new epoch, with what a backup knows of the rest.
+//!
+//! ```text
+//! header, anchor, db.<e>  ──copied──> damaged.<e>/    nothing is lost: it opens, degraded, as a vault
+//! every record that opens, then from the backup what a token that is left lacks ──> db.<e+1>
+//! ```
+//!
+//! From a backup comes only what belongs to a token of which something is left: others may have been
+//! removed since. It comes without the right to raw exposure, which may have been withdrawn. A
+//! ledger is believed only where it adds up and is the last that the anchor knows.
+
+use super::audit::{self, Chain};
+use super::backup::Reader;
+use super::committer::Writer;
+use super::damage::Damage;
+use super::database::Database;
+use super::head::AuditEnd;
+use super::record::{self, Binding, SecretRow, TokenRow};
+use super::rekey::Filling;
+use super::{Key, StoreError, Tree, anchor, header, ledger, sync};
+use crate::crypto::VaultId;
+use crate::environment::Environment;
+use crate::secret::{Passphrase, SecretBytes};
+use crate::token::Label;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// What a repair has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repair {
+    /// What was wrong.
+    pub damage: Damage,
+    /// Where the vault as it was found is kept: a vault itself, to be opened degraded. Once nothing
+    /// in it is missed any more, remove it.
+    pub kept_at: PathBuf,
+    /// The tokens that are whole again by the backup.
+    pub restored: Vec<Label>,
+    /// The tokens that are gone, where their labels are known: issue them anew.
+    pub lost: Vec<Label>,
+    /// The tokens that are there, but of which BitGo alone knows what they may do
+    /// ([`Vault::reclaim`](crate::Vault::reclaim)).
+    pub unknown: Vec<Label>,
+    /// Whether no token at all spends until it is reconciled, since the ledgers may not be the last.
+    /// Else those alone whose ledger was lost.
+    pub is_unreconciled: bool,
+}
+
+/// What a repair starts from.
+pub(super) struct Plan {
+    pub(super) damage: Damage,
+    pub(super) backup: Option<Spare>,
+    pub(super) environment: Environment,
+    /// Whether the ledgers add up, and are the last.
+    pub(super) trusts_ledgers: bool,
+}
+
+impl Writer {
+    /// Makes the vault whole.
+    pub(super) fn repair(&mut self, plan: Plan) -> Result<Repair, StoreError> {
+        let Plan { damage, backup, environment, trusts_ledgers } = plan;
+        let kept_at = self.keep_aside()?;
+        let is_unreconciled = !trusts_ledgers;
+        let mut told = Repair { damage, kept_at, is_unreconciled, ..Repair::default() };
+        self.replace_epoch(|writer, filling| {
+            let mut salvage = Salvage::of(writer);
+            if let Some(backup) = backup {
+                salvage.complete(backup);
+            }
+            salvage.put_into(filling, &environment, &mut told)
+        })?;
+        Ok(told)
+    }
+
+    /// Copies the vault as it is to a directory beside, which is a vault itself.
+    fn keep_aside(&self) -> Result<PathBuf, StoreError> {
+        let dir = self.disk.directory.path();
+        let number = self.disk.epoch().number;
+        let kept = dir.join(format!("damaged.{number}"));
+        // One that a kill cut short is made anew.
+        if kept.exists() {
+            fs::remove_dir_all(&kept)?;
+        }
+        let make = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
+        make(&kept)?;
+        for name in [header::FILE, anchor::FILE] {
+            if dir.join(name).exists() {
+                copy(&dir.join(name), &kept.join(name))?;
+            }
+        }
+        let mut directories = vec![PathBuf::from(Database::directory_name(number))];
+        while let Some(name) = directories.pop() {
+            make(&kept.join(&name))?;
+            for entry in fs::read_dir(dir.join(&name))? {
+                let entry = entry?;
+                let name = name.join(entry.file_name());
+                match entry.file_type()?.is_dir() {
+                    true => directories.push(name),
+                    false => copy(&dir.join(&name), &kept.join(&name))?,
+                }
+            }
+            sync(&kept.join(&name))?;
+        }
+        sync(&kept)?;
+        sync(dir)?;
+        Ok(kept)
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::copy(from, to)?;
+    sync(to)
+}
+
+/// The records of a backup, by tree and key.
+pub(super) type Spare = BTreeMap<(u8, Vec<u8>), SecretBytes>;
+
+/// Reads a backup of this very vault.
+pub(super) fn read_backup(
+    path: &Path,
+    passphrase: &Passphrase,
+    vault_id: VaultId,
+) -> Result<Spare, StoreError> {
+    let records = Reader::open(path, passphrase)?;
+    if records.origin().vault_id != vault_id {
+        return Err(StoreError::OtherBackup);
+    }
+    records.map(|record| record.map(|record| ((record.tree, record.key), record.row))).collect()
+}
+
+/// What is left, opened.
+#[derive(Default)]
+struct Salvage {
+    /// By lineage: all of which there is a record, be it readable or not.
+    tokens: BTreeMap<[u8; 16], Parts>,
+    audit: BTreeMap<u64, SecretBytes>,
+    others: Vec<(Tree, Key, SecretBytes)>,
+}
+
+/// What is left of one token.
+#[derive(Default)]
+struct Parts {
+    info: Option<SecretBytes>,
+    secret: Option<SecretBytes>,
+    ledger: Option<SecretBytes>,
+    /// Whether something came from a backup.
+    is_mended: bool,
+}
+
+impl Parts {
+    fn of(&mut self, tree: Tree) -> Option<&mut Option<SecretBytes>> {
+        match tree {
+            Tree::Tokens => Some(&mut self.info),
+            Tree::Secrets => Some(&mut self.secret),
+            Tree::Ledger => Some(&mut self.ledger),
+            _ => None,
+        }
+    }
+
+    fn label(&self) -> Option<Label> {
+        let by_info = self.info.as_ref().and_then(|row| record::decode::<TokenRow>(row).ok());
+        let by_secret = || {
+            let row = record::decode::<SecretRow>(self.secret.as_ref()?).ok()?;
+            Some(row.label.clone())
+        };
+        Label::new(&by_info.map(|row| row.label).or_else(by_secret)?).ok()
+    }
+}
+
+impl Salvage {
+    fn of(writer: &Writer) -> Self {
+        let epoch = writer.disk.epoch();
+        let mut salvage = Self::default();
+        for tree in Tree::KEPT {
+            // Where sled can read no further, what it has listed is what is left.
+            for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
+                if Tree::OF_TOKENS.contains(&tree) {
+                    salvage.tokens.entry(name).or_default();
+                }
+                let Ok(row) = epoch.keys.open(tree, &name, &sealed) else { continue };
+                let Ok(key) = Key::of(&epoch.keys, tree, name, &row) else { continue };
+                salvage.take(tree, key, row);
+            }
+        }
+        salvage
+    }
+
+    fn take(&mut self, tree: Tree, key: Key, row: SecretBytes) {
+        match (tree, key) {
+            (Tree::Audit, _) => {
+                if let Ok(number) = audit::entry_number(&row) {
+                    self.audit.entry(number).or_insert(row);
+                }
+            }
+            (_, Key::Id(lineage)) => {
+                let parts = self.tokens.entry(lineage).or_default();
+                if let Some(part) = parts.of(tree) {
+                    *part = Some(row);
+                }
+            }
+            (_, key) => self.others.push((tree, key, row)),
+        }
+    }
+
+    /// Adds what the backup has of what is missing.
+    fn complete(&mut self, backup: Spare) {
+        for ((number, key), row) in backup {
+            let (Ok(tree), Ok(key)) = (Tree::numbered(number), Key::parse(&key)) else { continue };
+            let known = |other: &(Tree, Key, _)| other.0 == tree && other.1 == key;
+            match &key {
+                Key::Id(lineage) => {
+                    // A token of which nothing is left may have been removed since.
+                    let Some(parts) = self.tokens.get_mut(lineage) else { continue };
+                    let row = match tree {
+                        Tree::Tokens => unexposed(&row),
+                        Tree::Ledger => ledger::unreconciled(&row),
+                        _ => Ok(row),
+                    };
+                    let Some(part) = parts.of(tree) else { continue };
+                    if let (None, Ok(row)) = (&part, row) {
+                        *part = Some(row);
+                        parts.is_mended = true;
+                    }
+                }
+                Key::Text(_) if tree == Tree::Audit => self.take(tree, key, row),
+                Key::Text(_) if self.others.iter().any(known) => {}
+                Key::Text(_) => self.take(tree, key, row),
+            }
+        }
+    }
+
+    fn put_into(
+        self,
+        filling: &mut Filling,
+        environment: &Environment,
+        told: &mut Repair,
+    ) -> Result<AuditEnd, StoreError> {
+        for (tree, key, row) in &self.others {
+            filling.put(*tree, key, row)?;
+        }
+        if !filling.holds(Tree::Meta, &Key::binding()) {
+            let binding = record::encode(&Binding::of(environment))?;
+            filling.put(Tree::Meta, &Key::binding(), &binding)?;
+        }
+        for (lineage, parts) in self.tokens {
+            let (key, label) = (Key::Id(lineage), parts.label());
+            let Parts { info, secret, ledger, is_mended } = parts;
+            let Some(secret) = secret else {
+                told.lost.extend(label);
+                continue;
+            };
+            let ledger = match (ledger, &info) {
+                (Some(ledger), _) if told.is_unreconciled => Some(ledger::unreconciled(&ledger)?),
+                (Some(ledger), _) => Some(ledger),
+                (None, Some(info)) => Some(ledger::unreconciled_of(info)?),
+                (None, None) => None,
+            };
+            match info.is_some() {
+                true if is_mended => told.restored.extend(label),
+                true => {}
+                false => told.unknown.extend(label),
+            }
+            let parts = [(Tree::Tokens, info), (Tree::Ledger, ledger)];
+            filling.put(Tree::Secrets, &key, &secret)?;
+            for (tree, row) in parts {
+                row.map_or(Ok(()), |row| filling.put(tree, &key, &row))?;
+            }
+        }
+        for labels in [&mut told.restored, &mut told.lost, &mut told.unknown] {
+            labels.sort();
+        }
+        // Of the audit log what is whole from its beginning: the rest is kept aside.
+        let mut chain = Chain::default();
+        self.audit.values().try_for_each(|row| chain.add(row))?;
+        let end = chain.whole_until();
+        for (number, row) in self.audit.range(..end.entries) {
+            filling.put(Tree::Audit, &audit::key(*number), row)?;
+        }
+        Ok(end)
+    }
+}
+
+/// What is known of a token, without the right to be handed out: that may have been withdrawn.
+fn unexposed(row: &[u8]) -> Result<SecretBytes, StoreError> {
+    let unreadable = |_| StoreError::unreadable(Tree::Tokens, "a record cannot be read");
+    let row: TokenRow = record::decode(row).map_err(unreadable)?;
+    record::encode(&TokenRow { raw_exposure: false, ..row })
+}
