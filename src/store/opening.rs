@@ -144,9 +144,16 @@ impl Store {
         let Unlocked { directory, lock_file, keyring, epoch, anchor } =
             Unlocked::new(place, passphrase, opened_at)?;
         let memory = memory_cipher()?;
-        let found = Found::examine(&epoch, &memory)?;
+        let mut found = Found::examine(&epoch, &memory)?;
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let now = state(&found, &keyring.header);
+        if let Some(mut damage) = found.damage.take() {
+            // What is left of it may also be left of an older one.
+            let is_rolled_back =
+                matches!(judge(&found, &anchor, now), Err(StoreError::RolledBack { .. }));
+            damage.is_rolled_back = is_rolled_back && !damage.head_is_lost;
+            found.damage = Some(damage);
+        }
         let (anchor, refused) = match (judge(&found, &anchor, now), opening) {
             (Ok(()), _) => (Some(anchor?), None),
             (Err(refused), Opening::Whole) => return Err(refused),

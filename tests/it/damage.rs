@@ -22,12 +22,12 @@ use tempfile::TempDir;
 
 const THREADS: usize = 2;
 /// A case that takes so long hangs.
-const SILENCE_MAX: Duration = Duration::from_secs(120);
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Of files up to this length, and of the slots of the anchor, each byte is flipped.
 const SMALL: usize = 256;
-/// One byte in so many of the part of the log that was never written to.
-const REGION_EMPTY: usize = 8 << 10;
+/// One byte in so many of what was never written to: the end of the log, and the reserve.
+const REGION_EMPTY: usize = 32 << 10;
 
 fn passphrase() -> Passphrase {
     Passphrase::new("correct horse")
@@ -206,9 +206,13 @@ impl Harm {
     fn all(plan: &Plan, file: &File) -> Vec<Self> {
         let len = file.bytes.len();
         let mut harms = vec![Self::Missing];
-        // What a file is filled up with was never written to.
+        // What a file is filled up with was never written to, and the reserve is never read.
         let fill = file.bytes.last();
-        let used = file.bytes.iter().rposition(|byte| Some(byte) != fill).map_or(0, |at| at + 1);
+        let used = match file.name.to_str() {
+            Some("RESERVE") => None,
+            _ => file.bytes.iter().rposition(|byte| Some(byte) != fill),
+        };
+        let used = used.map_or(0, |at| at + 1);
         let is_anchor = file.name == Path::new("anchor");
         let mut at = 0;
         while at < len {
@@ -338,7 +342,9 @@ fn go_on(work: Work, dir: &Path, content: &Content) -> Result<(), String> {
 fn read_degraded(original: &Original, work: &Work, error: &StoreError) -> Result<u64, String> {
     let none = Damage::default();
     let damage = work.damage().unwrap_or(&none);
-    let is_last = !damage.head_is_lost && !matches!(error, StoreError::RolledBack { .. });
+    let is_last = !damage.head_is_lost
+        && !damage.is_rolled_back
+        && !matches!(error, StoreError::RolledBack { .. });
     let is_whole = |tree| is_last && damage.trees.iter().all(|damaged| damaged.tree != tree);
     // Each part is as it was last, or it is of a tree that is named, and is as it was at some time.
     let whole = &original.content;

@@ -145,7 +145,11 @@ impl Tally {
         if random(4) == 0 {
             thread::sleep(Duration::from_millis(random(LIFE_MAX_MS)));
         } else {
-            let aim = Operation::KINDS[random(Operation::KINDS.len() as u64) as usize];
+            // A rekey has the most steps, and so the most places to be killed at.
+            let aim = match random(3) {
+                0 => "rekey",
+                _ => Operation::KINDS[random(Operation::KINDS.len() as u64) as usize],
+            };
             let done = random(DONE_MAX);
             loop {
                 let began = heard.hear(&victim.hear());
@@ -271,9 +275,11 @@ impl Heard {
     }
 }
 
-/// Lets a moment pass: of a length that is as likely to be some microseconds as some milliseconds.
+/// Lets a moment pass. Half of them are as likely to be some microseconds long as some milliseconds,
+/// so that short steps are met as well.
 fn moment() {
-    thread::sleep(Duration::from_micros(random(1 << random(MOMENT_MAX_LOG2))));
+    let at_most = if random(2) == 0 { MOMENT_MAX_LOG2 } else { random(MOMENT_MAX_LOG2) };
+    thread::sleep(Duration::from_micros(random(1 << at_most)));
 }
 
 fn passphrase(which: usize) -> Passphrase {
