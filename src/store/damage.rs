@@ -15,12 +15,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// What is wrong with a vault's database. What is not named here is as it was written, unless
-/// the head is lost or records were replaced by older ones.
+/// the head is lost, the vault was rolled back, or records were replaced by older ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
     /// Whether the head is gone: then nobody knows how many records there should be.
     pub head_is_lost: bool,
+    /// Whether it is not the vault that its anchor knows either: then what is left is of an older
+    /// one, or none of it is believed to be the last.
+    pub is_rolled_back: bool,
     /// The trees whose records do not add up to what was written.
     pub trees: Vec<DamagedTree>,
     /// The tokens of which something is gone, where enough of them is left to tell.
@@ -56,6 +59,9 @@ impl fmt::Display for Damage {
         let mut parts = Vec::new();
         if self.head_is_lost {
             parts.push("the head is lost".to_owned());
+        }
+        if self.is_rolled_back {
+            parts.push("what is left is not the last that its anchor knows".to_owned());
         }
         for DamagedTree { tree, written, found, unreadable } in &self.trees {
             parts.push(match (written, found.saturating_sub(*unreadable)) {
@@ -171,7 +177,12 @@ fn join(
 /// The head, unless it is gone or does not open.
 fn find_head(epoch: &Epoch) -> Result<Option<(Head, HeadHash)>, StoreError> {
     let name = epoch.keys.name(Tree::Head, &Head::key());
-    let Some(sealed) = epoch.get(Tree::Head, &name)? else { return Ok(None) };
+    let sealed = match epoch.get(Tree::Head, &name) {
+        // sled reads a page when it is asked for, so that it may find it corrupt only here.
+        Err(StoreError::DamagedDatabase { .. }) => None,
+        sealed => sealed?,
+    };
+    let Some(sealed) = sealed else { return Ok(None) };
     let row = epoch.keys.read::<HeadRow>(Tree::Head, &name, &sealed).ok();
     Ok(row.map(|row| (row.into(), Head::hash(&sealed))))
 }

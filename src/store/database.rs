@@ -57,6 +57,13 @@ impl Database {
         (Self::directory_name(epoch) == name).then_some(epoch)
     }
 
+    /// Whether there is a database in `dir`, of any epoch.
+    pub(super) fn is_any_in(dir: &Path) -> bool {
+        let names =
+            fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_str().and_then(Self::epoch_of).is_some())
+    }
+
     /// Opens the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let db = snapshot::open_without(path, open_sled)?;

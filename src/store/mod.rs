@@ -276,6 +276,17 @@ impl Store {
         }
     }
 
+    /// How many records each tree has, by its name.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn count_records(
+        &self,
+    ) -> Result<std::collections::BTreeMap<&'static str, usize>, StoreError> {
+        let epoch = self.disk.epoch();
+        let count =
+            |tree: Tree| epoch.records(tree).try_fold(0, |count, entry| entry.map(|_| count + 1));
+        Tree::ALL.into_iter().map(|tree| Ok((tree.name(), count(tree)?))).collect()
+    }
+
     /// Makes the writes durable, all or none; `Ok` means they survive a crash.
     fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         self.submit(writes).wait()

@@ -80,7 +80,7 @@ impl Store {
         }
         let (creating, db) = (dir.join(CREATING), Database::path(dir, 0));
         let anchor_path = place.anchor_path();
-        if db.exists() && !creating.exists() {
+        if Database::is_any_in(dir) && !creating.exists() {
             return Err(StoreError::DamagedHeader { what: "it is missing beside a database" });
         }
         // Held meanwhile: who has the anchor open must not lose it unseen.
@@ -145,9 +145,16 @@ impl Store {
         let Unlocked { directory, lock_file, keyring, epoch, anchor } =
             Unlocked::new(place, passphrase, opened_at)?;
         let memory = memory_cipher()?;
-        let found = Found::examine(&epoch, &memory)?;
+        let mut found = Found::examine(&epoch, &memory)?;
         let seals = Seals::new(keyring.header.seals, keyring.header.seals);
         let now = state(&found, &keyring.header);
+        if let Some(mut damage) = found.damage.take() {
+            // What is left of it may also be left of an older one.
+            let is_rolled_back =
+                matches!(judge(&found, &anchor, now), Err(StoreError::RolledBack { .. }));
+            damage.is_rolled_back = is_rolled_back && !damage.head_is_lost;
+            found.damage = Some(damage);
+        }
         let (anchor, refused) = match (judge(&found, &anchor, now), opening) {
             (_, Opening::Degraded) => (None, None),
             (Ok(()), _) => (Some(anchor?), None),
@@ -167,7 +174,12 @@ impl Store {
             Some(_) => disk.believe(now),
         }
         let store = Self::start(disk, found, seals, memory, lock_file)?;
-        store.check_binding(environment)?;
+        match store.check_binding(environment) {
+            // Told by the damage. Where nothing is written or spent, whoever unlocks it is believed.
+            Err(StoreError::Unreadable { .. } | StoreError::DamagedDatabase { .. })
+                if opening == Opening::Degraded && store.damage.is_some() => {}
+            checked => checked?,
+        }
         if refused.is_some() {
             // The anchor knows this vault from here on, and no ledger is believed.
             store.distrust_ledgers()?;
@@ -267,7 +279,7 @@ impl Unlocked {
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
         let dir = place.path();
-        if !dir.join(header::FILE).exists() && !Database::path(dir, 0).exists() {
+        if !dir.join(header::FILE).exists() && !Database::is_any_in(dir) {
             return Err(StoreError::NotFound { path: dir.into() });
         }
         let directory = Directory::open(place)?;
@@ -389,6 +401,8 @@ impl Disk {
             fs::remove_file(&creating)?;
             sync(dir)?;
         }
+        // A header that a kill kept from its place; gone or not, nothing reads it.
+        let _ = fs::remove_file(dir.join(header::TEMPORARY));
         for entry in fs::read_dir(dir)? {
             let name = entry?.file_name();
             let other = name.to_str().and_then(Database::epoch_of);

@@ -6,6 +6,7 @@ mod many_tokens;
 mod parsers;
 mod store;
 pub mod vectors;
+mod work;
 
 pub use backup::{open_backup, seal_backup};
 pub use clock::TokioClock;
@@ -14,6 +15,7 @@ pub use parsers::{
     StoreHeader, judge, recode_anchor, recode_holder, recode_rows, recode_token_info,
 };
 pub use store::{Kept, keep_in_store, open_from_store};
+pub use work::{KeptToken, Work};
 
 /// Does what takes one record as the store does it: with the stack wiped after it.
 pub fn wiped_record<T>(work: impl FnOnce() -> T) -> T {

@@ -6,28 +6,24 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{self, coin, passphrase, told, until, withdrawal};
+use crate::victim::{self, Victim, random, say};
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{Amount, Environment, Error, Login, Otp, Rule, TokenId, Vault, VaultBuilder};
 use bitgo_vault::{TokenStatus, WalletId};
 use std::collections::BTreeMap;
-use std::env;
-use std::io::{BufRead, BufReader, Write, stderr, stdout};
-use std::os::unix::process::ExitStatusExt;
+use std::io::{Write, stderr};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// How often the child is killed; `.ci/full` raises it.
-const KILLS: &str = "BITGO_VAULT_KILLS";
 const KILLS_DEFAULT: u32 = 40;
-/// What the child is given: path, root URI, server key, wallet, one-time password.
-const CHILD: &str = "BITGO_VAULT_CRASH_CHILD";
 /// The longest a child lives from its start, or from its first spend.
 const LIFE_MAX_MS: u64 = 200;
+
+const NAME: &str = "crash::no_kill_spends_beyond_the_limit_or_loses_a_token";
 
 const AMOUNT: u128 = 7;
 /// Used up again and again, so that every kill is near the end of some token's budget.
@@ -36,10 +32,10 @@ const SPENDERS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kill_spends_beyond_the_limit_or_loses_a_token() {
-    if let Ok(given) = env::var(CHILD) {
+    if let Some(given) = victim::given() {
         return spend_until_killed(&given).await;
     }
-    let kills = env::var(KILLS).ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS_DEFAULT);
+    let kills = victim::kills(KILLS_DEFAULT);
     let bitgo = Emulator::builder().without_limits().without_traffic().start().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vault");
@@ -49,25 +45,19 @@ async fn no_kill_spends_beyond_the_limit_or_loses_a_token() {
     vault.close().await.unwrap();
 
     let wallet = bitgo.wallet(&coin());
-    let given = [
-        &path.display().to_string(),
-        bitgo.url(),
-        bitgo.server_xpub(),
-        &wallet.to_string(),
-        bitgo.otp().expose(),
-    ]
-    .join("\n");
+    let (place, paying, otp) = (path.display().to_string(), wallet.to_string(), bitgo.otp());
+    let given = [&place, bitgo.url(), bitgo.server_xpub(), &paying, otp.expose()];
     let mut acknowledged = BTreeMap::new();
     let mut while_spending = 0;
     for number in 0..kills {
         let before = bitgo.spent(&coin());
-        let child = spawn(&given);
+        let child = Victim::start(NAME, &given);
         // Every other child lives until it spends; the rest die anywhere from their first step on.
         if number % 2 == 0 {
             until(|| bitgo.spent(&coin()) > before).await;
         }
         sleep(Duration::from_millis(random(LIFE_MAX_MS))).await;
-        acknowledged.extend(kill(child));
+        acknowledged.extend(child.kill().iter().filter_map(|line| kept(line)));
         while_spending += u32::from(bitgo.spent(&coin()) > before);
 
         let vault = options(&path, bitgo.environment()).unlock(passphrase()).await.unwrap();
@@ -120,40 +110,15 @@ fn options(path: &Path, environment: &Environment) -> VaultBuilder {
     desk::options(path, environment, &Arc::new(TokioClock::new()))
 }
 
-fn spawn(given: &str) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", "crash::no_kill_spends_beyond_the_limit_or_loses_a_token", "--nocapture"])
-        .env(CHILD, given)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
-}
-
-/// Kills the child; the tokens that it said were kept, by label.
-fn kill(mut child: Child) -> BTreeMap<String, String> {
-    child.kill().unwrap();
-    let ended = child.wait().unwrap();
-    assert_eq!(ended.signal(), Some(9), "the child ended by itself: {ended}");
-    let said = BufReader::new(child.stdout.take().unwrap());
-    let lines = said.split(b'\n').map(|line| String::from_utf8(line.unwrap()).unwrap());
-    // A last line that the kill cut short has no end: it is no acknowledgement.
-    lines
-        .filter_map(|line| {
-            let (label, id) = line.strip_prefix("kept ")?.strip_suffix(" .")?.split_once(' ')?;
-            Some((label.to_owned(), id.to_owned()))
-        })
-        .collect()
-}
-
-fn random(below: u64) -> u64 {
-    getrandom::u64().unwrap() % below
+/// The label and the id of a token that the child was told is kept.
+fn kept(line: &str) -> Option<(String, String)> {
+    let (label, id) = line.strip_prefix("kept ")?.split_once(' ')?;
+    Some((label.to_owned(), id.to_owned()))
 }
 
 /// The child: several tasks spend; when a token's limit is used up, the next one is issued.
-async fn spend_until_killed(given: &str) {
-    let given: Vec<&str> = given.split('\n').collect();
-    let &[path, url, xpub, wallet, otp] = given.as_slice() else { panic!("{given:?}") };
+async fn spend_until_killed(given: &[String]) {
+    let [path, url, xpub, wallet, otp] = given else { panic!("{given:?}") };
     let environment = Environment::custom(url, xpub).unwrap();
     let wallet: WalletId = wallet.parse().unwrap();
     let vault = options(Path::new(path), &environment).unlock(passphrase()).await.unwrap();
@@ -161,7 +126,7 @@ async fn spend_until_killed(given: &str) {
         let label = format!("bot-{number}");
         if vault.status(&label).is_err() {
             let id = issue(&vault, &label, wallet, otp).await;
-            stdout().write_all(format!("kept {label} {id} .\n").as_bytes()).unwrap();
+            say(&format!("kept {label} {id}"));
         }
         let mut spenders = JoinSet::new();
         for _ in 0..SPENDERS {

@@ -6,6 +6,8 @@ mod api;
 mod bad_input;
 #[cfg(feature = "emulator")]
 mod crash;
+#[cfg(feature = "test-util")]
+mod damage;
 #[cfg(feature = "emulator")]
 mod desk;
 #[cfg(all(feature = "emulator", feature = "test-util"))]
@@ -21,6 +23,8 @@ mod holder;
 mod in_clear;
 #[cfg(feature = "emulator")]
 mod issue;
+#[cfg(feature = "test-util")]
+mod killed;
 mod known_answers;
 #[cfg(feature = "emulator")]
 mod lease;
@@ -47,3 +51,5 @@ mod vault;
 mod vectors;
 #[cfg(feature = "emulator")]
 mod versions;
+#[cfg(any(feature = "emulator", feature = "test-util"))]
+mod victim;

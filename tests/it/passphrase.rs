@@ -6,30 +6,26 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{self, Desk, coin, told, withdrawal};
+use crate::victim::{self, Victim, random, say};
 use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{Amount, AuditAction, Environment, Error, Login, Passphrase, StoreError, Vault};
 use bitgo_vault::{VaultBuilder, WalletId};
-use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Write, stderr, stdout};
-use std::os::unix::process::ExitStatusExt;
+use std::io::{Write, stderr};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
 const WRONG: &str = "wrong passphrase";
 
-/// How often the child is killed; `.ci/full` raises it.
-const KILLS: &str = "BITGO_VAULT_KILLS";
 const KILLS_DEFAULT: u32 = 40;
-/// What the child is given: path, root URI, server key, wallet, which passphrase opens the vault.
-const CHILD: &str = "BITGO_VAULT_PASSPHRASE_CHILD";
 /// The longest a child lives from its start, or from its first change.
 const LIFE_MAX_MS: u64 = 200;
+
+const NAME: &str = "passphrase::whatever_is_killed_exactly_one_passphrase_opens";
 
 const AMOUNT: u128 = 3;
 /// More than all children together can use up.
@@ -146,10 +142,10 @@ async fn calibrated_costs_are_no_less_than_the_default() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_exactly_one_passphrase_opens() {
-    if let Ok(given) = env::var(CHILD) {
+    if let Some(given) = victim::given() {
         return change_until_killed(&given).await;
     }
-    let kills = env::var(KILLS).ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS_DEFAULT);
+    let kills = victim::kills(KILLS_DEFAULT);
     let bitgo = Emulator::builder().without_traffic().start().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vault");
@@ -166,8 +162,8 @@ async fn whatever_is_killed_exactly_one_passphrase_opens() {
     let (mut mid_change, mut became, mut leftovers) = (0, 0, 0);
     for number in 0..kills {
         let now = all.which();
-        let url = bitgo.url();
-        let given = format!("{}\n{url}\n{}\n{wallet}\n{now}", path.display(), bitgo.server_xpub());
+        let (place, paying) = (path.display().to_string(), wallet.to_string());
+        let given = [&place, bitgo.url(), bitgo.server_xpub(), &paying, &now.to_string()];
         // Every other child lives until it has changed once; the rest die anywhere.
         let said = live_and_die(&given, number % 2 == 0).await;
         leftovers += u32::from(path.join("header.new").exists());
@@ -218,39 +214,23 @@ impl Said {
 
     fn hear(&mut self, line: &str) {
         match line {
-            "begun ." => self.begun += 1,
-            "changed ." => self.changed += 1,
-            "spent ." => self.spends += 1,
-            // libtest's own, or a line that the kill cut short: no acknowledgement.
+            "begun" => self.begun += 1,
+            "changed" => self.changed += 1,
+            "spent" => self.spends += 1,
+            // libtest's own.
             _ => {}
         }
     }
 }
 
-async fn live_and_die(given: &str, until_changed: bool) -> Said {
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "passphrase::whatever_is_killed_exactly_one_passphrase_opens"])
-        .arg("--nocapture")
-        .env(CHILD, given)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
+async fn live_and_die(given: &[&str], until_changed: bool) -> Said {
+    let victim = Victim::start(NAME, given);
     let mut said = Said::default();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).split(b'\n');
-    let mut hear = |said: &mut Said| {
-        let line = lines.next()?.unwrap();
-        said.hear(&String::from_utf8(line).unwrap());
-        Some(())
-    };
     while until_changed && said.changed == 0 {
-        hear(&mut said).expect("the child speaks until it is killed");
+        said.hear(&victim.hear());
     }
     sleep(Duration::from_millis(random(LIFE_MAX_MS))).await;
-    child.kill().unwrap();
-    let ended = child.wait().unwrap();
-    assert_eq!(ended.signal(), Some(9), "the child ended by itself: {ended}");
-    while hear(&mut said).is_some() {}
+    victim.kill().iter().for_each(|line| said.hear(line));
     said
 }
 
@@ -258,18 +238,9 @@ fn options(path: &Path, environment: &Environment) -> VaultBuilder {
     desk::options(path, environment, &Arc::new(TokioClock::new()))
 }
 
-fn random(below: u64) -> u64 {
-    getrandom::u64().unwrap() % below
-}
-
-fn say(line: &str) {
-    stdout().write_all(line.as_bytes()).unwrap();
-}
-
 /// The child: the passphrase goes back and forth while others spend.
-async fn change_until_killed(given: &str) {
-    let given: Vec<&str> = given.split('\n').collect();
-    let &[path, url, xpub, wallet, which] = given.as_slice() else { panic!("{given:?}") };
+async fn change_until_killed(given: &[String]) {
+    let [path, url, xpub, wallet, which] = given else { panic!("{given:?}") };
     let environment = Environment::custom(url, xpub).unwrap();
     let wallet: WalletId = wallet.parse().unwrap();
     let mut which: usize = which.parse().unwrap();
@@ -278,9 +249,9 @@ async fn change_until_killed(given: &str) {
         tokio::spawn(spend(vault.clone(), wallet));
     }
     loop {
-        say("begun .\n");
+        say("begun");
         change(&vault, which, 1 - which).await.unwrap();
-        say("changed .\n");
+        say("changed");
         which = 1 - which;
         // Some are killed here, where it is certain which one opens.
         sleep(Duration::from_millis(random(8))).await;
@@ -292,6 +263,6 @@ async fn spend(vault: Vault, wallet: WalletId) {
     loop {
         let lease = vault.lease_wait("bot", &request).await.unwrap();
         drop(lease.sign().unwrap());
-        say("spent .\n");
+        say("spent");
     }
 }
