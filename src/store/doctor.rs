@@ -146,7 +146,7 @@ pub(super) fn leftovers(dir: &Path, epoch: Option<u32>) -> std::io::Result<Vec<S
     let is_left = |name: &String| match Database::epoch_of(name) {
         Some(found) => Some(found) != epoch,
         None => {
-            [CREATING, header::TEMPORARY, anchor::UNFINISHED].contains(&name.as_str())
+            [CREATING, header::TEMPORARY].contains(&name.as_str())
                 || name.starts_with("damaged.")
                 || name.ends_with(".aside")
                 || name.ends_with(".aside.new")

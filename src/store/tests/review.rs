@@ -389,3 +389,28 @@ fn the_doctor_calls_a_damaged_anchor_damaged() {
         assert!(matches!(fault, StoreError::DamagedAnchor { .. }), "{fault:?}");
     }
 }
+
+/// Old records of a removed token open until the next rekey: a repair cannot tell them from others.
+#[test]
+#[ignore = "not mended: see the review; who keeps a copy of its rows brings a removed token back by a repair"]
+fn old_records_bring_no_removed_token_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    add(&store, "kept");
+    let removed = add(&store, "removed");
+    let epoch = store.disk.epoch();
+    let rows: Vec<_> = [Tree::Tokens, Tree::Secrets]
+        .map(|tree| (tree, epoch.get(tree, removed.as_bytes()).unwrap().unwrap()))
+        .into();
+    drop(epoch);
+    store.remove_token(removed).unwrap();
+    drop(store);
+    edit(dir.path(), |db| {
+        for (tree, sealed) in rows {
+            let key = [&[tree as u8], &removed.as_bytes()[..]].concat();
+            db.insert(key, sealed).unwrap();
+        }
+    });
+    let (store, told) = repair(dir.path(), None).unwrap();
+    assert_eq!(store.tokens().unwrap().len(), 1, "{told:?}");
+}
