@@ -480,15 +480,14 @@ fn check(plan: Plan) -> BTreeMap<&'static str, u32> {
             Err(why) => wrong.push(format!("{:?} {harm:?}: {why}", original.files[number].name)),
         }
     }
-    // Past libtest, which keeps the words of tests that pass to itself.
-    writeln!(
-        stderr(),
+    let line = format!(
         "damage to a store of {} tokens: {harms:?}; opening told {told:?}; opened degraded \
-         {degraded}, of them {all} with every token, {none} with none, {readable} of {} tokens read",
+         {degraded}, of them {all} with every token, {none} with none, {readable} of {} tokens read\n",
         original.plan.tokens,
         degraded * original.plan.tokens,
-    )
-    .unwrap();
+    );
+    // Past libtest, which keeps the words of tests that pass to itself.
+    stderr().write_all(line.as_bytes()).unwrap();
     assert!(wrong.is_empty(), "{} are wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
     told
 }

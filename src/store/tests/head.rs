@@ -311,6 +311,26 @@ fn every_record_that_is_missing_altered_or_too_many_is_damage() {
     eprintln!("{cases} records removed, altered, moved or copied: all told");
 }
 
+/// Its records add up to no head, and the head is not the last: the one does not hide the other.
+#[test]
+fn what_is_damaged_and_rolled_back_is_told_as_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let old = killed_copy(dir.path());
+    spend(&store, lineage, 3);
+    let new = killed_copy(dir.path());
+    drop(store);
+    put(new.path(), old.path(), anchor::FILE);
+    for (copy, is_rolled_back) in [(&new, false), (&old, true)] {
+        edit(copy.path(), |db| {
+            let key = keys_of(db, Tree::Secrets).pop().unwrap();
+            db.remove(key).unwrap();
+        });
+        assert_eq!(damage(copy.path()).is_rolled_back, is_rolled_back);
+    }
+}
+
 #[test]
 fn a_lost_head_is_damage() {
     let dir = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ fn what_a_kill_leaves_is_all_that_was_acknowledged_and_nothing_half() {
     let mut tally = Tally::default();
     killers.into_iter().for_each(|killer| tally.add(killer.join().unwrap()));
     // Past libtest, which keeps the words of tests that pass to itself.
-    writeln!(stderr(), "{}", tally.told()).unwrap();
+    stderr().write_all((tally.told() + "\n").as_bytes()).unwrap();
     let never: Vec<_> =
         Operation::KINDS.iter().filter(|kind| !tally.during.contains_key(*kind)).collect();
     // A settlement does not wait, so it is over before a kill can meet it, but by chance.
@@ -148,7 +148,10 @@ impl Tally {
             // A rekey has the most steps, and so the most places to be killed at.
             let aim = match random(3) {
                 0 => "rekey",
-                _ => Operation::KINDS[random(Operation::KINDS.len() as u64) as usize],
+                _ => {
+                    Operation::KINDS
+                        [usize::try_from(random(Operation::KINDS.len() as u64)).unwrap()]
+                }
             };
             let done = random(DONE_MAX);
             loop {

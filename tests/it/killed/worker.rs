@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Tokens that a worker has at most.
-const TOKENS: u64 = 6;
+const TOKENS: usize = 6;
 const AMOUNT_MAX: u64 = 1000;
 /// The longest the keeper rests, so that others come to work between two rekeys.
 const REST_MAX_MS: u64 = 30;
@@ -111,7 +111,7 @@ impl Worker {
                 _ => Operation::Replace { token: 0, version: self.version() },
             };
         }
-        let token = self.dice.below(TOKENS) as usize;
+        let token = self.dice.pick(TOKENS);
         let is_there = self.share.tokens.contains_key(&label(self.number, token));
         let amount = 1 + self.dice.below(AMOUNT_MAX);
         match self.dice.below(100) {
@@ -121,9 +121,9 @@ impl Worker {
             35..50 => Operation::Reserve { token: None, amount },
             50..65 => Operation::Reserve { token: Some(token), amount },
             65..85 if !self.reserved.is_empty() => {
-                let which = self.dice.below(self.reserved.len() as u64) as usize;
+                let which = self.dice.pick(self.reserved.len());
                 let (token, amount) = self.reserved.swap_remove(which);
-                Operation::Settle { token, amount, outcome: self.dice.below(4) as usize }
+                Operation::Settle { token, amount, outcome: self.dice.pick(4) }
             }
             85..93 => Operation::Allow { token, allowed: self.dice.below(2) == 0 },
             _ => Operation::Audit { version: self.version() },
@@ -145,5 +145,10 @@ impl Dice {
         drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (drawn ^ (drawn >> 31)) % below
+    }
+
+    /// One of so many.
+    fn pick(&mut self, of: usize) -> usize {
+        usize::try_from(self.below(of as u64)).unwrap()
     }
 }
