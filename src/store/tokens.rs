@@ -108,6 +108,7 @@ impl Store {
     }
 
     /// All tokens, read from the database, their secrets sealed.
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn tokens(&self) -> Result<Vec<(TokenRecord, SealedSecret)>, StoreError> {
         let epoch = self.disk.epoch();
         let with_secret = |name: Name, sealed: &[u8]| {

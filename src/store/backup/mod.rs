@@ -30,7 +30,9 @@ mod writer;
 mod tests;
 
 pub(crate) use reader::Reader;
-pub(crate) use writer::{Sealer, Writer};
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use writer::Sealer;
+pub(crate) use writer::Writer;
 
 use super::StoreError;
 use crate::crypto::{
