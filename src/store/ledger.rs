@@ -273,6 +273,19 @@ impl Store {
         ticket.wait()
     }
 
+    /// What a lineage that is not reconciled spent is known to the server by its token's counter. Once
+    /// that token has a successor with a counter of its own, nobody knows: the budget counts as spent.
+    pub(super) fn give_up_unreconciled(&self, lineage: LineageId) {
+        if let Some(book) =
+            lock(&self.ledger.0).get_mut(&lineage).filter(|book| book.is_unreconciled)
+        {
+            // Where that fails it stays as it is, and spends nothing.
+            if exhaust(&mut book.counters).is_ok() {
+                (book.is_exposed, book.is_unreconciled) = (true, false);
+            }
+        }
+    }
+
     /// Lets no lineage spend until it is reconciled, in one commit.
     pub(super) fn distrust_ledgers(&self) -> Result<(), StoreError> {
         let ticket = {

@@ -105,6 +105,16 @@ impl Members {
         self.0[tree as usize].elements.contains_key(name)
     }
 
+    /// The record that a tree has beyond what was written, where it is one and no other is missing.
+    pub(super) fn foreign(&self, tree: Tree, written: Total) -> Option<Name> {
+        let Set { elements, total } = &self.0[tree as usize];
+        let mut rest = total.sum;
+        rest.subtract(written.sum);
+        let is_one_more = written.count.checked_add(1) == Some(total.count);
+        let foreign = elements.iter().find(|(_, element)| is_one_more && **element == rest);
+        foreign.map(|(name, _)| *name)
+    }
+
     pub(super) fn totals(&self) -> [Total; Tree::KEPT.len()] {
         self.0.each_ref().map(Set::total)
     }
@@ -128,6 +138,22 @@ mod tests {
         assert_eq!(high, Element([0, 1, 0, 1]));
         assert_eq!(Element::new(high.to_bytes()), high);
         assert_eq!(one.to_bytes()[..2], [1, 0], "the least byte comes first");
+    }
+
+    #[test]
+    fn one_record_too_many_is_found_by_what_it_adds() {
+        let element = |byte| Some(Element::new([byte; 32]));
+        let mut members = Members::default();
+        (1..5).for_each(|byte| members.put(Tree::Tokens, [byte; 16], element(byte)));
+        let written = members.totals()[Tree::Tokens as usize];
+        assert_eq!(members.foreign(Tree::Tokens, written), None);
+        members.put(Tree::Tokens, [9; 16], element(0xff));
+        assert_eq!(members.foreign(Tree::Tokens, written), Some([9; 16]));
+        assert_eq!(members.foreign(Tree::Secrets, written), None);
+        members.put(Tree::Tokens, [8; 16], element(7));
+        assert_eq!(members.foreign(Tree::Tokens, written), None, "of two it cannot be told");
+        members.put(Tree::Tokens, [1; 16], None);
+        assert_eq!(members.foreign(Tree::Tokens, written), None);
     }
 
     proptest! {

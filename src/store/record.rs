@@ -20,6 +20,7 @@
 use super::{StoreError, Tree};
 use crate::crypto::RECORD_MAX;
 use crate::environment::Environment;
+use crate::id::TokenId;
 use crate::money::{Amount, Coin};
 use crate::policy::Counter;
 use crate::scope::Scope;
@@ -141,6 +142,12 @@ pub(super) struct InfoRow {
     ip_restrict: Vec<String>,
     spending_limits: Vec<(String, Option<u128>, u128)>,
     issued_in_clear: bool,
+}
+
+impl InfoRow {
+    pub(super) fn token_id(&self) -> TokenId {
+        TokenId::from_bytes(self.id)
+    }
 }
 
 impl From<&TokenInfo> for InfoRow {

@@ -180,8 +180,13 @@ impl Salvage {
         let epoch = writer.disk.epoch();
         let mut salvage = Self::default();
         for tree in Tree::KEPT {
+            // An old record put back opens as well. One too many is known by what it adds.
+            let foreign = writer.members.foreign(tree, writer.head.totals[tree as usize]);
             // Where sled can read no further, what it has listed is what is left.
             for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
+                if foreign == Some(name) {
+                    continue;
+                }
                 let Ok(row) = epoch.keys.open(tree, &name, &sealed) else { continue };
                 let Ok(key) = Key::of(&epoch.keys, tree, name, &row) else { continue };
                 salvage.take(tree, key, row);

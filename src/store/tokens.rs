@@ -85,6 +85,11 @@ impl Store {
     ) -> Result<SealedSecret, StoreError> {
         let row = secret_row(record, secret);
         let limits = &record.info.spending_limits;
+        let before: Option<TokenRow> =
+            self.disk.epoch().find(Tree::Tokens, &key(record.lineage))?;
+        if before.is_some_and(|before| before.info.token_id() != record.info.id) {
+            self.give_up_unreconciled(record.lineage);
+        }
         let writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
         self.commit_to_account(record.lineage, limits, writes, None)?;
         self.seal_in_memory(record.lineage, &row)

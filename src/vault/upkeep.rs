@@ -56,7 +56,8 @@ impl Vault {
 
     /// Asks BitGo what the token kept as `label` has spent, and lets it spend again: after a restore,
     /// a repair or an accepted rollback the vault does not know. A token that the vault does know
-    /// about is left as it is.
+    /// about is left as it is. An internal token has to be reconciled before it is renewed: its
+    /// successor's counter at BitGo does not tell what it spent, so that its budget is then gone.
     ///
     /// # Errors
     /// [`Error::Denied`] within ten minutes of the opening: what was signed before it may still be
