@@ -2,6 +2,7 @@
 """Writes BENCHMARKS.md from what `cargo bench` left in target/criterion.
 
     cargo bench && benches/tables.py [SDK.json] [PEERS.md] > BENCHMARKS.md
+    benches/tables.py --peers PEERS.md      the sections of benches/peers alone, in the page that is there
 
 SDK.json is what `benches/sdk/issuance.mjs` printed on the same machine, PEERS.md what
 `benches/peers` did; without them the rows of BitGo's SDK and the sections on SQLCipher, size and
@@ -41,6 +42,8 @@ ABOUT = {
     "write durably": "A reservation is on disk before the secret leaves; `32 writers` is the time "
     "of one reservation where so many wait together.",
 }
+# Where the sections of benches/peers begin.
+PEERS = "<!-- benches/peers -->"
 # Seconds: all benches take half an hour.
 ONE_RUN = 3600
 # Where the SDK's medians (in ms) belong: group, value, field.
@@ -118,7 +121,25 @@ def machine():
     return f"{field('model name').strip()}, {os.cpu_count()} cores ({', '.join(notable)})"
 
 
+def run():
+    commit = output("git", "describe", "--always", "--dirty").strip()
+    return f"{datetime.date.today()}, commit {commit}"
+
+
+def peers(sections):
+    """What stands at the end of the page: with its own date, since it may be of a run of its own."""
+    return f"\n{PEERS}\n\nFrom here on: `benches/peers`, {run()}.\n\n{sections.strip()}"
+
+
+def replace_peers(sections):
+    page = ROOT / "BENCHMARKS.md"
+    before = page.read_text().split(PEERS)[0].rstrip()
+    page.write_text(f"{before}\n{peers(sections)}\n")
+
+
 def main():
+    if sys.argv[1:2] == ["--peers"]:
+        return replace_peers(pathlib.Path(sys.argv[2]).read_text())
     groups, sizes = measured()
     given = {path.suffix: path.read_text() for path in map(pathlib.Path, sys.argv[1:])}
     sdk = json.loads(given[".json"]) if ".json" in given else None
@@ -137,7 +158,7 @@ def main():
     print(f"- compiler: {output('rustc', '--version').strip()}, `[profile.bench]`: thin LTO, one")
     print("  codegen unit, no `target-cpu`")
     print(f"- crates: {versions()}")
-    print(f"- date: {datetime.date.today()}, commit {output('git', 'describe', '--always', '--dirty').strip()}")
+    print(f"- date: {run()}")
     names = sorted(groups, key=lambda name: (list(ABOUT).index(name) if name in ABOUT else 99, name))
     for name in names:
         print(f"\n## {name}\n")
@@ -145,7 +166,7 @@ def main():
             print(ABOUT[name] + "\n")
         print("\n".join(table(groups[name], {v: sizes.get((name, v)) for v in groups[name]})))
     if ".md" in given:
-        print("\n" + given[".md"].strip())
+        print(peers(given[".md"]))
 
 
 if __name__ == "__main__":
