@@ -13,7 +13,7 @@ mod worker;
 
 use crate::victim::{self, Victim, random};
 use bitgo_vault::test_util::Work;
-use bitgo_vault::{Passphrase, StoreError};
+use bitgo_vault::{Clock, Passphrase, StoreError, SystemClock};
 use model::{KEEPER, Operation, Said, Share, WORKERS};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -108,6 +108,11 @@ struct Tally {
     kept: u32,
     /// Kills that left something to be cleared away.
     leftovers: u32,
+    clock: SystemClock,
+    /// How long an operation took the last time it was heard to begin and to end.
+    took: BTreeMap<&'static str, Duration>,
+    /// When the keeper began what it does.
+    keeper_since: Option<Duration>,
 }
 
 impl Tally {
@@ -142,6 +147,7 @@ impl Tally {
         let seed = random(u64::MAX).to_string();
         let victim = Victim::start(NAME, &[path.to_str().unwrap(), &seed]);
         let mut heard = Heard::default();
+        self.keeper_since = None;
         if random(4) == 0 {
             thread::sleep(Duration::from_millis(random(LIFE_MAX_MS)));
         } else {
@@ -157,19 +163,35 @@ impl Tally {
             let done = random(DONE_MAX);
             loop {
                 let began = heard.hear(&victim.hear());
+                self.time(&heard, began);
                 // A store is made once, and first of all.
                 let is_aim = began == Some(aim) && (heard.done >= done || aim == "create");
                 if is_aim || aim == "create" && heard.is_open {
                     break;
                 }
             }
-            moment();
+            moment(self.took.get(aim).copied());
         }
         for line in victim.kill() {
             heard.hear(&line);
         }
         self.count(&heard);
         heard.said
+    }
+
+    /// Notes how long the keeper's operations take: they have the most steps.
+    fn time(&mut self, heard: &Heard, began: Option<&'static str>) {
+        let now = self.clock.monotonic();
+        match (heard.said[KEEPER].last(), self.keeper_since) {
+            (Some(Said { operation, done: true }), Some(since)) => {
+                self.took.insert(operation.kind(), now - since);
+                self.keeper_since = None;
+            }
+            (Some(Said { operation, done: false }), _) if began == Some(operation.kind()) => {
+                self.keeper_since = Some(now);
+            }
+            _ => {}
+        }
     }
 
     /// Kills a child that opens what the last one left.
@@ -179,7 +201,7 @@ impl Tally {
         while !heard.is_opening {
             heard.hear(&victim.hear());
         }
-        moment();
+        moment(None);
         for line in victim.kill() {
             heard.hear(&line);
         }
@@ -279,11 +301,15 @@ impl Heard {
     }
 }
 
-/// Lets a moment pass. Half of them are as likely to be some microseconds long as some milliseconds,
-/// so that short steps are met as well.
-fn moment() {
-    let at_most = if random(2) == 0 { MOMENT_MAX_LOG2 } else { random(MOMENT_MAX_LOG2) };
-    thread::sleep(Duration::from_micros(random(1 << at_most)));
+/// Lets a moment pass: as likely some microseconds as some milliseconds, so that short steps are met;
+/// or, where it is known how long an operation takes, any of its moments alike, so that its last
+/// steps are.
+fn moment(usual: Option<Duration>) {
+    let below = match usual {
+        Some(usual) if random(2) == 0 => u64::try_from(usual.as_micros()).unwrap() * 5 / 4,
+        _ => 1 << random(MOMENT_MAX_LOG2),
+    };
+    thread::sleep(Duration::from_micros(random(below.max(1))));
 }
 
 fn passphrase(which: usize) -> Passphrase {
