@@ -18,7 +18,7 @@ use super::database::Database;
 use super::head::AuditEnd;
 use super::record::{self, Binding, SecretRow, TokenRow};
 use super::rekey::Filling;
-use super::{Key, StoreError, Tree, anchor, header, ledger, sync};
+use super::{Key, StoreError, Tree, anchor, header, ledger, snapshot, sync};
 use crate::crypto::VaultId;
 use crate::environment::Environment;
 use crate::secret::{Passphrase, SecretBytes};
@@ -89,35 +89,18 @@ impl Writer {
         if kept.exists() {
             fs::remove_dir_all(&kept)?;
         }
-        let make = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
-        make(&kept)?;
+        fs::DirBuilder::new().mode(0o700).create(&kept)?;
         for name in [header::FILE, anchor::FILE] {
             if dir.join(name).exists() {
-                copy(&dir.join(name), &kept.join(name))?;
+                fs::copy(dir.join(name), kept.join(name))?;
+                sync(&kept.join(name))?;
             }
         }
-        let mut directories = vec![PathBuf::from(Database::directory_name(number))];
-        while let Some(name) = directories.pop() {
-            make(&kept.join(&name))?;
-            for entry in fs::read_dir(dir.join(&name))? {
-                let entry = entry?;
-                let name = name.join(entry.file_name());
-                match entry.file_type()?.is_dir() {
-                    true => directories.push(name),
-                    false => copy(&dir.join(&name), &kept.join(&name))?,
-                }
-            }
-            sync(&kept.join(&name))?;
-        }
+        snapshot::copy(&Database::path(dir, number), &Database::path(&kept, number))?;
         sync(&kept)?;
         sync(dir)?;
         Ok(kept)
     }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
-    fs::copy(from, to)?;
-    sync(to)
 }
 
 /// The records of a backup, by tree and key.
