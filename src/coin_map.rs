@@ -2,7 +2,6 @@
 //! node would take up about a kilobyte for each token that is held.
 
 use crate::money::Coin;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Index;
 
@@ -60,7 +59,12 @@ impl<V> Default for CoinMap<V> {
 impl<V> FromIterator<(Coin, V)> for CoinMap<V> {
     /// Of several values of one coin the last counts.
     fn from_iter<I: IntoIterator<Item = (Coin, V)>>(values: I) -> Self {
-        Self(values.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
+        let mut values: Vec<_> = values.into_iter().collect();
+        // Of one coin's values the last stays, as in any map.
+        values.reverse();
+        values.sort_by(|(one, _), (other, _)| one.cmp(other));
+        values.dedup_by(|(one, _), (other, _)| one == other);
+        Self(values.into())
     }
 }
 

@@ -8,12 +8,17 @@
 //! After a failed write or sync nobody knows what the disk holds, so the first failure ends
 //! all writing until the vault is reopened. A panic inside sled counts as a failure.
 
+use super::batch::Batch;
+use super::bundle::Bundle;
 use super::disk::{Disk, Refused};
+use super::epoch::Epoch;
 use super::head::{AuditEnd, Head, HeadHash};
+use super::index::Index;
 use super::members::Members;
-use super::record::{self, HeadRow};
-use super::{SEALS_BLOCK, SEALS_FIRST, SEALS_MAX, SEALS_REKEY, StoreError, Tree, Write};
+use super::record::IndexRow;
+use super::{Key, Name, SEALS_BLOCK, SEALS_FIRST, SEALS_MAX, SEALS_REKEY, StoreError, Tree, Write};
 use crate::crypto::stack::wiped_shallow;
+use crate::id::LineageId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -142,22 +147,33 @@ impl Writer {
     fn write(&mut self, commits: &[Commit]) -> Result<(), Refused> {
         self.disk.check_writable()?;
         let writes = || commits.iter().flat_map(|commit| &commit.writes);
-        let sealed = writes().filter(|write| write.row.is_some()).count() as u64;
+        let sealed = writes().filter(|write| write.row.is_some()).count();
+        let indexed = writes().filter(|write| write.tree == Tree::Secrets).count();
         // One more for the head.
-        self.take_seals(sealed + 1)?;
+        self.take_seals(sealed as u64 + indexed as u64 + 1)?;
         let epoch = self.disk.epoch();
         let failed = |error: StoreError| self.disk.fail(error.cause());
-        let mut changes = writes()
-            .map(|write| epoch.change(write.tree, &write.key, write.row.as_deref()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(failed)?;
-        wiped_shallow(|| {
-            for change in &changes {
-                let element =
-                    |sealed: &Vec<u8>| epoch.keys.element(change.tree, &change.name, sealed);
-                self.members.put(change.tree, change.name, change.sealed.as_ref().map(element));
+        let (mut batch, mut index) = (Batch::default(), Index::default());
+        for Write { tree, key, row } in writes() {
+            let standing = |home, name: &_| self.standing(&epoch, home, name);
+            batch.put(&epoch.keys, (*tree, key, row.as_deref()), standing).map_err(failed)?;
+            if let (Tree::Secrets, Key::Id(id)) = (tree, key)
+                && (row.is_none() || self.members.element(Tree::Tokens, id).is_none())
+            {
+                let before = |key: &_| self.index_row(&epoch, key);
+                let lineage = LineageId::from_bytes(*id);
+                index.follow(lineage, row.as_deref(), before).map_err(failed)?;
             }
-        });
+        }
+        for row in index.rows() {
+            let (key, row) = row.map_err(failed)?;
+            let replaced = |_, _: &_| Ok(Bundle::default());
+            batch
+                .put(&epoch.keys, (Tree::Index, &key, row.as_deref()), replaced)
+                .map_err(failed)?;
+        }
+        let mut changes = batch.into_changes();
+        self.members.note(&epoch.keys, &changes);
         let audit = commits.iter().filter_map(|commit| commit.audit).next_back();
         self.head = Head {
             sequence: self.head.sequence + 1,
@@ -165,15 +181,44 @@ impl Writer {
             audit: audit.unwrap_or(self.head.audit),
             totals: self.members.totals(),
         };
-        let row = record::encode(&HeadRow::from(&self.head)).map_err(failed)?;
-        let head = epoch.change(Tree::Head, &Head::key(), Some(&row)).map_err(failed)?;
-        self.head_hash = Head::hash(head.sealed.as_deref().unwrap_or_default());
+        let (head, hash) = self.head.change(&epoch.keys).map_err(failed)?;
+        self.head_hash = hash;
         changes.push(head);
         epoch.write(&changes).map_err(failed)?;
         let Head { sequence, audit, .. } = self.head;
         self.disk.anchor_commit(&epoch, |state| {
             (state.sequence, state.head, state.audit) = (sequence, self.head_hash, audit.last);
         })
+    }
+
+    /// The row of a bucket of the index, if there is one.
+    fn index_row(&self, epoch: &Epoch, key: &Key) -> Result<Option<IndexRow>, StoreError> {
+        let name = epoch.keys.name(Tree::Index, key);
+        let bundle = self.standing(epoch, Tree::Index, &name)?;
+        let sealed = bundle.get(Tree::Index);
+        sealed.map(|sealed| epoch.keys.read(Tree::Index, &name, sealed)).transpose()
+    }
+
+    /// What stands under the name of what is changed in part, if it is what was written there. Of the
+    /// other trees it does not matter: their one record is replaced.
+    fn standing(
+        &self,
+        epoch: &Epoch,
+        home: Tree,
+        name: &Name,
+    ) -> Result<Bundle<Vec<u8>>, StoreError> {
+        if ![Tree::Tokens, Tree::Index].contains(&home) {
+            return Ok(Bundle::default());
+        }
+        let value = epoch.get(home, name)?;
+        let element = |value: &sled::IVec| wiped_shallow(|| epoch.keys.element(home, name, value));
+        if value.as_ref().map(element) != self.members.element(home, name) {
+            return Err(StoreError::unreadable(home, "a value is not the one that was written"));
+        }
+        match value {
+            Some(value) => Ok(Bundle::split(home, &value)?.to_owned()),
+            None => Ok(Bundle::default()),
+        }
     }
 
     /// Counts seals; once the granted ones are used up, more are made durable first, and once a

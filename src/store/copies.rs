@@ -35,8 +35,11 @@ impl Store {
                 };
                 BackupWriter::create(&path, origin, &keyring.key_encryption_key)?
             };
-            writer
-                .each_record(|tree, key, row| backup.record(tree as u8, &key.to_bytes(), &row))?;
+            writer.each_record(|tree, key, row| match tree {
+                // It is made anew of what is restored.
+                Tree::Index => Ok(()),
+                _ => backup.record(tree as u8, &key.to_bytes(), &row),
+            })?;
             backup.finish()
         })
     }
@@ -69,7 +72,7 @@ impl Store {
     /// Commits every record of a backup, its ledgers not to be believed.
     fn take_over(&self, records: &mut Reader<File>) -> Result<(), StoreError> {
         let mut chain = Chain::default();
-        let mut writes = Vec::with_capacity(BATCH);
+        let mut writes: Vec<Write> = Vec::with_capacity(BATCH);
         for record in records {
             let record = record?;
             let (tree, key) = (Tree::numbered(record.tree)?, Key::parse(&record.key)?);
@@ -80,10 +83,11 @@ impl Store {
                 Tree::Ledger => ledger::unreconciled(&record.row)?,
                 _ => record.row,
             };
-            writes.push(Write { tree, key, row: Some(row) });
-            if writes.len() == BATCH {
+            // What belongs to one token is committed together.
+            if writes.len() >= BATCH && writes.last().is_some_and(|last| last.key != key) {
                 self.commit(std::mem::take(&mut writes))?;
             }
+            writes.push(Write { tree, key, row: Some(row) });
         }
         let end = chain.end()?;
         self.committer.submit(writes, Some(end)).wait()?;

@@ -1,17 +1,20 @@
 //! What is wrong with a database: told by how its records add up, and by which of them open.
 
+use super::bundle::Bundle;
+use super::database::Half;
 use super::epoch::Epoch;
 use super::head::{Head, HeadHash};
+use super::index::Index;
 use super::ledger::Book;
-use super::members::{Members, Set};
-use super::record::{HeadRow, SecretRow, TokenRow};
+use super::members::Members;
+use super::record::HeadRow;
 use super::tokens::{self, SealedSecret, TokenRecord};
 use super::{Name, StoreError, Tree};
 use crate::crypto::RecordCipher;
 use crate::crypto::stack::wiped_shallow;
 use crate::id::LineageId;
 use crate::token::Label;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 /// What is wrong with a vault's database. What is not named here is as it was written, unless
@@ -26,7 +29,8 @@ pub struct Damage {
     pub is_rolled_back: bool,
     /// The trees whose records do not add up to what was written.
     pub trees: Vec<DamagedTree>,
-    /// The tokens of which something is gone, where enough of them is left to tell.
+    /// The tokens of which something is gone: those of which nothing is left too, where the index is
+    /// as it was written.
     pub tokens: Vec<DamagedToken>,
 }
 
@@ -34,7 +38,7 @@ pub struct Damage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DamagedTree {
-    /// Its name: `meta`, `tokens`, `secrets`, `accounts`, `ledger` or `audit`.
+    /// Its name: `meta`, `tokens`, `accounts`, `audit` or `index`.
     pub tree: &'static str,
     /// How many records were written, unless the head is lost.
     pub written: Option<u64>,
@@ -88,90 +92,76 @@ pub(super) struct Found {
     pub(super) damage: Option<Damage>,
     pub(super) tokens: Vec<(TokenRecord, SealedSecret)>,
     pub(super) books: HashMap<LineageId, Book>,
+    /// Whether a record of a token does not open, or cannot be read.
+    is_unreadable: bool,
 }
 
 impl Found {
-    /// Reads every record once, holds what they add up to against the head, and takes into memory
+    /// Reads every value once, holds what they add up to against the head, and takes into memory
     /// what is held there: tokens sealed by `memory`, and ledgers.
     pub(super) fn examine(epoch: &Epoch, memory: &RecordCipher) -> Result<Self, StoreError> {
-        let mut records = Vec::new();
-        let mut secrets = Vec::new();
-        let mut books = HashMap::new();
         // sled reads a page at a time and the rest is arithmetic: two threads share both.
-        let (first, second) = std::thread::scope(|scope| {
-            let other = std::thread::Builder::new().spawn_scoped(scope, || {
-                let secrets = Self::scan(epoch, Tree::Secrets, |name, sealed| {
-                    let row = epoch.keys.open(Tree::Secrets, &name, sealed)?;
-                    secrets.push((name, SealedSecret::seal(memory, &name, &row)?));
-                    Ok(())
-                })?;
-                let accounts = Self::scan(epoch, Tree::Accounts, |_, _| Ok(()))?;
-                Ok::<_, StoreError>([(Tree::Secrets, secrets), (Tree::Accounts, accounts)])
+        let (lower, upper) = std::thread::scope(|scope| {
+            let upper = std::thread::Builder::new().spawn_scoped(scope, || {
+                let mut found = Self::default();
+                found.read_tokens(epoch, memory, Half::UPPER);
+                found
             });
-            let mut own = || {
-                let tokens = Self::scan(epoch, Tree::Tokens, |name, sealed| {
-                    records.push((name, tokens::read(epoch, name, sealed)?));
-                    Ok(())
-                })?;
-                let ledger = Self::scan(epoch, Tree::Ledger, |name, sealed| {
-                    let lineage = LineageId::from_bytes(name);
-                    books.insert(lineage, Book::read(epoch, &name, sealed)?);
-                    Ok(())
-                })?;
-                let meta = Self::scan(epoch, Tree::Meta, |_, _| Ok(()))?;
-                let audit = Self::scan(epoch, Tree::Audit, |_, _| Ok(()))?;
-                Ok::<_, StoreError>([
-                    (Tree::Tokens, tokens),
-                    (Tree::Ledger, ledger),
-                    (Tree::Meta, meta),
-                    (Tree::Audit, audit),
-                ])
-            };
-            let own = own();
+            let mut lower = Self::default();
+            lower.read_tokens(epoch, memory, Half::LOWER);
+            for tree in [Tree::Meta, Tree::Accounts, Tree::Audit, Tree::Index] {
+                lower.read(epoch, tree, Half::BOTH, |_, _, _| Ok(()));
+            }
             let panicked = |_| Err(StoreError::DamagedDatabase { what: "sled panicked" });
-            (own, other.map(|other| other.join().unwrap_or_else(panicked)))
+            (lower, upper.map(|upper| upper.join().map_or_else(panicked, Ok)))
         });
-        let mut members = Members::default();
-        first?.into_iter().chain(second??).for_each(|(tree, set)| members.begin(tree, set));
-        let head = find_head(epoch)?;
-        let adds_up = head.as_ref().is_some_and(|(head, _)| head.totals == members.totals());
-        let damage = match adds_up {
-            true => None,
-            false => Some(Damage::of(epoch, &members, head.as_ref().map(|(head, _)| head))),
-        };
-        Ok(Self { members, head, damage, tokens: join(records, secrets), books })
+        let (mut found, upper) = (lower, upper??);
+        found.members.extend(upper.members);
+        found.tokens.extend(upper.tokens);
+        found.books.extend(upper.books);
+        found.is_unreadable |= upper.is_unreadable;
+        found.head = find_head(epoch)?;
+        let head = found.head.as_ref().map(|(head, _)| head);
+        let adds_up = head.is_some_and(|head| head.totals == found.members.totals());
+        if !adds_up || found.is_unreadable {
+            found.damage = Some(Damage::of(epoch, &found.members, head));
+        }
+        Ok(found)
     }
 
-    /// Reads the records of a tree. What `take` cannot read, and what sled cannot, is left out:
-    /// whether that matters is told by what the rest adds up to.
-    fn scan(
+    /// Takes tokens and their ledgers into memory.
+    fn read_tokens(&mut self, epoch: &Epoch, memory: &RecordCipher, half: Half) {
+        self.read(epoch, Tree::Tokens, half, |found, name, value| {
+            let bundle = Bundle::split(Tree::Tokens, value)?;
+            if let Some(sealed) = bundle.get(Tree::Ledger) {
+                let book = Book::read(epoch, &name, sealed)?;
+                found.books.insert(LineageId::from_bytes(name), book);
+            }
+            // Of a repaired vault it may be all that is left of a token that it is not known.
+            if bundle.get(Tree::Tokens).is_some() {
+                found.tokens.push(tokens::read(epoch, memory, name, &bundle)?);
+            }
+            Ok(())
+        });
+    }
+
+    /// Reads the values of a tree. What sled cannot read is left out: that is told by what the
+    /// rest adds up to.
+    fn read(
+        &mut self,
         epoch: &Epoch,
         tree: Tree,
-        mut take: impl FnMut(Name, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<Set, StoreError> {
-        let mut set = Set::default();
+        half: Half,
+        mut take: impl FnMut(&mut Self, Name, &[u8]) -> Result<(), StoreError>,
+    ) {
         wiped_shallow(|| {
-            for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
-                set.put(name, Some(epoch.keys.element(tree, &name, &sealed)));
-                let _ = take(name, &sealed);
+            for (name, value) in epoch.values_of(tree, half).map_while(Result::ok) {
+                let element = epoch.keys.element(tree, &name, &value);
+                self.members.put(tree, name, Some(element));
+                self.is_unreadable |= take(self, name, &value).is_err();
             }
         });
-        Ok(set)
     }
-}
-
-/// Each token with its secret; both are in the order of their names.
-fn join(
-    records: Vec<(Name, TokenRecord)>,
-    secrets: Vec<(Name, SealedSecret)>,
-) -> Vec<(TokenRecord, SealedSecret)> {
-    let mut secrets = secrets.into_iter().peekable();
-    let with_secret = records.into_iter().filter_map(|(name, record)| {
-        while secrets.next_if(|(other, _)| *other < name).is_some() {}
-        let (_, secret) = secrets.next_if(|(other, _)| *other == name)?;
-        Some((record, secret))
-    });
-    with_secret.collect()
 }
 
 /// The head, unless it is gone or does not open.
@@ -196,55 +186,80 @@ impl Damage {
     /// Looks for what is wrong, record by record.
     fn of(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Self {
         let mut damage = Self { head_is_lost: head.is_none(), ..Self::default() };
-        let mut parts: BTreeMap<Name, Parts> = BTreeMap::new();
-        for (tree, total) in Tree::KEPT.into_iter().zip(members.totals()) {
+        let mut missing: BTreeMap<_, _> =
+            known(epoch, members, head).map(|index| index.tokens().collect()).unwrap_or_default();
+        for (home, total) in Tree::KEPT.into_iter().zip(members.totals()) {
             let mut unreadable = 0;
-            for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
-                let label = match tree {
-                    Tree::Tokens => epoch
-                        .keys
-                        .read::<TokenRow>(tree, &name, &sealed)
-                        .map(|row| Label::new(&row.label).ok()),
-                    Tree::Secrets => epoch
-                        .keys
-                        .read::<SecretRow>(tree, &name, &sealed)
-                        .map(|row| Label::new(&row.label).ok()),
-                    _ => epoch.keys.open(tree, &name, &sealed).map(|_| None),
-                };
-                unreadable += u64::from(label.is_err());
-                if Tree::OF_TOKENS.contains(&tree) {
-                    let part = parts.entry(name).or_default();
-                    if let Ok(label) = label {
-                        part.whole.insert(tree.name());
-                        part.label = part.label.take().or(label);
+            for (name, value) in epoch.values(home).map_while(Result::ok) {
+                let Parts { label, lacks, is_unreadable } = Parts::of(epoch, home, name, &value);
+                unreadable += u64::from(is_unreadable);
+                if home == Tree::Tokens {
+                    let known = missing.remove(&LineageId::from_bytes(name)).flatten();
+                    if !lacks.is_empty() {
+                        damage.tokens.push(DamagedToken { label: label.or(known), lacks });
                     }
                 }
             }
-            let written = head.map(|head| head.totals[tree as usize]);
-            if written != Some(total) && (written.is_some() || unreadable > 0) {
+            let written = head.map(|head| head.totals[home as usize]);
+            if (written.is_some() && written != Some(total)) || unreadable > 0 {
                 damage.trees.push(DamagedTree {
-                    tree: tree.name(),
+                    tree: home.name(),
                     written: written.map(|written| written.count),
                     found: total.count,
                     unreadable,
                 });
             }
         }
-        for Parts { label, whole } in parts.into_values() {
-            let lacks = Tree::OF_TOKENS.map(Tree::name).into_iter();
-            let lacks: Vec<_> = lacks.filter(|tree| !whole.contains(tree)).collect();
-            if !lacks.is_empty() {
-                damage.tokens.push(DamagedToken { label, lacks });
-            }
-        }
+        let lacks = Tree::OF_TOKENS.map(Tree::name).to_vec();
+        let lost = |label| DamagedToken { label, lacks: lacks.clone() };
+        damage.tokens.extend(missing.into_values().map(lost));
         damage.tokens.sort();
         damage
     }
 }
 
-/// What is left of one token.
-#[derive(Default)]
+/// The index, if it is as it was written.
+pub(super) fn known(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Option<Index> {
+    let tree = Tree::Index as usize;
+    head.filter(|head| head.totals[tree] == members.totals()[tree])?;
+    Index::read(epoch).ok()
+}
+
+/// What is left of one value.
 struct Parts {
     label: Option<Label>,
-    whole: BTreeSet<&'static str>,
+    /// The trees whose record does not open, or is not there.
+    lacks: Vec<&'static str>,
+    is_unreadable: bool,
+}
+
+impl Parts {
+    fn of(epoch: &Epoch, home: Tree, name: Name, value: &[u8]) -> Self {
+        let trees = if home == Tree::Tokens { &Tree::OF_TOKENS[..] } else { &[home] };
+        let bundle = Bundle::split(home, value);
+        let mut parts = Self { label: None, lacks: Vec::new(), is_unreadable: bundle.is_err() };
+        let bundle = bundle.unwrap_or_default();
+        for tree in trees {
+            let read = bundle.get(*tree).map(|sealed| read(epoch, *tree, name, sealed));
+            parts.is_unreadable |= matches!(read, Some(Err(_)));
+            match read {
+                Some(Ok(label)) => parts.label = parts.label.or(label),
+                _ => parts.lacks.push(tree.name()),
+            }
+        }
+        parts
+    }
+}
+
+/// Reads a record; the label of its token, where it tells it.
+fn read(epoch: &Epoch, tree: Tree, name: Name, sealed: &[u8]) -> Result<Option<Label>, StoreError> {
+    match tree {
+        Tree::Tokens => Ok(Some(tokens::info(epoch, name, sealed)?.label)),
+        Tree::Secrets => {
+            let row = epoch.keys.open(tree, &name, sealed)?;
+            Ok(Some(tokens::label_of_secret(&row)?))
+        }
+        Tree::Ledger => Book::read(epoch, &name, sealed).map(|_| None),
+        _ => epoch.keys.open(tree, &name, sealed).map(|_| None),
+    }
 }

@@ -2,12 +2,13 @@
 //! not sync, a leftover snapshot keeps it shut, its lock outlives its process, it may panic.
 //!
 //! All trees are one of sled's, since one batch there is atomic and costs less than a transaction:
-//! a record's key is the number of its tree (1) ‖ its name (16). `db.<epoch>/db` is sled's log, `conf`
+//! a value's key is the number of its tree (1) ‖ its name (16). `db.<epoch>/db` is sled's log, `conf`
 //! its settings, `snap.*` its snapshots, `blobs/` pages that are too large for the log.
 
 use super::blobs::Blobs;
 use super::{Name, StoreError, Tree, snapshot, sync};
 use std::fs::{self, File};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,11 +29,35 @@ const LINGERING_LOCK: [Duration; 6] = [
     Duration::from_secs(1),
 ];
 
-/// One change to one sealed record; `None` removes it.
+/// One change to one value; `None` removes it.
 pub(super) struct Change {
     pub(super) tree: Tree,
     pub(super) name: Name,
-    pub(super) sealed: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+}
+
+/// Which names are meant: those that begin below the middle, those from there on, or all.
+#[derive(Clone, Copy)]
+pub(super) struct Half {
+    from: Option<u8>,
+    to: Option<u8>,
+}
+
+impl Half {
+    const MIDDLE: Option<u8> = Some(0x80);
+    pub(super) const LOWER: Self = Self { from: None, to: Self::MIDDLE };
+    pub(super) const UPPER: Self = Self { from: Self::MIDDLE, to: None };
+    pub(super) const BOTH: Self = Self { from: None, to: None };
+
+    /// The keys of a tree's values with such names.
+    fn keys(self, tree: Tree) -> Range<Vec<u8>> {
+        let from = [tree as u8].into_iter().chain(self.from).collect();
+        let to = match self.to {
+            Some(to) => vec![tree as u8, to],
+            None => vec![tree as u8 + 1],
+        };
+        from..to
+    }
 }
 
 pub(super) struct Database {
@@ -73,17 +98,26 @@ impl Database {
         Ok(Self { db, blobs, log: File::open(log)? })
     }
 
-    /// The sealed bytes of one record, if it is there.
+    /// One value, if it is there.
     pub(super) fn get(&self, tree: Tree, name: &Name) -> Result<Option<sled::IVec>, StoreError> {
         guarded(|| self.db.get(key(tree, name)))
     }
 
-    /// All records of a tree, sealed, in the order of their names.
-    pub(super) fn records(
+    /// All values of a tree, in the order of their names.
+    pub(super) fn values(
         &self,
         tree: Tree,
     ) -> impl Iterator<Item = Result<(Name, sled::IVec), StoreError>> + '_ {
-        let mut entries = self.db.scan_prefix([tree as u8]);
+        self.values_of(tree, Half::BOTH)
+    }
+
+    /// The values of a tree in a part of the names.
+    pub(super) fn values_of(
+        &self,
+        tree: Tree,
+        half: Half,
+    ) -> impl Iterator<Item = Result<(Name, sled::IVec), StoreError>> + '_ {
+        let mut entries = self.db.range(half.keys(tree));
         let mut read = 0;
         let mut next = move || {
             guarded(|| {
@@ -96,11 +130,11 @@ impl Database {
             })
         };
         std::iter::from_fn(move || next().transpose()).map(|entry| {
-            let (key, sealed) = entry?;
+            let (key, value) = entry?;
             // A key that is no name of ours must not hide those after it. It counts under a name
             // that no record has, so that nothing adds up.
             let name = key.get(1..).and_then(|name| name.try_into().ok());
-            Ok((name.unwrap_or_default(), sealed))
+            Ok((name.unwrap_or_default(), value))
         })
     }
 
@@ -116,10 +150,10 @@ impl Database {
     pub(super) fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
         guarded(|| {
             let mut batch = sled::Batch::default();
-            for Change { tree, name, sealed } in changes {
+            for Change { tree, name, value } in changes {
                 let key = &key(*tree, name);
-                match sealed {
-                    Some(sealed) => batch.insert(key, sealed.as_slice()),
+                match value {
+                    Some(value) => batch.insert(key, value.as_slice()),
                     None => batch.remove(key),
                 }
             }

@@ -7,7 +7,7 @@
 //! put another directory there in between. Nothing in it would open with this vault's keys.
 
 use super::file_system::FileSystem;
-use super::{CREATING, StoreError, anchor, header, lock, reserve};
+use super::{CREATING, StoreError, anchor, header, lock, reserve, sync};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::ErrorKind;
@@ -114,11 +114,27 @@ impl Directory {
     pub(super) fn make(place: &Place) -> Result<Self, StoreError> {
         match fs::symlink_metadata(&place.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(&place.path)?;
+                Self::make_path(&place.path)?;
             }
             _ => {}
         }
         Self::open(place)
+    }
+
+    /// Makes a directory and those above it that are not there, each durably named by its parent.
+    fn make_path(path: &Path) -> Result<(), StoreError> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        if !parent.exists() {
+            Self::make_path(parent)?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        // A parent we may not read was made durable by whoever owns it.
+        let _ = sync(parent);
+        Ok(())
     }
 
     /// Opens the directory, and refuses it if it, or a file of the vault in it, is not ours alone

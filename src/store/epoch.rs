@@ -1,6 +1,7 @@
 //! One epoch: a database and the keys that its records are sealed under.
 
-use super::database::{Change, Database};
+use super::bundle::Bundle;
+use super::database::Database;
 use super::keys::Keys;
 use super::{Key, StoreError, Tree};
 use crate::crypto::{DataKey, VaultId};
@@ -31,21 +32,10 @@ impl Epoch {
         tree: Tree,
         key: &Key,
     ) -> Result<Option<T>, StoreError> {
-        let name = self.keys.name(tree, key);
-        let sealed = self.get(tree, &name)?;
-        sealed.map(|sealed| self.keys.read(tree, &name, &sealed)).transpose()
-    }
-
-    /// The change that puts `row` in its place, sealed; or that removes it.
-    pub(super) fn change(
-        &self,
-        tree: Tree,
-        key: &Key,
-        row: Option<&[u8]>,
-    ) -> Result<Change, StoreError> {
-        let name = self.keys.name(tree, key);
-        let sealed = row.map(|row| self.keys.seal(tree, &name, row)).transpose()?;
-        Ok(Change { tree, name, sealed })
+        let (home, name) = (tree.home(), self.keys.name(tree, key));
+        let Some(value) = self.get(home, &name)? else { return Ok(None) };
+        let bundle = Bundle::split(home, &value)?;
+        bundle.get(tree).map(|sealed| self.keys.read(tree, &name, sealed)).transpose()
     }
 }
 

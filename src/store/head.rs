@@ -7,9 +7,11 @@
 //!
 //! Every commit writes one, in the same batch. Its hash stands in the anchor (anchor.rs).
 
+use super::database::Change;
+use super::keys::Keys;
 use super::members::Total;
-use super::record::HeadRow;
-use super::{Key, Tree};
+use super::record::{self, HeadRow};
+use super::{Key, StoreError, Tree};
 use sha2::{Digest, Sha256};
 
 /// The hash of a head, as it is sealed.
@@ -40,6 +42,14 @@ impl Head {
 
     pub(super) fn hash(sealed: &[u8]) -> HeadHash {
         Sha256::digest(sealed).into()
+    }
+
+    /// The change that puts a head in its place, and its hash.
+    pub(super) fn change(&self, keys: &Keys) -> Result<(Change, HeadHash), StoreError> {
+        let name = keys.name(Tree::Head, &Self::key());
+        let sealed = keys.seal(Tree::Head, &name, &record::encode(&HeadRow::from(self))?)?;
+        let hash = Self::hash(&sealed);
+        Ok((Change { tree: Tree::Head, name, value: Some(sealed) }, hash))
     }
 }
 

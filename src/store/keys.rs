@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! name    = HMAC-SHA256[names](tree ‖ text), the first 16 bytes; or a random id as it is
-//! element = HMAC-SHA256[set](tree ‖ name ‖ sealed record)
+//! element = HMAC-SHA256[set](tree ‖ name ‖ value)
 //! ```
 //!
 //! `tree` is padded to its fixed length with zeros, `name` has 16 bytes.
@@ -86,10 +86,10 @@ impl Keys {
             .map_err(|_| StoreError::unreadable(tree, "a record opens but cannot be read"))
     }
 
-    /// What a record adds to the sum of its tree. The key's state stays on the stack: whoever
+    /// What a value adds to the sum of its tree. The key's state stays on the stack: whoever
     /// calls it wipes that, once for many.
-    pub(super) fn element(&self, tree: Tree, name: &Name, sealed: &[u8]) -> Element {
-        Element::new(self.0.set.mac(&[&tree.padded(), name, sealed]))
+    pub(super) fn element(&self, tree: Tree, name: &Name, value: &[u8]) -> Element {
+        Element::new(self.0.set.mac(&[&tree.padded(), name, value]))
     }
 
     pub(super) fn anchor_mac(&self, bytes: &[u8]) -> [u8; 32] {

@@ -7,6 +7,7 @@
 
 use super::epoch::Epoch;
 use super::head::AuditEnd;
+use super::index::TOKENS_MAX;
 use super::record::{self, CounterRow, LedgerRow, TokenRow};
 use super::{Key, Name, Store, StoreError, Tree, Write, lock};
 use crate::coin_map::CoinMap;
@@ -163,6 +164,9 @@ impl Store {
         limits: &CoinMap<SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
+        if lock(&self.ledger.0).len() >= TOKENS_MAX {
+            return Err(StoreError::TooMany { most: TOKENS_MAX });
+        }
         let book = Book { counters: begin(limits), is_exposed: false, is_unreconciled: false };
         writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;

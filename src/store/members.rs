@@ -1,14 +1,17 @@
-//! What the database must hold: for each tree the number of its records, and their sum.
+//! What the database must hold: for each tree the number of its values, and their sum.
 //!
 //! ```text
 //! sum = Σ element mod 2^256        element: a MAC (keys.rs) as a number, its least byte first
 //! ```
 //!
-//! The elements are remembered from opening on, so that replacing or removing a record subtracts
+//! The elements are remembered from opening on, so that replacing or removing a value subtracts
 //! what was written, and not what the database says now. Whoever does not know the key cannot
-//! find records whose elements add up to the same sum.
+//! find values whose elements add up to the same sum.
 
+use super::database::Change;
+use super::keys::Keys;
 use super::{Name, Tree};
+use crate::crypto::stack::wiped_shallow;
 use std::collections::HashMap;
 
 /// A number below 2^256: what one record adds, or the sum of many.
@@ -49,14 +52,14 @@ impl Element {
     }
 }
 
-/// How many records a tree has, and what they add up to.
+/// How many values a tree has, and what they add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Total {
     pub(super) count: u64,
     pub(super) sum: Element,
 }
 
-/// The records of one tree, by their elements.
+/// The values of one tree, by their elements.
 #[derive(Default)]
 pub(super) struct Set {
     elements: HashMap<Name, Element>,
@@ -64,7 +67,7 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// Notes that a record was written, or removed.
+    /// Notes that a value was written, or removed.
     pub(super) fn put(&mut self, name: Name, element: Option<Element>) {
         let Self { elements, total } = self;
         let replaced = match element {
@@ -86,26 +89,44 @@ impl Set {
     }
 }
 
-/// The records of all trees but the head's.
+/// The values of all trees but the head's.
 #[derive(Default)]
 pub(super) struct Members([Set; Tree::KEPT.len()]);
 
 impl Members {
-    /// Begins a tree with what was found there.
-    pub(super) fn begin(&mut self, tree: Tree, set: Set) {
-        self.0[tree as usize] = set;
+    /// Adds those that another thread found.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (set, other) in self.0.iter_mut().zip(other.0) {
+            set.total.count += other.total.count;
+            set.total.sum.add(other.total.sum);
+            match set.elements.is_empty() {
+                true => set.elements = other.elements,
+                false => set.elements.extend(other.elements),
+            }
+        }
     }
 
-    /// Notes that a record was written, or removed.
+    /// Notes what a batch changes.
+    pub(super) fn note(&mut self, keys: &Keys, changes: &[Change]) {
+        wiped_shallow(|| {
+            for Change { tree, name, value } in changes {
+                let element = value.as_ref().map(|value| keys.element(*tree, name, value));
+                self.put(*tree, *name, element);
+            }
+        });
+    }
+
+    /// Notes that a value was written, or removed.
     pub(super) fn put(&mut self, tree: Tree, name: Name, element: Option<Element>) {
         self.0[tree as usize].put(name, element);
     }
 
-    pub(super) fn holds(&self, tree: Tree, name: &Name) -> bool {
-        self.0[tree as usize].elements.contains_key(name)
+    /// What the value of that name adds, if it was written.
+    pub(super) fn element(&self, tree: Tree, name: &Name) -> Option<Element> {
+        self.0[tree as usize].elements.get(name).copied()
     }
 
-    /// The record that a tree has beyond what was written, where it is one and no other is missing.
+    /// The value that a tree has beyond what was written, where it is one and no other is missing.
     pub(super) fn foreign(&self, tree: Tree, written: Total) -> Option<Name> {
         let Set { elements, total } = &self.0[tree as usize];
         let mut rest = total.sum;
@@ -149,7 +170,7 @@ mod tests {
         assert_eq!(members.foreign(Tree::Tokens, written), None);
         members.put(Tree::Tokens, [9; 16], element(0xff));
         assert_eq!(members.foreign(Tree::Tokens, written), Some([9; 16]));
-        assert_eq!(members.foreign(Tree::Secrets, written), None);
+        assert_eq!(members.foreign(Tree::Audit, written), None);
         members.put(Tree::Tokens, [8; 16], element(7));
         assert_eq!(members.foreign(Tree::Tokens, written), None, "of two it cannot be told");
         members.put(Tree::Tokens, [1; 16], None);

@@ -8,24 +8,27 @@
 //! <vault>/CREATING   present only while the vault is being made (a kill may leave it)
 //! <vault>/RESERVE    room for opening it on a full disk (reserve.rs)
 //!
-//! sled's key = tree (1) ‖ name (16)       its value = a sealed record (crypto/aead.rs)
-//! tree          0 meta      1 tokens   2 secrets   3 accounts   4 ledger   5 audit       6 head
-//! name made of  "binding"   lineage    lineage     the user     lineage    number (8)    "head"
-//! row           Binding     TokenRow   SecretRow   AccountRow   LedgerRow  AuditRow      HeadRow
+//! sled's key = tree (1) ‖ name (16)      its value = a sealed record (crypto/aead.rs); of a token
+//!                                        three records, of which each tree is sealed apart (bundle.rs)
+//! tree          0 meta      1 tokens (6 secrets, 7 ledger)    2 accounts   3 audit     4 index     5 head
+//! name made of  "binding"   lineage                           the user     number (8)  bucket (2)  "head"
+//! row           Binding     TokenRow, SecretRow, LedgerRow    AccountRow   AuditRow    IndexRow    HeadRow
 //! ```
 //!
 //! A lineage is random and is the name as it is; a name made of text is a keyed hash (keys.rs), which
 //! the audit log's numbers, big-endian, count as. Rows are drawn in record.rs, a backup in backup/mod.rs.
 //!
 //! A commit is durable when it answers: sled's log is flushed and its file synced, then the anchor
-//! (committer.rs). At open all records must add up to the head (members.rs), and the head must be
+//! (committer.rs). At open all values must add up to the head (members.rs), and the head must be
 //! the anchor's: what is missing, replaced or rolled back is noticed there (damage.rs).
 //! sled stands in `database.rs` and nowhere else.
 
 mod anchor;
 mod audit;
 pub(crate) mod backup;
+mod batch;
 mod blobs;
+mod bundle;
 mod committer;
 mod copies;
 mod damage;
@@ -38,6 +41,7 @@ mod error;
 mod file_system;
 mod head;
 mod header;
+mod index;
 mod keys;
 mod ledger;
 mod lock;
@@ -97,40 +101,50 @@ const SEALS_BLOCK: u64 = 1 << 20;
 const SEALS_REKEY: u64 = SEALS_MAX - (SEALS_BLOCK << 4);
 const SEALS_MAX: u64 = 1 << 31;
 
-/// The trees of the database. Their numbers stand on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The trees of records, each sealed under a key of its own. Their numbers stand on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tree {
     /// What the vault is bound to.
     Meta,
     /// What is known of each token, by lineage.
     Tokens,
-    /// The tokens themselves, by lineage.
-    Secrets,
     /// The keys that tokens are issued to, by account.
     Accounts,
-    /// What was spent, by lineage.
-    Ledger,
     /// Exposures and changes of policy, by number.
     Audit,
+    /// Which tokens there are, by bucket.
+    Index,
     /// What all others add up to.
     Head,
+    /// The tokens themselves, by lineage.
+    Secrets,
+    /// What was spent, by lineage.
+    Ledger,
 }
 
 impl Tree {
-    /// Those whose records the head vouches for.
-    const KEPT: [Self; 6] =
-        [Self::Meta, Self::Tokens, Self::Secrets, Self::Accounts, Self::Ledger, Self::Audit];
-    const ALL: [Self; 7] = [
+    /// Those whose values the head vouches for.
+    const KEPT: [Self; 5] = [Self::Meta, Self::Tokens, Self::Accounts, Self::Audit, Self::Index];
+    const ALL: [Self; 8] = [
         Self::Meta,
         Self::Tokens,
-        Self::Secrets,
         Self::Accounts,
-        Self::Ledger,
         Self::Audit,
+        Self::Index,
         Self::Head,
+        Self::Secrets,
+        Self::Ledger,
     ];
     /// Those that hold one record of every token.
     const OF_TOKENS: [Self; 3] = [Self::Tokens, Self::Secrets, Self::Ledger];
+
+    /// The tree among whose values its records stand.
+    const fn home(self) -> Self {
+        match self {
+            Self::Secrets | Self::Ledger => Self::Tokens,
+            other => other,
+        }
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -140,6 +154,7 @@ impl Tree {
             Self::Accounts => "accounts",
             Self::Ledger => "ledger",
             Self::Audit => "audit",
+            Self::Index => "index",
             Self::Head => "head",
         }
     }
@@ -147,7 +162,8 @@ impl Tree {
     /// The tree of records that bears this number in a backup.
     fn numbered(number: u8) -> Result<Self, StoreError> {
         let unknown = StoreError::DamagedBackup { what: "a tree that is not known" };
-        Self::KEPT.get(usize::from(number)).copied().ok_or(unknown)
+        let numbered = Self::ALL.get(usize::from(number)).copied();
+        numbered.filter(|tree| ![Self::Index, Self::Head].contains(tree)).ok_or(unknown)
     }
 
     /// Its name with zeros after it, as MACs take it.
@@ -158,7 +174,7 @@ impl Tree {
     }
 }
 
-/// The name of a record within its tree, on disk.
+/// The name of a value within its tree, on disk.
 type Name = [u8; 16];
 
 /// What a record is called, whatever the epoch: its name on disk is made of it.
@@ -179,6 +195,7 @@ impl Key {
             Tree::Head => Head::key(),
             Tree::Accounts => tokens::account_key(row)?,
             Tree::Audit => audit::key(audit::entry_number(row)?),
+            Tree::Index => index::bucket_key(row)?,
         };
         match keys.name(tree, &key) == name {
             true => Ok(key),
@@ -282,9 +299,17 @@ impl Store {
         &self,
     ) -> Result<std::collections::BTreeMap<&'static str, usize>, StoreError> {
         let epoch = self.disk.epoch();
-        let count =
-            |tree: Tree| epoch.records(tree).try_fold(0, |count, entry| entry.map(|_| count + 1));
-        Tree::ALL.into_iter().map(|tree| Ok((tree.name(), count(tree)?))).collect()
+        let mut counts: std::collections::BTreeMap<_, _> =
+            Tree::ALL.map(|tree| (tree.name(), 0)).into();
+        for home in Tree::KEPT.into_iter().chain([Tree::Head]) {
+            for entry in epoch.values(home) {
+                let value = entry?.1;
+                for (tree, _) in bundle::Bundle::split(home, &value)?.records(home) {
+                    *counts.entry(tree.name()).or_default() += 1;
+                }
+            }
+        }
+        Ok(counts)
     }
 
     /// Makes the writes durable, all or none; `Ok` means they survive a crash.

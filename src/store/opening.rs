@@ -212,8 +212,7 @@ impl Store {
         let now = state(&found, &keyring.header);
         let is_last = judge(&found, &anchor, now).is_ok();
         let plan = Plan {
-            trusts_ledgers: is_last && !damage.befell(Tree::Ledger),
-            trusts_rules: is_last && !damage.befell(Tree::Tokens),
+            trusts_tokens: is_last && !damage.befell(Tree::Tokens),
             backup: backup.map(|path| read_backup(path, passphrase, vault_id)).transpose()?,
             environment: environment.clone(),
             damage,
@@ -245,7 +244,7 @@ impl Store {
         lock_file: LockFile,
     ) -> Result<Self, StoreError> {
         let disk = Arc::new(disk);
-        let Found { members, head, damage, tokens, books } = found;
+        let Found { members, head, damage, tokens, books, .. } = found;
         let (head, head_hash) = head.unwrap_or_default();
         let writer = Writer { disk: Arc::clone(&disk), members, head, head_hash, seals };
         Ok(Self {

@@ -5,8 +5,8 @@
 //! bool, Option   0 or 1; after a 1 of the latter its value   enum            number (4), its fields
 //! text, lists    how many bytes or items (8), then those     a row           its fields, in order
 //!
-//! head  (320)    sequence (8) ‖ hash of the head before (32) ‖ audit entries (8) ‖ hash of the last
-//!                (32) ‖ per tree 0 to 5: records (8) ‖ sum (32)
+//! head  (280)    sequence (8) ‖ hash of the head before (32) ‖ audit entries (8) ‖ hash of the last
+//!                (32) ‖ per tree 0 to 4: values (8) ‖ sum (32)
 //! audit  (65)    number (8) ‖ milliseconds since 1970 (8) ‖ action (1) ‖ token id (16) ‖ hash of the
 //!                entry before (32)
 //! ledger         exposed (1) ‖ unreconciled (1) ‖ per coin: its name ‖ limit (Option of 16) ‖ accepted,
@@ -71,6 +71,7 @@ pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
         ("account", recoded::<AccountRow>(bytes)),
         ("ledger", recoded::<LedgerRow>(bytes)),
         ("audit", recoded::<AuditRow>(bytes)),
+        ("index", recoded::<IndexRow>(bytes)),
         ("head", recoded::<HeadRow>(bytes)),
     ]
     .into_iter()
@@ -293,6 +294,12 @@ pub(super) struct AuditRow {
     pub(super) previous: [u8; 32],
 }
 
+/// The tokens of one bucket of the index, by lineage: their labels.
+#[derive(Encode, Decode)]
+pub(super) struct IndexRow {
+    pub(super) tokens: Vec<([u8; 16], String)>,
+}
+
 /// What a commit leaves the database to hold.
 #[derive(Encode, Decode)]
 pub(super) struct HeadRow {
@@ -300,7 +307,7 @@ pub(super) struct HeadRow {
     pub(super) previous: [u8; 32],
     pub(super) audit_entries: u64,
     pub(super) audit_last: [u8; 32],
-    /// How many records each tree has, and what they add up to.
+    /// How many values each tree has, and what they add up to.
     pub(super) totals: [(u64, [u8; 32]); Tree::KEPT.len()],
 }
 
@@ -335,9 +342,9 @@ mod tests {
             &[1; 32][..],
             &[2, 0, 0, 0, 0, 0, 0, 0],
             &[2; 32],
-            &total.repeat(6),
+            &total.repeat(5),
         ];
-        assert_eq!(drawn.concat().len(), 320);
+        assert_eq!(drawn.concat().len(), 280);
         assert_eq!(encode(&head()).unwrap()[..], drawn.concat());
 
         let (token_id, previous) = ([5; 16], [6; 32]);

@@ -10,13 +10,14 @@
 //! this is also how the database is made small again, and how what is left of a damaged one
 //! becomes a whole one.
 
+use super::batch::Batch;
+use super::bundle::Bundle;
 use super::committer::{Seals, Writer};
-use super::database::{self, Change, Database};
+use super::database::{self, Database};
 use super::disk::{Disk, Keyring};
 use super::epoch::Epoch;
 use super::head::{AuditEnd, Head, HeadHash};
 use super::members::{Members, Set};
-use super::record::{self, HeadRow};
 use super::{Key, SEALS_FIRST, StoreError, Tree, lock, snapshot, sync};
 use crate::crypto::DataKey;
 use crate::crypto::stack::wiped_shallow;
@@ -27,64 +28,53 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Records that are written together.
+/// Values that are written together.
 const BATCH: usize = 512;
 
 /// An epoch on its way, that no header knows of.
 pub(super) struct Filling {
     epoch: Epoch,
     members: Members,
-    changes: Vec<Change>,
+    batch: Batch,
     sealed: u64,
 }
 
 impl Filling {
-    /// Adds a record, or replaces it.
+    /// Adds a record. Those of one token follow each other.
     pub(super) fn put(&mut self, tree: Tree, key: &Key, row: &[u8]) -> Result<(), StoreError> {
-        let change = self.epoch.change(tree, key, Some(row))?;
-        let sealed = change.sealed.as_deref().unwrap_or_default();
-        let element = wiped_shallow(|| self.epoch.keys.element(tree, &change.name, sealed));
-        self.members.put(tree, change.name, Some(element));
-        self.push(change)
-    }
-
-    /// Whether a record was added already.
-    pub(super) fn holds(&self, tree: Tree, key: &Key) -> bool {
-        self.members.holds(tree, &self.epoch.keys.name(tree, key))
-    }
-
-    fn push(&mut self, change: Change) -> Result<(), StoreError> {
-        self.sealed += 1;
-        self.changes.push(change);
-        if self.changes.len() == BATCH {
-            self.epoch.apply(&self.changes)?;
-            self.changes.clear();
+        let keys = &self.epoch.keys;
+        if self.batch.len() == BATCH && !self.batch.changes(tree, keys.name(tree, key)) {
+            let changes = std::mem::take(&mut self.batch).into_changes();
+            self.members.note(keys, &changes);
+            self.epoch.apply(&changes)?;
         }
-        Ok(())
+        self.sealed += 1;
+        self.batch.put(keys, (tree, key, Some(row)), |_, _| Ok(Bundle::default()))
     }
 
     /// Ends it with a head that follows `before`, durably.
     fn finish(
-        mut self,
+        self,
         before: (u64, HeadHash),
         audit: AuditEnd,
         disk: &Disk,
     ) -> Result<Built, StoreError> {
+        let Self { epoch, mut members, batch, sealed } = self;
+        let mut changes = batch.into_changes();
+        members.note(&epoch.keys, &changes);
         let (sequence, previous) = (before.0 + 1, before.1);
-        let head = Head { sequence, previous, audit, totals: self.members.totals() };
-        let row = record::encode(&HeadRow::from(&head))?;
-        let change = self.epoch.change(Tree::Head, &Head::key(), Some(&row))?;
-        let head_hash = Head::hash(change.sealed.as_deref().unwrap_or_default());
+        let head = Head { sequence, previous, audit, totals: members.totals() };
+        let (change, head_hash) = head.change(&epoch.keys)?;
         disk.step("building");
-        self.push(change)?;
-        let Self { epoch, members, changes, sealed } = self;
+        changes.push(change);
         epoch.write(&changes)?;
         let (dir, number) = (disk.directory.path(), epoch.number);
         disk.directory.close_database(&Database::directory_name(number))?;
         database::sync_files(&Database::path(dir, number))?;
         sync(dir)?;
         disk.step("built");
-        Ok(Built { epoch, members, head, head_hash, sealed })
+        // One more for the head.
+        Ok(Built { epoch, members, head, head_hash, sealed: sealed + 1 })
     }
 }
 
@@ -113,17 +103,19 @@ impl Writer {
         mut take: impl FnMut(Tree, Key, SecretBytes) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let epoch = self.disk.epoch();
-        for tree in Tree::KEPT {
+        for home in Tree::KEPT {
             let mut found = Set::default();
-            for entry in epoch.records(tree) {
-                let (name, sealed) = entry?;
-                let element = wiped_shallow(|| epoch.keys.element(tree, &name, &sealed));
+            for entry in epoch.values(home) {
+                let (name, value) = entry?;
+                let element = wiped_shallow(|| epoch.keys.element(home, &name, &value));
                 found.put(name, Some(element));
-                let row = epoch.keys.open(tree, &name, &sealed)?;
-                take(tree, Key::of(&epoch.keys, tree, name, &row)?, row)?;
+                for (tree, sealed) in Bundle::split(home, &value)?.records(home) {
+                    let row = epoch.keys.open(tree, &name, sealed)?;
+                    take(tree, Key::of(&epoch.keys, tree, name, &row)?, row)?;
+                }
             }
-            if found.total() != self.members.totals()[tree as usize] {
-                return Err(StoreError::unreadable(tree, "its records are not those written"));
+            if found.total() != self.members.totals()[home as usize] {
+                return Err(StoreError::unreadable(home, "its records are not those written"));
             }
         }
         Ok(())
@@ -170,8 +162,8 @@ impl Writer {
         self.disk.step("begun");
         let vault_id = lock(&self.disk.keyring).header.vault_id;
         let epoch = Epoch::open(dir, number, data_key, &vault_id)?;
-        let (members, changes) = (Members::default(), Vec::with_capacity(BATCH));
-        let mut filling = Filling { epoch, members, changes, sealed: 0 };
+        let (members, batch) = (Members::default(), Batch::default());
+        let mut filling = Filling { epoch, members, batch, sealed: 0 };
         let audit = fill(self, &mut filling)?;
         filling.finish((self.head.sequence, self.head_hash), audit, &self.disk)
     }

@@ -2,25 +2,28 @@
 //!
 //! ```text
 //! header, anchor, db.<e>  ──copied──> damaged.<e>/    nothing is lost: it opens, degraded, as a vault
-//! every record that opens, then from the backup what a token that is left lacks ──> db.<e+1>
+//! every record that opens, then from the backup what is missing of the tokens that there were ──> db.<e+1>
 //! ```
 //!
-//! From a backup comes only what belongs to a token of which something is left: others may have been
-//! removed since. It comes without the right to raw exposure, which may have been withdrawn; so do
-//! all tokens where theirs are not the last records. A ledger is believed only where it adds up and
-//! is the last that the anchor knows.
+//! Which tokens there were is told by the index. Where that is not as it was written, those count of
+//! which something is left: of others nobody knows whether they were removed since. Where the tokens' values do not add up, or are not the last that the anchor knows,
+//! any of them may be an older one: then none has the right to raw exposure, which may have been
+//! withdrawn, and no ledger is believed.
 
 use super::audit::{self, Chain};
 use super::backup::Reader;
+use super::bundle::Bundle;
 use super::committer::Writer;
-use super::damage::Damage;
+use super::damage::{self, Damage};
 use super::database::Database;
 use super::head::AuditEnd;
+use super::index::Index;
 use super::record::{self, Binding, SecretRow, TokenRow};
 use super::rekey::Filling;
 use super::{Key, StoreError, Tree, anchor, header, ledger, snapshot, sync};
 use crate::crypto::VaultId;
 use crate::environment::Environment;
+use crate::id::LineageId;
 use crate::secret::{Passphrase, SecretBytes};
 use crate::token::Label;
 use std::collections::BTreeMap;
@@ -44,8 +47,8 @@ pub struct Repair {
     /// The tokens that are there, but of which BitGo alone knows what they may do
     /// ([`Vault::reclaim`](crate::Vault::reclaim)).
     pub unknown: Vec<Label>,
-    /// Whether no token at all spends until it is reconciled, since the ledgers may not be the last.
-    /// Else those alone whose ledger was lost.
+    /// Whether no token spends until it is reconciled, since the ledgers may not be the last: so
+    /// it is once anything of any token was lost.
     pub is_unreconciled: bool,
 }
 
@@ -54,25 +57,23 @@ pub(super) struct Plan {
     pub(super) damage: Damage,
     pub(super) backup: Option<Spare>,
     pub(super) environment: Environment,
-    /// Whether the ledgers add up, and are the last.
-    pub(super) trusts_ledgers: bool,
-    /// Whether what is known of the tokens adds up, and is the last.
-    pub(super) trusts_rules: bool,
+    /// Whether the tokens and their ledgers add up, and are the last.
+    pub(super) trusts_tokens: bool,
 }
 
 impl Writer {
     /// Makes the vault whole.
     pub(super) fn repair(&mut self, plan: Plan) -> Result<Repair, StoreError> {
-        let Plan { damage, backup, environment, trusts_ledgers, trusts_rules } = plan;
+        let Plan { damage, backup, environment, trusts_tokens } = plan;
         let kept_at = self.keep_aside()?;
-        let is_unreconciled = !trusts_ledgers;
+        let is_unreconciled = !trusts_tokens;
         let mut told = Repair { damage, kept_at, is_unreconciled, ..Repair::default() };
         self.replace_epoch(|writer, filling| {
             let mut salvage = Salvage::of(writer);
             if let Some(backup) = backup {
                 salvage.complete(backup);
             }
-            if !trusts_rules {
+            if !trusts_tokens {
                 salvage.forbid_exposure();
             }
             salvage.put_into(filling, &environment, &mut told)
@@ -122,6 +123,8 @@ pub(super) fn read_backup(
 /// What is left, opened.
 #[derive(Default)]
 struct Salvage {
+    /// Which tokens there were, where that is known.
+    known: Option<Index>,
     /// By lineage: all of which a record opens. One that does not may be anybody's.
     tokens: BTreeMap<[u8; 16], Parts>,
     audit: BTreeMap<u64, SecretBytes>,
@@ -161,21 +164,32 @@ impl Parts {
 impl Salvage {
     fn of(writer: &Writer) -> Self {
         let epoch = writer.disk.epoch();
-        let mut salvage = Self::default();
-        for tree in Tree::KEPT {
-            // An old record put back opens as well. One too many is known by what it adds.
-            let foreign = writer.members.foreign(tree, writer.head.totals[tree as usize]);
+        let known = damage::known(&epoch, &writer.members, Some(&writer.head));
+        let mut salvage = Self { known, ..Self::default() };
+        for home in Tree::KEPT.into_iter().filter(|home| *home != Tree::Index) {
+            // An old value put back opens as well. One too many is known by what it adds.
+            let foreign = writer.members.foreign(home, writer.head.totals[home as usize]);
             // Where sled can read no further, what it has listed is what is left.
-            for (name, sealed) in epoch.records(tree).map_while(Result::ok) {
-                if foreign == Some(name) {
+            for (name, value) in epoch.values(home).map_while(Result::ok) {
+                let is_removed = home == Tree::Tokens && salvage.is_removed(name);
+                let Ok(bundle) = Bundle::split(home, &value) else { continue };
+                if is_removed || foreign == Some(name) {
                     continue;
                 }
-                let Ok(row) = epoch.keys.open(tree, &name, &sealed) else { continue };
-                let Ok(key) = Key::of(&epoch.keys, tree, name, &row) else { continue };
-                salvage.take(tree, key, row);
+                for (tree, sealed) in bundle.records(home) {
+                    let Ok(row) = epoch.keys.open(tree, &name, sealed) else { continue };
+                    let Ok(key) = Key::of(&epoch.keys, tree, name, &row) else { continue };
+                    salvage.take(tree, key, row);
+                }
             }
         }
         salvage
+    }
+
+    /// Whether it is known that there was no such token.
+    fn is_removed(&self, lineage: [u8; 16]) -> bool {
+        let lineage = LineageId::from_bytes(lineage);
+        self.known.as_ref().is_some_and(|index| !index.holds(lineage))
     }
 
     fn take(&mut self, tree: Tree, key: Key, row: SecretBytes) {
@@ -203,7 +217,12 @@ impl Salvage {
             match &key {
                 Key::Id(lineage) => {
                     // A token of which nothing is left may have been removed since.
-                    let Some(parts) = self.tokens.get_mut(lineage) else { continue };
+                    if self.known.is_none() && !self.tokens.contains_key(lineage)
+                        || self.is_removed(*lineage)
+                    {
+                        continue;
+                    }
+                    let parts = self.tokens.entry(*lineage).or_default();
                     let row = match tree {
                         Tree::Tokens => unexposed(&row),
                         Tree::Ledger => ledger::unreconciled(&row),
@@ -238,10 +257,14 @@ impl Salvage {
         for (tree, key, row) in &self.others {
             filling.put(*tree, key, row)?;
         }
-        if !filling.holds(Tree::Meta, &Key::binding()) {
+        if !self.others.iter().any(|(tree, ..)| *tree == Tree::Meta) {
             let binding = record::encode(&Binding::of(environment))?;
             filling.put(Tree::Meta, &Key::binding(), &binding)?;
         }
+        let lost = self.known.iter().flat_map(Index::tokens);
+        let lost = lost.filter(|(lineage, _)| !self.tokens.contains_key(lineage.as_bytes()));
+        told.lost.extend(lost.filter_map(|(_, label)| label));
+        let mut index = Index::default();
         for (lineage, parts) in self.tokens {
             let (key, label) = (Key::Id(lineage), parts.label());
             let Parts { info, secret, ledger, is_mended } = parts;
@@ -249,6 +272,8 @@ impl Salvage {
                 told.lost.extend(label);
                 continue;
             };
+            let name = label.as_ref().map_or(String::new(), ToString::to_string);
+            index.add(LineageId::from_bytes(lineage), name);
             let ledger = match (ledger, &info) {
                 (Some(ledger), _) if told.is_unreconciled => Some(ledger::unreconciled(&ledger)?),
                 (Some(ledger), _) => Some(ledger),
@@ -265,6 +290,10 @@ impl Salvage {
             for (tree, row) in parts {
                 row.map_or(Ok(()), |row| filling.put(tree, &key, &row))?;
             }
+        }
+        for row in index.rows() {
+            let (key, row) = row?;
+            row.map_or(Ok(()), |row| filling.put(Tree::Index, &key, &row))?;
         }
         for labels in [&mut told.restored, &mut told.lost, &mut told.unknown] {
             labels.sort();

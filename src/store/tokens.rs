@@ -1,5 +1,6 @@
 //! Tokens in the store: what is known of them, and the tokens themselves, apart.
 
+use super::bundle::Bundle;
 use super::epoch::Epoch;
 use super::record::{self, AccountRow, InfoRow, RenewalRow, SecretRow, TokenRow, Unreadable};
 use super::{Key, Name, Store, StoreError, Tree, Write, lock};
@@ -116,30 +117,27 @@ impl Store {
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn tokens(&self) -> Result<Vec<(TokenRecord, SealedSecret)>, StoreError> {
         let epoch = self.disk.epoch();
-        let with_secret = |name: Name, sealed: &[u8]| {
-            let missing = StoreError::unreadable(Tree::Secrets, "a record is missing");
-            let secret = epoch.get(Tree::Secrets, &name)?.ok_or(missing)?;
-            let secret = epoch.keys.open(Tree::Secrets, &name, &secret)?;
-            Ok((read(&epoch, name, sealed)?, SealedSecret::seal(&self.memory, &name, &secret)?))
-        };
-        epoch
-            .records(Tree::Tokens)
-            .map(|entry| entry.and_then(|(name, sealed)| with_secret(name, &sealed)))
-            .collect()
+        let mut tokens = Vec::new();
+        for entry in epoch.values(Tree::Tokens) {
+            let (name, value) = entry?;
+            let bundle = Bundle::split(Tree::Tokens, &value)?;
+            if bundle.get(Tree::Tokens).is_some() {
+                tokens.push(read(&epoch, &self.memory, name, &bundle)?);
+            }
+        }
+        Ok(tokens)
     }
 
     /// The tokens of which nothing but themselves is left.
     pub(crate) fn orphans(&self) -> Result<Vec<(LineageId, Label, SealedSecret)>, StoreError> {
         let epoch = self.disk.epoch();
         let mut orphans = Vec::new();
-        for entry in epoch.records(Tree::Secrets) {
-            let (name, sealed) = entry?;
-            if epoch.get(Tree::Tokens, &name)?.is_none() {
-                let row = epoch.keys.open(Tree::Secrets, &name, &sealed)?;
-                let unreadable =
-                    |_| StoreError::unreadable(Tree::Secrets, "a record cannot be read");
-                let secret: SecretRow = record::decode(&row).map_err(unreadable)?;
-                let label = Label::new(&secret.label).map_err(|error| unreadable(error.into()))?;
+        for entry in epoch.values(Tree::Tokens) {
+            let (name, value) = entry?;
+            let bundle = Bundle::split(Tree::Tokens, &value)?;
+            if let (None, Some(sealed)) = (bundle.get(Tree::Tokens), bundle.get(Tree::Secrets)) {
+                let row = epoch.keys.open(Tree::Secrets, &name, sealed)?;
+                let label = label_of_secret(&row)?;
                 let sealed = SealedSecret::seal(&self.memory, &name, &row)?;
                 orphans.push((LineageId::from_bytes(name), label, sealed));
             }
@@ -188,11 +186,36 @@ impl Store {
     }
 }
 
+/// The token of that name, itself sealed by `memory`.
+pub(super) fn read(
+    epoch: &Epoch,
+    memory: &RecordCipher,
+    name: Name,
+    bundle: &Bundle<&[u8]>,
+) -> Result<(TokenRecord, SealedSecret), StoreError> {
+    let sealed = |tree| {
+        let missing = StoreError::unreadable(tree, "a record is missing");
+        bundle.get(tree).copied().ok_or(missing)
+    };
+    let record = info(epoch, name, sealed(Tree::Tokens)?)?;
+    let secret = epoch.keys.open(Tree::Secrets, &name, sealed(Tree::Secrets)?)?;
+    Ok((record, SealedSecret::seal(memory, &name, &secret)?))
+}
+
 /// What is known of the token of that name.
-pub(super) fn read(epoch: &Epoch, name: Name, sealed: &[u8]) -> Result<TokenRecord, StoreError> {
+pub(super) fn info(epoch: &Epoch, name: Name, sealed: &[u8]) -> Result<TokenRecord, StoreError> {
     let row: TokenRow = epoch.keys.read(Tree::Tokens, &name, sealed)?;
     record(LineageId::from_bytes(name), row)
         .map_err(|_| StoreError::unreadable(Tree::Tokens, "a record cannot be read"))
+}
+
+/// The label of the token that a row holds.
+pub(super) fn label_of_secret(row: &[u8]) -> Result<Label, StoreError> {
+    let label = || -> Result<_, Unreadable> {
+        let row: SecretRow = record::decode(row)?;
+        Ok(Label::new(&row.label)?)
+    };
+    label().map_err(|_| StoreError::unreadable(Tree::Secrets, "a record cannot be read"))
 }
 
 fn key(lineage: LineageId) -> Key {

@@ -109,19 +109,23 @@ async fn tokens_that_are_all_that_is_left_are_described_by_bitgo() {
     copy(&desk.path(), &path);
     spend(&desk, 200).await;
     let db = sled::Config::new().path(path.join("db.0")).open().unwrap();
-    let known: Vec<_> = db.scan_prefix([1]).keys().map(Result::unwrap).collect();
+    let known: Vec<_> = db.scan_prefix([1]).map(Result::unwrap).collect();
     assert_eq!(known.len(), 2);
-    known.iter().for_each(|key| drop(db.remove(key).unwrap()));
+    for (key, value) in known {
+        let [_, secret, ledger] = records(&value);
+        let rest = [&[], secret, ledger].map(framed).concat();
+        db.insert(key, rest).unwrap().unwrap();
+    }
     db.flush().unwrap();
     drop(db);
 
     let open = || options(&path, desk.bitgo.environment(), &desk.clock);
     let report = open().doctor(Some(passphrase())).await.unwrap();
-    let expect = "the vault is damaged (tokens: 0 of 2 records are left; desk lacks its tokens; mm lacks \
+    let expect = "the vault is damaged (tokens: records were replaced; desk lacks its tokens; mm lacks \
                   its tokens): open it degraded to read what is intact, then repair it or restore a \
                   backup";
     assert_eq!(report.faults[0].to_string(), expect);
-    assert_eq!(report.contents.unwrap().tokens, 0);
+    assert_eq!(report.contents.unwrap().tokens, 2);
     assert_eq!(report.header.unwrap().kdf, KdfParams::new(8, 1, 1).unwrap());
     let refused = open().unlock(passphrase()).await.unwrap_err();
     assert!(matches!(refused, Error::Store(StoreError::Damaged { .. })), "{refused}");
@@ -142,6 +146,20 @@ async fn tokens_that_are_all_that_is_left_are_described_by_bitgo() {
     assert_eq!(healthy.leftovers, ["damaged.0"]);
 }
 
+/// The three records of a token, of the value that they stand in.
+fn records(mut value: &[u8]) -> [&[u8]; 3] {
+    [(); 3].map(|()| {
+        let (length, rest) = value.split_first_chunk().unwrap();
+        let (record, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        value = rest;
+        record
+    })
+}
+
+fn framed(record: &[u8]) -> Vec<u8> {
+    [&u32::try_from(record.len()).unwrap().to_le_bytes(), record].concat()
+}
+
 /// The name of a token's lineage on disk and its three records, as sled has them.
 fn sealed_of(desk: &Desk, label: &str) -> Vec<Vec<u8>> {
     let export: serde_json::Value = serde_json::from_str(&desk.vault.export()).unwrap();
@@ -152,8 +170,8 @@ fn sealed_of(desk: &Desk, label: &str) -> Vec<Vec<u8>> {
     let database = copied.path().join("db");
     copy(&desk.path().join("db.0"), &database);
     let db = sled::Config::new().path(database).open().unwrap();
-    let record = |tree: u8| db.get([&[tree], &name[..]].concat()).unwrap().unwrap().to_vec();
-    [1, 2, 4].map(record).into_iter().chain([name.clone()]).collect()
+    let value = db.get([&[1], &name[..]].concat()).unwrap().unwrap();
+    records(&value).map(<[u8]>::to_vec).into_iter().chain([name.clone()]).collect()
 }
 
 /// How many of these bytes stand in some file.

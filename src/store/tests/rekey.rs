@@ -194,19 +194,17 @@ fn a_rekey_copies_what_was_written_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let store = busy(dir.path());
     let epoch = store.disk.epoch();
-    let (name, sealed) = epoch.records(Tree::Ledger).next().unwrap().unwrap();
+    let (name, older) = epoch.values(Tree::Tokens).next().unwrap().unwrap();
     let lineage = LineageId::from_bytes(name);
     store.reserve(&lineage, &charge(1)).unwrap();
-    let newer = epoch.get(Tree::Ledger, &name).unwrap().unwrap();
-    let put = |sealed: &[u8]| {
-        let sealed = Some(sealed.to_vec());
-        epoch
-            .write(&[super::super::database::Change { tree: Tree::Ledger, name, sealed }])
-            .unwrap();
+    let newer = epoch.get(Tree::Tokens, &name).unwrap().unwrap();
+    let put = |value: &[u8]| {
+        let value = Some(value.to_vec());
+        epoch.write(&[super::super::database::Change { tree: Tree::Tokens, name, value }]).unwrap();
     };
-    put(&sealed);
+    put(&older);
     let refused = store.rekey(NOW);
-    assert!(matches!(refused, Err(StoreError::Unreadable { tree: "ledger", .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Unreadable { tree: "tokens", .. })), "{refused:?}");
     assert_eq!(databases(dir.path()), ["db.0"]);
     put(&newer);
     store.reserve(&lineage, &charge(1)).unwrap();

@@ -23,7 +23,7 @@ fn record(number: u8, len: usize) -> Result<Write, StoreError> {
 fn held(store: &Store) -> BTreeMap<(&'static str, Name), Vec<u8>> {
     let epoch = store.disk.epoch();
     let records = |tree: Tree| {
-        epoch.records(tree).map(move |entry| {
+        epoch.values(tree).map(move |entry| {
             let (name, value) = entry.unwrap();
             ((tree.name(), name), value.to_vec())
         })

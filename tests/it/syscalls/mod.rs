@@ -72,7 +72,8 @@ async fn an_answer_comes_after_the_syncs_that_it_promises() {
     }
     let bitgo = Emulator::builder().without_traffic().start().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let path = fs::canonicalize(dir.path()).unwrap().join("vault");
+    // Its parent is made with it.
+    let path = fs::canonicalize(dir.path()).unwrap().join("above/vault");
     let calls = traced(&path, &bitgo, &dir.path().join("trace"));
     let vault = path.to_str().unwrap();
 
@@ -98,6 +99,8 @@ async fn an_answer_comes_after_the_syncs_that_it_promises() {
         (&creation, "/db.0", "/db.0 is not synced before the header"),
         (&creation, "/header.new", "/header.new is not synced before the header"),
         (&creation, "", " is not synced before the header"),
+        (&creation, "/..", "what is above it is not synced before the header"),
+        (&creation, "/../..", "what is above it is not synced before the header"),
         (&commits, "/db.0/db", "create: the log is not synced"),
         (&blobs, "/db.0/blobs/", "issue large ones: a blob is not synced"),
         (&blobs, "/db.0/blobs", "issue large ones: the blobs' directory is not synced"),
@@ -110,7 +113,11 @@ async fn an_answer_comes_after_the_syncs_that_it_promises() {
     }
     for (check, file, expect) in checks {
         assert_eq!(check(&calls), Ok(()));
-        let file = format!("{vault}{file}");
+        let file = match file {
+            "/.." => parent(vault),
+            "/../.." => parent(&parent(vault)),
+            file => format!("{vault}{file}"),
+        };
         // All files of a directory, where it ends in a slash.
         let fits = |call: &str| call == file || file.ends_with('/') && call.starts_with(&file);
         let lacking = without(&calls, |call| call.is(&SYNCS) && call.file().is_some_and(fits));
@@ -317,13 +324,19 @@ fn check_creation(calls: &[Call], vault: &str) -> Result<(), String> {
     }
     // The holder's name in LOCK is told, not vouched for.
     made.remove(&format!("{vault}/LOCK"));
-    made.retain(|path, _| path.strip_prefix(vault).is_some_and(|in_it| !in_it.starts_with('.')));
-    for name in ["", "/header.new", "/db.0", "/db.0/db", "/db.0/conf"] {
-        made.get(&format!("{vault}{name}")).ok_or(format!("{name:?} is not even made"))?;
+    let above = [parent(vault), parent(&parent(vault))];
+    made.retain(|path, _| {
+        let is_in = path.strip_prefix(vault).is_some_and(|in_it| !in_it.starts_with('.'));
+        is_in || above.contains(path)
+    });
+    let within = ["", "/header.new", "/db.0", "/db.0/db", "/db.0/conf"];
+    for path in within.map(|name| format!("{vault}{name}")).iter().chain(&above) {
+        made.get(path).ok_or(format!("{path:?} is not even made"))?;
     }
     for (path, Made { changed, synced }) in &made {
         if synced.is_none_or(|synced| synced < *changed) {
-            return Err(format!("{} is not synced before the header", &path[vault.len()..]));
+            let name = path.strip_prefix(vault).unwrap_or("what is above it");
+            return Err(format!("{name} is not synced before the header"));
         }
     }
     Ok(())
