@@ -104,7 +104,7 @@ mod tests {
             let coin = |name: &str| Coin::new(name).unwrap();
             let values = || values.iter().map(|(name, value)| (coin(name), *value));
             let mut map: CoinMap<u8> = values().collect();
-            let tree: BTreeMap<Coin, u8> = values().collect();
+            let tree: std::collections::BTreeMap<Coin, u8> = values().collect();
             prop_assert!(map.iter().eq(&tree));
             prop_assert_eq!((map.len(), map.is_empty()), (tree.len(), tree.is_empty()));
             prop_assert_eq!(map.get(&coin(&asked)), tree.get(&coin(&asked)));

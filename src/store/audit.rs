@@ -9,7 +9,7 @@ use super::{Key, Store, StoreError, TokenRecord, Tree, Write, lock};
 use crate::id::TokenId;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an entry of the audit log tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,13 @@ impl Chain {
         let row: AuditRow = record::decode(bytes).map_err(unreadable)?;
         self.0.insert(row.number, Link { row, hash: Sha256::digest(bytes).into() });
         Ok(())
+    }
+
+    /// The ids of the tokens that were handed out.
+    pub(super) fn exposed(&self) -> BTreeSet<TokenId> {
+        let rows = self.0.values().map(|link| &link.row);
+        let exposed = rows.filter(|row| row.action == AuditAction::Exposed as u8);
+        exposed.map(|row| TokenId::from_bytes(row.token_id)).collect()
     }
 
     /// Where the chain ends; an error where it is broken before that.

@@ -13,9 +13,8 @@ use super::bundle::Bundle;
 use super::disk::{Disk, Refused};
 use super::epoch::Epoch;
 use super::head::{AuditEnd, Head, HeadHash};
-use super::index::Index;
+use super::index::{self, Changed};
 use super::members::Members;
-use super::record::IndexRow;
 use super::{Key, Name, SEALS_BLOCK, SEALS_FIRST, SEALS_MAX, SEALS_REKEY, StoreError, Tree, Write};
 use crate::crypto::stack::wiped_shallow;
 use crate::id::LineageId;
@@ -116,6 +115,7 @@ pub(super) struct Writer {
     pub(super) head: Head,
     pub(super) head_hash: HeadHash,
     pub(super) seals: Seals,
+    pub(super) index: index::Index,
 }
 
 /// The seals under the data key in use.
@@ -153,24 +153,30 @@ impl Writer {
         self.take_seals(sealed as u64 + indexed as u64 + 1)?;
         let epoch = self.disk.epoch();
         let failed = |error: StoreError| self.disk.fail(error.cause());
-        let (mut batch, mut index) = (Batch::default(), Index::default());
+        let (mut batch, mut segments) = (Batch::default(), Changed::default());
+        let mut index = std::mem::take(&mut self.index);
         for Write { tree, key, row } in writes() {
             let standing = |home, name: &_| self.standing(&epoch, home, name);
             batch.put(&epoch.keys, (*tree, key, row.as_deref()), standing).map_err(failed)?;
             if let (Tree::Secrets, Key::Id(id)) = (tree, key)
                 && (row.is_none() || self.members.element(Tree::Tokens, id).is_none())
             {
-                let before = |key: &_| self.index_row(&epoch, key);
                 let lineage = LineageId::from_bytes(*id);
-                index.follow(lineage, row.as_deref(), before).map_err(failed)?;
+                let written = self.members.totals()[Tree::Index as usize];
+                let all = || index::read(&epoch, written);
+                match row {
+                    Some(row) => index.add(&mut segments, lineage, row, all),
+                    None => index.remove(&mut segments, lineage, all),
+                }
+                .map_err(failed)?;
             }
         }
-        for row in index.rows() {
-            let (key, row) = row.map_err(failed)?;
+        self.index = index;
+        for segment in segments.values() {
+            let row = segment.row().map_err(failed)?;
             let replaced = |_, _: &_| Ok(Bundle::default());
-            batch
-                .put(&epoch.keys, (Tree::Index, &key, row.as_deref()), replaced)
-                .map_err(failed)?;
+            let row = (Tree::Index, &segment.key(), row.as_deref());
+            batch.put(&epoch.keys, row, replaced).map_err(failed)?;
         }
         let mut changes = batch.into_changes();
         self.members.note(&epoch.keys, &changes);
@@ -191,28 +197,21 @@ impl Writer {
         })
     }
 
-    /// The row of a bucket of the index, if there is one.
-    fn index_row(&self, epoch: &Epoch, key: &Key) -> Result<Option<IndexRow>, StoreError> {
-        let name = epoch.keys.name(Tree::Index, key);
-        let bundle = self.standing(epoch, Tree::Index, &name)?;
-        let sealed = bundle.get(Tree::Index);
-        sealed.map(|sealed| epoch.keys.read(Tree::Index, &name, sealed)).transpose()
-    }
-
-    /// What stands under the name of what is changed in part, if it is what was written there. Of the
-    /// other trees it does not matter: their one record is replaced.
+    /// What stands under a token's name, if it is what was written there. Of the other trees it does
+    /// not matter: their one record is replaced.
     fn standing(
         &self,
         epoch: &Epoch,
         home: Tree,
         name: &Name,
     ) -> Result<Bundle<Vec<u8>>, StoreError> {
-        if ![Tree::Tokens, Tree::Index].contains(&home) {
+        if home != Tree::Tokens {
             return Ok(Bundle::default());
         }
         let value = epoch.get(home, name)?;
-        let element = |value: &sled::IVec| wiped_shallow(|| epoch.keys.element(home, name, value));
-        if value.as_ref().map(element) != self.members.element(home, name) {
+        let element =
+            value.as_ref().map(|value| wiped_shallow(|| epoch.keys.element(home, name, value)));
+        if element != self.members.element(home, name) {
             return Err(StoreError::unreadable(home, "a value is not the one that was written"));
         }
         match value {

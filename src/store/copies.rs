@@ -80,7 +80,7 @@ impl Store {
                 chain.add(&record.row)?;
             }
             let row = match tree {
-                Tree::Ledger => ledger::unreconciled(&record.row)?,
+                Tree::Ledger => ledger::unreconciled(&record.row, false)?,
                 _ => record.row,
             };
             // What belongs to one token is committed together.

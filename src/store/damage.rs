@@ -4,14 +4,14 @@ use super::bundle::Bundle;
 use super::database::Half;
 use super::epoch::Epoch;
 use super::head::{Head, HeadHash};
-use super::index::Index;
+use super::index::{self, Segment};
 use super::ledger::Book;
 use super::members::Members;
 use super::record::HeadRow;
 use super::tokens::{self, SealedSecret, TokenRecord};
 use super::{Name, StoreError, Tree};
 use crate::crypto::RecordCipher;
-use crate::crypto::stack::wiped_shallow;
+use crate::crypto::stack::wiped;
 use crate::id::LineageId;
 use crate::token::Label;
 use std::collections::{BTreeMap, HashMap};
@@ -154,7 +154,7 @@ impl Found {
         half: Half,
         mut take: impl FnMut(&mut Self, Name, &[u8]) -> Result<(), StoreError>,
     ) {
-        wiped_shallow(|| {
+        wiped(|| {
             for (name, value) in epoch.values_of(tree, half).map_while(Result::ok) {
                 let element = epoch.keys.element(tree, &name, &value);
                 self.members.put(tree, name, Some(element));
@@ -186,17 +186,18 @@ impl Damage {
     /// Looks for what is wrong, record by record.
     fn of(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Self {
         let mut damage = Self { head_is_lost: head.is_none(), ..Self::default() };
-        let mut missing: BTreeMap<_, _> =
-            known(epoch, members, head).map(|index| index.tokens().collect()).unwrap_or_default();
+        let mut missing = known(epoch, head).unwrap_or_default();
         for (home, total) in Tree::KEPT.into_iter().zip(members.totals()) {
             let mut unreadable = 0;
             for (name, value) in epoch.values(home).map_while(Result::ok) {
-                let Parts { label, lacks, is_unreadable } = Parts::of(epoch, home, name, &value);
+                let parts = wiped(|| Parts::of(epoch, home, name, &value));
+                let Parts { label, lacks, is_unreadable } = parts;
                 unreadable += u64::from(is_unreadable);
                 if home == Tree::Tokens {
-                    let known = missing.remove(&LineageId::from_bytes(name)).flatten();
+                    let known = missing.remove(&LineageId::from_bytes(name));
                     if !lacks.is_empty() {
-                        damage.tokens.push(DamagedToken { label: label.or(known), lacks });
+                        let label = label.or_else(|| Label::new(&known?).ok());
+                        damage.tokens.push(DamagedToken { label, lacks });
                     }
                 }
             }
@@ -211,18 +212,18 @@ impl Damage {
             }
         }
         let lacks = Tree::OF_TOKENS.map(Tree::name).to_vec();
-        let lost = |label| DamagedToken { label, lacks: lacks.clone() };
-        damage.tokens.extend(missing.into_values().map(lost));
+        let lost =
+            |label: &String| DamagedToken { label: Label::new(label).ok(), lacks: lacks.clone() };
+        damage.tokens.extend(missing.values().map(lost));
         damage.tokens.sort();
         damage
     }
 }
 
-/// The index, if it is as it was written.
-pub(super) fn known(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Option<Index> {
-    let tree = Tree::Index as usize;
-    head.filter(|head| head.totals[tree] == members.totals()[tree])?;
-    Index::read(epoch).ok()
+/// The tokens that there were, with their labels, if the index is as it was written.
+pub(super) fn known(epoch: &Epoch, head: Option<&Head>) -> Option<BTreeMap<LineageId, String>> {
+    let segments = index::read(epoch, head?.totals[Tree::Index as usize]).ok()?;
+    Some(segments.into_iter().flat_map(Segment::tokens).collect())
 }
 
 /// What is left of one value.

@@ -3,8 +3,9 @@
 use super::bundle::Bundle;
 use super::database::Database;
 use super::keys::Keys;
-use super::{Key, StoreError, Tree};
+use super::{Key, StoreError, Tree, record};
 use crate::crypto::{DataKey, VaultId};
+use crate::secret::SecretBytes;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -27,15 +28,22 @@ impl Epoch {
     }
 
     /// Finds a record, opens it and reads what it holds.
-    pub(super) fn find<T: bincode::Decode<()>>(
+    pub(super) fn find<T: for<'a> bincode::BorrowDecode<'a, ()>>(
         &self,
         tree: Tree,
         key: &Key,
     ) -> Result<Option<T>, StoreError> {
+        let unreadable = |_| StoreError::unreadable(tree, "a record opens but cannot be read");
+        let row = self.row(tree, key)?;
+        row.map(|row| record::decode(&row).map_err(unreadable)).transpose()
+    }
+
+    /// Finds a record and opens it.
+    pub(super) fn row(&self, tree: Tree, key: &Key) -> Result<Option<SecretBytes>, StoreError> {
         let (home, name) = (tree.home(), self.keys.name(tree, key));
         let Some(value) = self.get(home, &name)? else { return Ok(None) };
         let bundle = Bundle::split(home, &value)?;
-        bundle.get(tree).map(|sealed| self.keys.read(tree, &name, sealed)).transpose()
+        bundle.get(tree).map(|sealed| self.keys.open(tree, &name, sealed)).transpose()
     }
 }
 

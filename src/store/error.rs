@@ -188,12 +188,6 @@ pub enum StoreError {
     /// A record is larger than 64 KiB.
     #[error("a record is larger than 64 kib: shorten its lists")]
     TooLarge,
-    /// The vault holds as many tokens as it has room for.
-    #[error("a vault has room for {most} tokens: remove some, or make another vault")]
-    TooMany {
-        /// How many those are.
-        most: usize,
-    },
     /// A cryptographic operation was refused.
     #[error("the vault's keys cannot be used")]
     Crypto(#[source] CryptoError),
@@ -360,10 +354,6 @@ mod tests {
                 "/v/damaged.0 still holds what was removed: if nothing in it is missed, remove it",
             ),
             (StoreError::TooLarge, "a record is larger than 64 kib: shorten its lists"),
-            (
-                StoreError::TooMany { most: 7 },
-                "a vault has room for 7 tokens: remove some, or make another vault",
-            ),
             (StoreError::Crypto(CryptoError::Entropy), "the vault's keys cannot be used"),
             (
                 std::io::Error::from(ErrorKind::StorageFull).into(),

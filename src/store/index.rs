@@ -2,109 +2,152 @@
 //! be lost, this tells that there was one.
 //!
 //! ```text
-//! bucket = the first 10 bits of a lineage      its name is made of: bucket (2), big-endian
-//! row    = IndexRow: the tokens of a bucket, by lineage; an empty one is removed
+//! segment = up to 16 tokens, in the order in which they came; its name is made of: number (4), big-endian
 //! ```
 //!
-//! The committer keeps it: a token is in it from its first commit to its removal.
+//! The committer keeps it: a token is in it from its first commit to its removal. Those that come
+//! together are written together; a segment that is empty is removed.
 
 use super::epoch::Epoch;
+use super::members::{Set, Total};
 use super::record::{self, IndexRow, SecretRow};
 use super::{Key, StoreError, Tree};
+use crate::crypto::stack::wiped_shallow;
 use crate::id::LineageId;
 use crate::secret::SecretBytes;
-use crate::token::Label;
 use std::collections::BTreeMap;
 
-/// So many tokens have room in it, whatever their labels.
-pub(super) const TOKENS_MAX: usize = 200_000;
+/// The most tokens that a segment begins with.
+const SEGMENT: usize = 16;
 
-/// The tokens of some buckets, or of all.
-#[derive(Default)]
-pub(super) struct Index(BTreeMap<u16, BTreeMap<LineageId, String>>);
+/// All segments, if they are those that were written.
+pub(super) fn read(epoch: &Epoch, written: Total) -> Result<Vec<Segment>, StoreError> {
+    let mut segments = Vec::new();
+    let mut found = Set::default();
+    for entry in epoch.values(Tree::Index) {
+        let (name, sealed) = entry?;
+        let element = wiped_shallow(|| epoch.keys.element(Tree::Index, &name, &sealed));
+        found.put(name, Some(element));
+        segments.push(Segment::of(epoch.keys.read(Tree::Index, &name, &sealed)?));
+    }
+    match found.total() == written {
+        true => Ok(segments),
+        false => Err(StoreError::unreadable(Tree::Index, "its records are not those written")),
+    }
+}
 
-impl Index {
-    /// Reads all of it.
-    pub(super) fn read(epoch: &Epoch) -> Result<Self, StoreError> {
-        let mut index = Self::default();
-        for entry in epoch.values(Tree::Index) {
-            let (name, sealed) = entry?;
-            let row: IndexRow = epoch.keys.read(Tree::Index, &name, &sealed)?;
-            for (lineage, label) in row.tokens {
-                index.add(LineageId::from_bytes(lineage), label);
+/// Some of the tokens, by lineage, with their labels.
+#[derive(Clone, Default)]
+pub(super) struct Segment {
+    number: u32,
+    tokens: BTreeMap<LineageId, String>,
+}
+
+impl Segment {
+    fn of(row: IndexRow) -> Self {
+        let tokens = row.tokens.into_iter();
+        let tokens = tokens.map(|(lineage, label)| (LineageId::from_bytes(lineage), label));
+        Self { number: row.number, tokens: tokens.collect() }
+    }
+
+    pub(super) fn tokens(self) -> BTreeMap<LineageId, String> {
+        self.tokens
+    }
+
+    pub(super) fn key(&self) -> Key {
+        key(self.number)
+    }
+
+    /// What stands in the index, unless it is empty.
+    pub(super) fn row(&self) -> Result<Option<SecretBytes>, StoreError> {
+        let tokens = self.tokens.iter();
+        let tokens = tokens.map(|(lineage, label)| (*lineage.as_bytes(), label.clone()));
+        let row = IndexRow { number: self.number, tokens: tokens.collect() };
+        (!row.tokens.is_empty()).then(|| record::encode(&row)).transpose()
+    }
+}
+
+/// An index made anew, segment by segment.
+pub(super) fn segments(tokens: BTreeMap<LineageId, String>) -> Vec<Segment> {
+    let mut all: Vec<Segment> = Vec::new();
+    for (lineage, label) in tokens {
+        match all.last_mut().filter(|last| last.tokens.len() < SEGMENT) {
+            Some(last) => drop(last.tokens.insert(lineage, label)),
+            None => {
+                let number = u32::try_from(all.len()).unwrap_or(u32::MAX);
+                all.push(Segment { number, tokens: [(lineage, label)].into() });
             }
         }
-        Ok(index)
     }
+    all
+}
 
-    /// All tokens, with their labels.
-    pub(super) fn tokens(&self) -> impl Iterator<Item = (LineageId, Option<Label>)> {
-        let tokens = self.0.values().flatten();
-        tokens.map(|(lineage, label)| (*lineage, Label::new(label).ok()))
-    }
+/// Follows the tokens that come and go.
+#[derive(Default)]
+pub(super) struct Index {
+    /// The last segment, once it is known.
+    last: Option<Segment>,
+}
 
-    pub(super) fn holds(&self, lineage: LineageId) -> bool {
-        self.0.get(&bucket(lineage)).is_some_and(|tokens| tokens.contains_key(&lineage))
-    }
+/// The segments that a batch changes, by number.
+pub(super) type Changed = BTreeMap<u32, Segment>;
 
-    pub(super) fn add(&mut self, lineage: LineageId, label: String) {
-        self.0.entry(bucket(lineage)).or_default().insert(lineage, label);
-    }
-
-    /// Follows a token's first commit, which brings its secret, and its removal. `before` reads the
-    /// row of a bucket that is not here yet.
-    pub(super) fn follow(
+impl Index {
+    /// Notes a token's first commit, which brings its secret.
+    pub(super) fn add(
         &mut self,
+        changed: &mut Changed,
         lineage: LineageId,
-        secret: Option<&[u8]>,
-        before: impl FnOnce(&Key) -> Result<Option<IndexRow>, StoreError>,
+        secret: &[u8],
+        all: impl FnOnce() -> Result<Vec<Segment>, StoreError>,
     ) -> Result<(), StoreError> {
-        let number = bucket(lineage);
-        if !self.0.contains_key(&number) {
-            let row = before(&key(number))?;
-            let tokens = row.map(|row| row.tokens).unwrap_or_default().into_iter();
-            let tokens = tokens.map(|(lineage, label)| (LineageId::from_bytes(lineage), label));
-            self.0.insert(number, tokens.collect());
+        let row: Result<SecretRow, _> = record::decode(secret);
+        let unreadable = |_| StoreError::unreadable(Tree::Secrets, "a record cannot be read");
+        let label = row.map_err(unreadable)?.label.clone();
+        let last = match &mut self.last {
+            Some(last) => last,
+            none => {
+                let last = all()?.into_iter().max_by_key(|segment| segment.number);
+                none.insert(last.unwrap_or_default())
+            }
+        };
+        if last.tokens.len() >= SEGMENT {
+            *last = Segment { number: last.number + 1, ..Segment::default() };
         }
-        match secret {
-            Some(row) => self.add(lineage, label(row)?),
-            None => drop(self.0.entry(number).or_default().remove(&lineage)),
-        }
+        last.tokens.insert(lineage, label);
+        changed.insert(last.number, last.clone());
         Ok(())
     }
 
-    /// Its rows, by key; without one a bucket is empty.
-    pub(super) fn rows(
-        &self,
-    ) -> impl Iterator<Item = Result<(Key, Option<SecretBytes>), StoreError>> {
-        self.0.iter().map(|(number, tokens)| {
-            let tokens = tokens.iter().map(|(lineage, label)| (*lineage.as_bytes(), label.clone()));
-            let row = IndexRow { tokens: tokens.collect() };
-            let row = (!row.tokens.is_empty()).then(|| record::encode(&row)).transpose()?;
-            Ok((key(*number), row))
-        })
+    /// Notes a removal.
+    pub(super) fn remove(
+        &mut self,
+        changed: &mut Changed,
+        lineage: LineageId,
+        all: impl FnOnce() -> Result<Vec<Segment>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let holds = |segment: &&mut Segment| segment.tokens.contains_key(&lineage);
+        if let Some(last) = self.last.as_mut().filter(|last| holds(last)) {
+            last.tokens.remove(&lineage);
+            changed.insert(last.number, last.clone());
+        } else if let Some(segment) = changed.values_mut().find(holds) {
+            segment.tokens.remove(&lineage);
+        } else if let Some(segment) = all()?.iter_mut().find(holds) {
+            // The batch may have changed it already.
+            let segment = changed.entry(segment.number).or_insert_with(|| segment.clone());
+            segment.tokens.remove(&lineage);
+        }
+        Ok(())
     }
 }
 
-/// The key of the bucket that a row holds.
-pub(super) fn bucket_key(row: &[u8]) -> Result<Key, StoreError> {
+/// The key of the segment that a row holds.
+pub(super) fn segment_key(row: &[u8]) -> Result<Key, StoreError> {
     let row: Result<IndexRow, _> = record::decode(row);
-    let first = row.ok().and_then(|row| row.tokens.first().map(|(lineage, _)| *lineage));
-    let unreadable = StoreError::unreadable(Tree::Index, "a record cannot be read");
-    first.map(|lineage| key(bucket(LineageId::from_bytes(lineage)))).ok_or(unreadable)
+    let unreadable = |_| StoreError::unreadable(Tree::Index, "a record cannot be read");
+    Ok(key(row.map_err(unreadable)?.number))
 }
 
-fn bucket(lineage: LineageId) -> u16 {
-    let [first, second, ..] = *lineage.as_bytes();
-    u16::from_be_bytes([first, second]) >> 6
-}
-
-fn key(bucket: u16) -> Key {
-    Key::Text(bucket.to_be_bytes().into())
-}
-
-fn label(secret: &[u8]) -> Result<String, StoreError> {
-    let row: Result<SecretRow, _> = record::decode(secret);
-    let unreadable = |_| StoreError::unreadable(Tree::Secrets, "a record cannot be read");
-    Ok(row.map_err(unreadable)?.label.clone())
+fn key(number: u32) -> Key {
+    Key::Text(number.to_be_bytes().into())
 }

@@ -69,13 +69,23 @@ impl Keys {
         name: &Name,
         sealed: &[u8],
     ) -> Result<SecretBytes, StoreError> {
-        let cipher = &self.0.ciphers[tree as usize];
-        wiped_record(|| cipher.open(name, sealed))
-            .map_err(|_| StoreError::unreadable(tree, "a record does not open"))
+        wiped_record(|| self.open_unwiped(tree, name, sealed))
+    }
+
+    /// As [`Keys::open`]. The key's state stays on the stack: whoever calls it wipes that, once for
+    /// many.
+    pub(super) fn open_unwiped(
+        &self,
+        tree: Tree,
+        name: &Name,
+        sealed: &[u8],
+    ) -> Result<SecretBytes, StoreError> {
+        let opened = self.0.ciphers[tree as usize].open(name, sealed);
+        opened.map_err(|_| StoreError::unreadable(tree, "a record does not open"))
     }
 
     /// Opens a record and reads what it holds.
-    pub(super) fn read<T: bincode::Decode<()>>(
+    pub(super) fn read<T: for<'a> bincode::BorrowDecode<'a, ()>>(
         &self,
         tree: Tree,
         name: &Name,

@@ -7,8 +7,7 @@
 
 use super::epoch::Epoch;
 use super::head::AuditEnd;
-use super::index::TOKENS_MAX;
-use super::record::{self, CounterRow, LedgerRow, TokenRow};
+use super::record::{self, CounterRow, LedgerRow, TokenRow, Unreadable};
 use super::{Key, Name, Store, StoreError, Tree, Write, lock};
 use crate::coin_map::CoinMap;
 use crate::id::LineageId;
@@ -49,16 +48,19 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Reads the ledger of a lineage. What is found reserved was cut off by a crash.
+    /// Reads the ledger of a lineage. What is found reserved was cut off by a crash. The stack is
+    /// wiped by whoever calls it.
     pub(super) fn read(epoch: &Epoch, name: &Name, sealed: &[u8]) -> Result<Self, StoreError> {
-        let row: LedgerRow = epoch.keys.read(Tree::Ledger, name, sealed)?;
-        let LedgerRow { is_exposed, is_unreconciled, counters } = row;
-        let counter = |(coin, row): (String, CounterRow)| {
-            let unreadable = |_| StoreError::unreadable(Tree::Ledger, "a record cannot be read");
-            Ok((Coin::new(&coin).map_err(unreadable)?, Counter::from(row).after_crash()))
+        let row = epoch.keys.open_unwiped(Tree::Ledger, name, sealed)?;
+        let book = || -> Result<_, Unreadable> {
+            let LedgerRow { is_exposed, is_unreconciled, counters } = record::decode(&row)?;
+            let counters = counters.into_iter().map(|(coin, counter)| {
+                Ok((Coin::new(&coin)?, Counter::from(counter).after_crash()))
+            });
+            let counters = counters.collect::<Result<_, Unreadable>>()?;
+            Ok(Self { counters, is_exposed, is_unreconciled })
         };
-        let counters = counters.into_iter().map(counter).collect::<Result<_, StoreError>>()?;
-        Ok(Self { counters, is_exposed, is_unreconciled })
+        book().map_err(|_| StoreError::unreadable(Tree::Ledger, "a record cannot be read"))
     }
 }
 
@@ -164,9 +166,6 @@ impl Store {
         limits: &CoinMap<SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        if lock(&self.ledger.0).len() >= TOKENS_MAX {
-            return Err(StoreError::TooMany { most: TOKENS_MAX });
-        }
         let book = Book { counters: begin(limits), is_exposed: false, is_unreconciled: false };
         writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;
@@ -307,29 +306,32 @@ impl Store {
         let rows = book
             .counters
             .iter()
-            .map(|(coin, counter)| (coin.to_string(), CounterRow::from(counter)));
+            .map(|(coin, counter)| (coin.as_str().into(), CounterRow::from(counter)));
         let Book { is_exposed, is_unreconciled, .. } = *book;
         let row = LedgerRow { is_exposed, is_unreconciled, counters: rows.collect() };
         Write::put(Tree::Ledger, Key::Id(*lineage.as_bytes()), &row)
     }
 }
 
-/// The row of a ledger, marked as one that may not be the last.
-pub(super) fn unreconciled(row: &[u8]) -> Result<SecretBytes, StoreError> {
+/// The row of a ledger, marked as one that may not be the last, and, where that is known from
+/// elsewhere, as that of an exposed token.
+pub(super) fn unreconciled(row: &[u8], is_exposed: bool) -> Result<SecretBytes, StoreError> {
     let unreadable = |_| StoreError::unreadable(Tree::Ledger, "a record cannot be read");
-    let row: LedgerRow = record::decode(row).map_err(unreadable)?;
-    record::encode(&LedgerRow { is_unreconciled: true, ..row })
+    let row: LedgerRow<'_> = record::decode(row).map_err(unreadable)?;
+    let is_exposed = row.is_exposed || is_exposed;
+    record::encode(&LedgerRow { is_unreconciled: true, is_exposed, ..row })
 }
 
 /// A ledger for a token that lost its own: begun at what is known of it, and not to be believed.
-pub(super) fn unreconciled_of(token: &[u8]) -> Result<SecretBytes, StoreError> {
+pub(super) fn unreconciled_of(token: &[u8], is_exposed: bool) -> Result<SecretBytes, StoreError> {
     let unreadable = |_| StoreError::unreadable(Tree::Tokens, "a record cannot be read");
-    let row: TokenRow = record::decode(token).map_err(unreadable)?;
+    let row: TokenRow<'_> = record::decode(token).map_err(unreadable)?;
     let info = TokenInfo::try_from(row.info).map_err(unreadable)?;
     let counters = info.spending_limits.iter();
     let counters =
-        counters.map(|(coin, limit)| (coin.to_string(), (&Counter::begin(limit)).into())).collect();
-    record::encode(&LedgerRow { is_exposed: false, is_unreconciled: true, counters })
+        counters.map(|(coin, limit)| (coin.as_str().into(), (&Counter::begin(limit)).into()));
+    let counters = counters.collect();
+    record::encode(&LedgerRow { is_exposed, is_unreconciled: true, counters })
 }
 
 fn uncountable() -> StoreError {

@@ -11,7 +11,7 @@
 //! sled's key = tree (1) ‖ name (16)      its value = a sealed record (crypto/aead.rs); of a token
 //!                                        three records, of which each tree is sealed apart (bundle.rs)
 //! tree          0 meta      1 tokens (6 secrets, 7 ledger)    2 accounts   3 audit     4 index     5 head
-//! name made of  "binding"   lineage                           the user     number (8)  bucket (2)  "head"
+//! name made of  "binding"   lineage                           the user     number (8)  number (4)  "head"
 //! row           Binding     TokenRow, SecretRow, LedgerRow    AccountRow   AuditRow    IndexRow    HeadRow
 //! ```
 //!
@@ -112,7 +112,7 @@ enum Tree {
     Accounts,
     /// Exposures and changes of policy, by number.
     Audit,
-    /// Which tokens there are, by bucket.
+    /// Which tokens there are, by segment.
     Index,
     /// What all others add up to.
     Head,
@@ -195,7 +195,7 @@ impl Key {
             Tree::Head => Head::key(),
             Tree::Accounts => tokens::account_key(row)?,
             Tree::Audit => audit::key(audit::entry_number(row)?),
-            Tree::Index => index::bucket_key(row)?,
+            Tree::Index => index::segment_key(row)?,
         };
         match keys.name(tree, &key) == name {
             true => Ok(key),

@@ -15,6 +15,7 @@ use super::database::{self, Database};
 use super::directory::Directory;
 use super::disk::{Disk, Keyring, Refused};
 use super::epoch::Epoch;
+use super::index::Index;
 use super::keys::Keys;
 use super::ledger::Accounts;
 use super::lock::LockFile;
@@ -150,9 +151,8 @@ impl Store {
         let now = state(&found, &keyring.header);
         if let Some(mut damage) = found.damage.take() {
             // What is left of it may also be left of an older one.
-            let is_rolled_back =
-                matches!(judge(&found, &anchor, now), Err(StoreError::RolledBack { .. }));
-            damage.is_rolled_back = is_rolled_back && !damage.head_is_lost;
+            let judged = judge(&found, &anchor, now);
+            damage.is_rolled_back = is_rolled_back(&judged) && !damage.head_is_lost;
             found.damage = Some(damage);
         }
         let (anchor, refused) = match (judge(&found, &anchor, now), opening) {
@@ -202,7 +202,7 @@ impl Store {
         let unlocked = Unlocked::new(place, passphrase, opened_at)?;
         let memory = memory_cipher()?;
         let mut found = Found::examine(&unlocked.epoch, &memory)?;
-        let Some(damage) = found.damage.take() else {
+        let Some(mut damage) = found.damage.take() else {
             drop(unlocked);
             let store = Self::open(place, passphrase, environment, opened_at)?;
             return Ok((store, None));
@@ -210,7 +210,9 @@ impl Store {
         let Unlocked { directory, lock_file, keyring, epoch, anchor } = unlocked;
         let vault_id = keyring.header.vault_id;
         let now = state(&found, &keyring.header);
-        let is_last = judge(&found, &anchor, now).is_ok();
+        let judged = judge(&found, &anchor, now);
+        damage.is_rolled_back = is_rolled_back(&judged) && !damage.head_is_lost;
+        let is_last = judged.is_ok();
         let plan = Plan {
             trusts_tokens: is_last && !damage.befell(Tree::Tokens),
             backup: backup.map(|path| read_backup(path, passphrase, vault_id)).transpose()?,
@@ -246,7 +248,8 @@ impl Store {
         let disk = Arc::new(disk);
         let Found { members, head, damage, tokens, books, .. } = found;
         let (head, head_hash) = head.unwrap_or_default();
-        let writer = Writer { disk: Arc::clone(&disk), members, head, head_hash, seals };
+        let index = Index::default();
+        let writer = Writer { disk: Arc::clone(&disk), members, head, head_hash, seals, index };
         Ok(Self {
             disk,
             memory,
@@ -339,6 +342,10 @@ pub(super) fn state(found: &Found, header: &Header) -> State {
         epoch: header.epoch,
         audit: head.audit.last,
     }
+}
+
+fn is_rolled_back(judged: &Result<(), StoreError>) -> bool {
+    matches!(judged, Err(StoreError::RolledBack { .. }))
 }
 
 /// Whether what was found adds up, and is the last that the anchor knows of, or the one after it.

@@ -28,8 +28,9 @@ use crate::secret::SecretBytes;
 use crate::token::{SpendingLimit, TokenInfo, TokenKind};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::enc::write::SizeWriter;
-use bincode::{Decode, Encode};
+use bincode::{BorrowDecode, Decode, Encode};
 use chrono::{DateTime, Utc};
+use std::borrow::Cow;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const FORMAT: Configuration<LittleEndian, Fixint, Limit<RECORD_MAX>> = bincode::config::standard()
@@ -51,8 +52,8 @@ pub(super) fn encode(row: &impl Encode) -> Result<SecretBytes, StoreError> {
 }
 
 /// The row from bytes; `Err` if they are not exactly one row.
-pub(super) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, Unreadable> {
-    match bincode::decode_from_slice(bytes, FORMAT) {
+pub(super) fn decode<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<T, Unreadable> {
+    match bincode::borrow_decode_from_slice(bytes, FORMAT) {
         Ok((row, read)) if read == bytes.len() => Ok(row),
         _ => Err(Unreadable),
     }
@@ -61,7 +62,7 @@ pub(super) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, Unreadable> {
 /// The bytes as each kind of row that they are, by its name: read, and written again.
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
-    fn recoded<T: Decode<()> + Encode>(bytes: &[u8]) -> Option<SecretBytes> {
+    fn recoded<'a, T: BorrowDecode<'a, ()> + Encode>(bytes: &'a [u8]) -> Option<SecretBytes> {
         encode(&decode::<T>(bytes).ok()?).ok()
     }
     [
@@ -114,13 +115,13 @@ impl Binding {
 }
 
 /// What is known of a token.
-#[derive(Encode, Decode)]
-pub(super) struct TokenRow {
-    pub(super) label: String,
-    pub(super) account: Option<String>,
+#[derive(Encode, BorrowDecode)]
+pub(super) struct TokenRow<'a> {
+    pub(super) label: Cow<'a, str>,
+    pub(super) account: Option<Cow<'a, str>>,
     pub(super) renewal: RenewalRow,
     pub(super) raw_exposure: bool,
-    pub(super) info: InfoRow,
+    pub(super) info: InfoRow<'a>,
 }
 
 #[derive(Encode, Decode)]
@@ -130,29 +131,29 @@ pub(super) enum RenewalRow {
     InternalToken,
 }
 
-#[derive(Encode, Decode)]
-pub(super) struct InfoRow {
+#[derive(Encode, BorrowDecode)]
+pub(super) struct InfoRow<'a> {
     id: [u8; 16],
     kind: u8,
-    scopes: Vec<String>,
+    scopes: Vec<Cow<'a, str>>,
     enterprise: Option<[u8; 16]>,
     permitted_wallets: Option<Vec<[u8; 16]>>,
     created_at: Option<i64>,
     expires_at: Option<i64>,
     is_extensible: bool,
-    ip_restrict: Vec<String>,
-    spending_limits: Vec<(String, Option<u128>, u128)>,
+    ip_restrict: Vec<Cow<'a, str>>,
+    spending_limits: Vec<(Cow<'a, str>, Option<u128>, u128)>,
     issued_in_clear: bool,
 }
 
-impl InfoRow {
+impl InfoRow<'_> {
     pub(super) fn token_id(&self) -> TokenId {
         TokenId::from_bytes(self.id)
     }
 }
 
-impl From<&TokenInfo> for InfoRow {
-    fn from(info: &TokenInfo) -> Self {
+impl<'a> From<&'a TokenInfo> for InfoRow<'a> {
+    fn from(info: &'a TokenInfo) -> Self {
         let millis = |time: Option<DateTime<Utc>>| time.map(|time| time.timestamp_millis());
         Self {
             id: *info.id.as_bytes(),
@@ -161,7 +162,7 @@ impl From<&TokenInfo> for InfoRow {
                 TokenKind::LongLived => 1,
                 TokenKind::Internal => 2,
             },
-            scopes: info.scopes.iter().map(ToString::to_string).collect(),
+            scopes: info.scopes.iter().map(|scope| scope.to_string().into()).collect(),
             enterprise: info.enterprise.map(|id| *id.as_bytes()),
             permitted_wallets: info
                 .permitted_wallets
@@ -170,13 +171,13 @@ impl From<&TokenInfo> for InfoRow {
             created_at: millis(info.created_at),
             expires_at: millis(info.expires_at),
             is_extensible: info.is_extensible,
-            ip_restrict: info.ip_restrict.clone(),
+            ip_restrict: info.ip_restrict.iter().map(|block| block.as_str().into()).collect(),
             spending_limits: info
                 .spending_limits
                 .iter()
                 .map(|(coin, limit)| {
                     let cap = limit.limit.map(Amount::base_units);
-                    (coin.to_string(), cap, limit.spent.base_units())
+                    (coin.as_str().into(), cap, limit.spent.base_units())
                 })
                 .collect(),
             issued_in_clear: info.issued_in_clear,
@@ -184,10 +185,10 @@ impl From<&TokenInfo> for InfoRow {
     }
 }
 
-impl TryFrom<InfoRow> for TokenInfo {
+impl TryFrom<InfoRow<'_>> for TokenInfo {
     type Error = Unreadable;
 
-    fn try_from(row: InfoRow) -> Result<Self, Unreadable> {
+    fn try_from(row: InfoRow<'_>) -> Result<Self, Unreadable> {
         let time = |millis: Option<i64>| {
             millis.map(|ms| DateTime::from_timestamp_millis(ms).ok_or(Unreadable)).transpose()
         };
@@ -207,7 +208,7 @@ impl TryFrom<InfoRow> for TokenInfo {
             created_at: time(row.created_at)?,
             expires_at: time(row.expires_at)?,
             is_extensible: row.is_extensible,
-            ip_restrict: row.ip_restrict,
+            ip_restrict: row.ip_restrict.into_iter().map(Cow::into_owned).collect(),
             spending_limits: row
                 .spending_limits
                 .into_iter()
@@ -239,11 +240,11 @@ pub(super) struct AccountRow {
 }
 
 /// What one lineage spent, by coin.
-#[derive(Encode, Decode)]
-pub(super) struct LedgerRow {
+#[derive(Encode, BorrowDecode)]
+pub(super) struct LedgerRow<'a> {
     pub(super) is_exposed: bool,
     pub(super) is_unreconciled: bool,
-    pub(super) counters: Vec<(String, CounterRow)>,
+    pub(super) counters: Vec<(Cow<'a, str>, CounterRow)>,
 }
 
 #[derive(Encode, Decode)]
@@ -294,9 +295,10 @@ pub(super) struct AuditRow {
     pub(super) previous: [u8; 32],
 }
 
-/// The tokens of one bucket of the index, by lineage: their labels.
+/// The tokens of one segment of the index, by lineage: their labels.
 #[derive(Encode, Decode)]
 pub(super) struct IndexRow {
+    pub(super) number: u32,
     pub(super) tokens: Vec<([u8; 16], String)>,
 }
 

@@ -17,10 +17,9 @@ use super::committer::Writer;
 use super::damage::{self, Damage};
 use super::database::Database;
 use super::head::AuditEnd;
-use super::index::Index;
 use super::record::{self, Binding, SecretRow, TokenRow};
 use super::rekey::Filling;
-use super::{Key, StoreError, Tree, anchor, header, ledger, snapshot, sync};
+use super::{Key, StoreError, Tree, anchor, header, index, ledger, snapshot, sync};
 use crate::crypto::VaultId;
 use crate::environment::Environment;
 use crate::id::LineageId;
@@ -124,7 +123,7 @@ pub(super) fn read_backup(
 #[derive(Default)]
 struct Salvage {
     /// Which tokens there were, where that is known.
-    known: Option<Index>,
+    known: Option<BTreeMap<LineageId, String>>,
     /// By lineage: all of which a record opens. One that does not may be anybody's.
     tokens: BTreeMap<[u8; 16], Parts>,
     audit: BTreeMap<u64, SecretBytes>,
@@ -152,19 +151,22 @@ impl Parts {
     }
 
     fn label(&self) -> Option<Label> {
-        let by_info = self.info.as_ref().and_then(|row| record::decode::<TokenRow>(row).ok());
+        let by_info = || {
+            let row = record::decode::<TokenRow<'_>>(self.info.as_ref()?).ok()?;
+            Some(row.label.into_owned())
+        };
         let by_secret = || {
             let row = record::decode::<SecretRow>(self.secret.as_ref()?).ok()?;
             Some(row.label.clone())
         };
-        Label::new(&by_info.map(|row| row.label).or_else(by_secret)?).ok()
+        Label::new(&by_info().or_else(by_secret)?).ok()
     }
 }
 
 impl Salvage {
     fn of(writer: &Writer) -> Self {
         let epoch = writer.disk.epoch();
-        let known = damage::known(&epoch, &writer.members, Some(&writer.head));
+        let known = damage::known(&epoch, Some(&writer.head));
         let mut salvage = Self { known, ..Self::default() };
         for home in Tree::KEPT.into_iter().filter(|home| *home != Tree::Index) {
             // An old value put back opens as well. One too many is known by what it adds.
@@ -189,7 +191,7 @@ impl Salvage {
     /// Whether it is known that there was no such token.
     fn is_removed(&self, lineage: [u8; 16]) -> bool {
         let lineage = LineageId::from_bytes(lineage);
-        self.known.as_ref().is_some_and(|index| !index.holds(lineage))
+        self.known.as_ref().is_some_and(|known| !known.contains_key(&lineage))
     }
 
     fn take(&mut self, tree: Tree, key: Key, row: SecretBytes) {
@@ -225,7 +227,7 @@ impl Salvage {
                     let parts = self.tokens.entry(*lineage).or_default();
                     let row = match tree {
                         Tree::Tokens => unexposed(&row),
-                        Tree::Ledger => ledger::unreconciled(&row),
+                        Tree::Ledger => ledger::unreconciled(&row, false),
                         _ => Ok(row),
                     };
                     let Some(part) = parts.of(tree) else { continue };
@@ -261,10 +263,12 @@ impl Salvage {
             let binding = record::encode(&Binding::of(environment))?;
             filling.put(Tree::Meta, &Key::binding(), &binding)?;
         }
-        let lost = self.known.iter().flat_map(Index::tokens);
+        let lost = self.known.iter().flatten();
         let lost = lost.filter(|(lineage, _)| !self.tokens.contains_key(lineage.as_bytes()));
-        told.lost.extend(lost.filter_map(|(_, label)| label));
-        let mut index = Index::default();
+        told.lost.extend(lost.filter_map(|(_, label)| Label::new(label).ok()));
+        let mut chain = Chain::default();
+        self.audit.values().try_for_each(|row| chain.add(row))?;
+        let (exposed, mut known) = (chain.exposed(), BTreeMap::new());
         for (lineage, parts) in self.tokens {
             let (key, label) = (Key::Id(lineage), parts.label());
             let Parts { info, secret, ledger, is_mended } = parts;
@@ -273,11 +277,15 @@ impl Salvage {
                 continue;
             };
             let name = label.as_ref().map_or(String::new(), ToString::to_string);
-            index.add(LineageId::from_bytes(lineage), name);
+            known.insert(LineageId::from_bytes(lineage), name);
+            let id = info.as_ref().and_then(|row| record::decode::<TokenRow<'_>>(row).ok());
+            let is_exposed = id.is_some_and(|row| exposed.contains(&row.info.token_id()));
             let ledger = match (ledger, &info) {
-                (Some(ledger), _) if told.is_unreconciled => Some(ledger::unreconciled(&ledger)?),
+                (Some(ledger), _) if told.is_unreconciled => {
+                    Some(ledger::unreconciled(&ledger, is_exposed)?)
+                }
                 (Some(ledger), _) => Some(ledger),
-                (None, Some(info)) => Some(ledger::unreconciled_of(info)?),
+                (None, Some(info)) => Some(ledger::unreconciled_of(info, is_exposed)?),
                 (None, None) => None,
             };
             match info.is_some() {
@@ -291,16 +299,14 @@ impl Salvage {
                 row.map_or(Ok(()), |row| filling.put(tree, &key, &row))?;
             }
         }
-        for row in index.rows() {
-            let (key, row) = row?;
-            row.map_or(Ok(()), |row| filling.put(Tree::Index, &key, &row))?;
+        for segment in index::segments(known) {
+            let row = segment.row()?;
+            row.map_or(Ok(()), |row| filling.put(Tree::Index, &segment.key(), &row))?;
         }
         for labels in [&mut told.restored, &mut told.lost, &mut told.unknown] {
             labels.sort();
         }
         // Of the audit log what is whole from its beginning: the rest is kept aside.
-        let mut chain = Chain::default();
-        self.audit.values().try_for_each(|row| chain.add(row))?;
         let end = chain.whole_until();
         for (number, row) in self.audit.range(..end.entries) {
             filling.put(Tree::Audit, &audit::key(*number), row)?;
@@ -312,6 +318,6 @@ impl Salvage {
 /// What is known of a token, without the right to be handed out: that may have been withdrawn.
 fn unexposed(row: &[u8]) -> Result<SecretBytes, StoreError> {
     let unreadable = |_| StoreError::unreadable(Tree::Tokens, "a record cannot be read");
-    let row: TokenRow = record::decode(row).map_err(unreadable)?;
+    let row: TokenRow<'_> = record::decode(row).map_err(unreadable)?;
     record::encode(&TokenRow { raw_exposure: false, ..row })
 }

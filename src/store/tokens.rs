@@ -11,6 +11,7 @@ use crate::policy::LocalRules;
 use crate::secret::{AccessToken, EcdhXprv};
 use crate::token::{Label, Renewal, TokenInfo};
 use getrandom::SysRng;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -34,7 +35,12 @@ pub(crate) struct SealedSecret(Arc<[u8]>);
 impl SealedSecret {
     /// Seals a row under the memory's key, for the token of that name.
     pub(super) fn seal(memory: &RecordCipher, name: &Name, row: &[u8]) -> Result<Self, StoreError> {
-        Ok(Self(wiped_record(|| memory.seal(name, row, &mut SysRng))?.into()))
+        wiped_record(|| Self::seal_unwiped(memory, name, row))
+    }
+
+    /// As [`SealedSecret::seal`]; the stack is wiped by whoever calls it.
+    fn seal_unwiped(memory: &RecordCipher, name: &Name, row: &[u8]) -> Result<Self, StoreError> {
+        Ok(Self(memory.seal(name, row, &mut SysRng)?.into()))
     }
 }
 
@@ -86,10 +92,12 @@ impl Store {
     ) -> Result<SealedSecret, StoreError> {
         let row = secret_row(record, secret);
         let limits = &record.info.spending_limits;
-        let before: Option<TokenRow> =
-            self.disk.epoch().find(Tree::Tokens, &key(record.lineage))?;
-        if before.is_some_and(|before| before.info.token_id() != record.info.id) {
-            self.give_up_unreconciled(record.lineage);
+        if let Some(before) = self.disk.epoch().row(Tree::Tokens, &key(record.lineage))? {
+            let before: Result<TokenRow<'_>, _> = record::decode(&before);
+            let is_same = before.is_ok_and(|before| before.info.token_id() == record.info.id);
+            if !is_same {
+                self.give_up_unreconciled(record.lineage);
+            }
         }
         let writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
         self.commit_to_account(record.lineage, limits, writes, None)?;
@@ -122,7 +130,7 @@ impl Store {
             let (name, value) = entry?;
             let bundle = Bundle::split(Tree::Tokens, &value)?;
             if bundle.get(Tree::Tokens).is_some() {
-                tokens.push(read(&epoch, &self.memory, name, &bundle)?);
+                tokens.push(wiped_record(|| read(&epoch, &self.memory, name, &bundle))?);
             }
         }
         Ok(tokens)
@@ -186,7 +194,7 @@ impl Store {
     }
 }
 
-/// The token of that name, itself sealed by `memory`.
+/// The token of that name, itself sealed by `memory`. The stack is wiped by whoever calls it.
 pub(super) fn read(
     epoch: &Epoch,
     memory: &RecordCipher,
@@ -198,15 +206,15 @@ pub(super) fn read(
         bundle.get(tree).copied().ok_or(missing)
     };
     let record = info(epoch, name, sealed(Tree::Tokens)?)?;
-    let secret = epoch.keys.open(Tree::Secrets, &name, sealed(Tree::Secrets)?)?;
-    Ok((record, SealedSecret::seal(memory, &name, &secret)?))
+    let secret = epoch.keys.open_unwiped(Tree::Secrets, &name, sealed(Tree::Secrets)?)?;
+    Ok((record, SealedSecret::seal_unwiped(memory, &name, &secret)?))
 }
 
-/// What is known of the token of that name.
+/// What is known of the token of that name. The stack is wiped by whoever calls it.
 pub(super) fn info(epoch: &Epoch, name: Name, sealed: &[u8]) -> Result<TokenRecord, StoreError> {
-    let row: TokenRow = epoch.keys.read(Tree::Tokens, &name, sealed)?;
-    record(LineageId::from_bytes(name), row)
-        .map_err(|_| StoreError::unreadable(Tree::Tokens, "a record cannot be read"))
+    let row = epoch.keys.open_unwiped(Tree::Tokens, &name, sealed)?;
+    let known = record::decode(&row).and_then(|row| record(LineageId::from_bytes(name), row));
+    known.map_err(|_| StoreError::unreadable(Tree::Tokens, "a record cannot be read"))
 }
 
 /// The label of the token that a row holds.
@@ -245,11 +253,11 @@ fn secret_row(record: &TokenRecord, secret: &TokenSecret) -> SecretRow {
     }
 }
 
-fn record(lineage: LineageId, row: TokenRow) -> Result<TokenRecord, Unreadable> {
+fn record(lineage: LineageId, row: TokenRow<'_>) -> Result<TokenRecord, Unreadable> {
     Ok(TokenRecord {
         lineage,
         label: Label::new(&row.label)?,
-        account: row.account,
+        account: row.account.map(Cow::into_owned),
         renewal: match row.renewal {
             RenewalRow::Manual => Renewal::Manual,
             RenewalRow::Extend { lifetime_secs } => {
@@ -262,10 +270,10 @@ fn record(lineage: LineageId, row: TokenRow) -> Result<TokenRecord, Unreadable> 
     })
 }
 
-fn row(record: &TokenRecord) -> TokenRow {
+fn row(record: &TokenRecord) -> TokenRow<'_> {
     TokenRow {
         label: record.label.as_str().into(),
-        account: record.account.clone(),
+        account: record.account.as_deref().map(Cow::Borrowed),
         renewal: match record.renewal {
             Renewal::Manual => RenewalRow::Manual,
             Renewal::Extend { lifetime } => {

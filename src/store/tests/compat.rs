@@ -180,9 +180,9 @@ fn told(store: &Store) -> String {
             let limit = limit.map_or("none".into(), |limit| limit.to_string());
             say(format!("  limit {coin}: {limit}, of which BitGo had counted {spent}"));
         }
-        let ledger: Option<LedgerRow> =
-            store.disk.epoch().find(Tree::Ledger, &Key::Id(*lineage.as_bytes())).unwrap();
-        let LedgerRow { is_exposed, is_unreconciled, .. } = ledger.unwrap();
+        let key = Key::Id(*lineage.as_bytes());
+        let ledger = store.disk.epoch().row(Tree::Ledger, &key).unwrap().unwrap();
+        let LedgerRow { is_exposed, is_unreconciled, .. } = record::decode(&ledger).unwrap();
         say(format!("  ledger: exposed {is_exposed}, unreconciled {is_unreconciled}"));
         for (coin, counter) in store.counters(*lineage).unwrap() {
             let Counter { limit, accepted, pending, uncertain, reserved, foreign } = counter;

@@ -281,6 +281,29 @@ fn a_lost_ledger_comes_back_unreconciled() {
     }
 }
 
+/// The audit log knows that a token was handed out, when its ledger does not any more.
+#[test]
+fn an_exposed_token_whose_ledger_is_lost_stays_exposed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineages = ["exposed", "kept"].map(|label| add(&store, label));
+    let (mut record, sealed) = store.tokens().unwrap().swap_remove(0);
+    let secret = store.open_secret(record.lineage, &sealed).unwrap();
+    record.info.id = TokenId::from_bytes([7; 16]);
+    record.lineage = lineages[0];
+    store.replace_token(&record, &secret).unwrap();
+    store.append_audit(AuditAction::Exposed, record.info.id, None, NOW).unwrap();
+    store.exhaust(lineages[0]).unwrap();
+    drop(store);
+    edit(dir.path(), |db| lineages.iter().for_each(|lineage| strip(db, *lineage, Tree::Ledger)));
+    let (store, _) = repair(dir.path(), None).unwrap();
+    let limit = SpendingLimit { limit: Some(Amount::new(100)), spent: Amount::ZERO };
+    for (lineage, spent) in lineages.iter().zip([100, 0]) {
+        store.reconcile(*lineage, &[(tbtc(), limit)].into()).unwrap();
+        assert_eq!(used(&store, *lineage), spent);
+    }
+}
+
 #[test]
 fn a_repair_of_what_is_whole_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
