@@ -3,7 +3,7 @@
 //! the place where they stand, and then yields what was sealed.
 //!
 //! That includes an old version put back in its own place, or a removed one: a record by itself
-//! cannot tell. An anchor outside of the store could; SECURITY.md says "No anchor yet".
+//! cannot tell. What all records add up to does, in the head and the anchor (src/store/head.rs).
 //!
 //! Input: operations of a few bytes each.
 
