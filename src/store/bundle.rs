@@ -1,8 +1,8 @@
-//! What stands under one name: the one record of any tree, or the three of a token together, since
-//! sled pays for each value that it reads.
+//! What stands under one name: the one record of any tree, or those of a token together, since sled
+//! pays for each value that it reads.
 //!
 //! ```text
-//! value of a token = of tokens, secrets and ledger in this order: length (4) ‖ sealed record
+//! value of a token = of tokens, secrets, ledger, grants in this order: length (4) ‖ sealed record
 //! ```
 //!
 //! Integers are little-endian; a length of 0 means that there is none. Each record is sealed by
@@ -18,7 +18,7 @@ impl<'a> Bundle<&'a [u8]> {
     /// The records of a value of `home`, which are not copied.
     pub(super) fn split(home: Tree, value: &'a [u8]) -> Result<Self, StoreError> {
         if home != Tree::Tokens {
-            return Ok(Self([Some(value), None, None]));
+            return Ok(Self([Some(value), None, None, None]));
         }
         let mut rest = value;
         let parts = [(); Tree::OF_TOKENS.len()].map(|()| {
@@ -29,8 +29,8 @@ impl<'a> Bundle<&'a [u8]> {
             Some((length > 0).then_some(sealed))
         });
         match parts {
-            [Some(info), Some(secret), Some(ledger)] if rest.is_empty() => {
-                Ok(Self([info, secret, ledger]))
+            [Some(info), Some(secret), Some(ledger), Some(grant)] if rest.is_empty() => {
+                Ok(Self([info, secret, ledger, grant]))
             }
             _ => Err(StoreError::unreadable(home, "a value is not the records of a token")),
         }
@@ -85,6 +85,7 @@ fn place(tree: Tree) -> usize {
     match tree {
         Tree::Secrets => 1,
         Tree::Ledger => 2,
+        Tree::Grants => 3,
         _ => 0,
     }
 }
@@ -100,7 +101,7 @@ mod tests {
         bundle.set(Tree::Tokens, Some(b"info".to_vec()));
         bundle.set(Tree::Ledger, Some(b"sum".to_vec()));
         let value = bundle.clone().join(Tree::Tokens).unwrap();
-        let drawn = [&[4, 0, 0, 0][..], b"info", &[0; 4], &[3, 0, 0, 0], b"sum"].concat();
+        let drawn = [&[4, 0, 0, 0][..], b"info", &[0; 4], &[3, 0, 0, 0], b"sum", &[0; 4]].concat();
         assert_eq!(value, drawn);
         let split = Bundle::split(Tree::Tokens, &value).unwrap();
         assert_eq!(split.to_owned(), bundle);
@@ -114,9 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_three_records_is_refused() {
+    fn what_is_no_tokens_records_is_refused() {
         let mut bundle = Bundle::default();
-        Tree::OF_TOKENS.map(|tree| bundle.set(tree, Some(b"sealed".to_vec())));
+        Tree::OF_TOKENS.iter().for_each(|tree| bundle.set(*tree, Some(b"sealed".to_vec())));
         let value = bundle.join(Tree::Tokens).unwrap();
         for end in 0..value.len() {
             assert!(Bundle::split(Tree::Tokens, &value[..end]).is_err(), "cut at {end}");

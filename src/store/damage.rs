@@ -84,6 +84,9 @@ impl fmt::Display for Damage {
     }
 }
 
+/// For so many tokens at most room is made before they are read.
+const TOKENS_ROOM: usize = 1 << 17;
+
 /// What was found in a database.
 #[derive(Default)]
 pub(super) struct Found {
@@ -100,18 +103,15 @@ impl Found {
     /// Reads every value once, holds what they add up to against the head, and takes into memory
     /// what is held there: tokens sealed by `memory`, and ledgers.
     pub(super) fn examine(epoch: &Epoch, memory: &RecordCipher) -> Result<Self, StoreError> {
+        let head = find_head(epoch)?;
+        let total =
+            |tree: Tree| head.as_ref().map_or(0, |(head, _)| head.totals[tree as usize].count);
+        let tokens = usize::try_from(total(Tree::Tokens)).map_or(0, |count| count.min(TOKENS_ROOM));
         // sled reads a page at a time and the rest is arithmetic: two threads share both.
         let (lower, upper) = std::thread::scope(|scope| {
-            let upper = std::thread::Builder::new().spawn_scoped(scope, || {
-                let mut found = Self::default();
-                found.read_tokens(epoch, memory, Half::UPPER);
-                found
-            });
-            let mut lower = Self::default();
-            lower.read_tokens(epoch, memory, Half::LOWER);
-            for tree in [Tree::Meta, Tree::Accounts, Tree::Audit, Tree::Index] {
-                lower.read(epoch, tree, Half::BOTH, |_, _, _| Ok(()));
-            }
+            let upper = std::thread::Builder::new()
+                .spawn_scoped(scope, || Self::read_half(epoch, memory, Half::UPPER, tokens / 2));
+            let lower = Self::read_half(epoch, memory, Half::LOWER, tokens);
             let panicked = |_| Err(StoreError::DamagedDatabase { what: "sled panicked" });
             (lower, upper.map(|upper| upper.join().map_or_else(panicked, Ok)))
         });
@@ -120,13 +120,26 @@ impl Found {
         found.tokens.extend(upper.tokens);
         found.books.extend(upper.books);
         found.is_unreadable |= upper.is_unreadable;
-        found.head = find_head(epoch)?;
+        found.head = head;
         let head = found.head.as_ref().map(|(head, _)| head);
         let adds_up = head.is_some_and(|head| head.totals == found.members.totals());
         if !adds_up || found.is_unreadable {
             found.damage = Some(Damage::of(epoch, &found.members, head));
         }
         Ok(found)
+    }
+
+    /// Reads one half of every tree, with room for so many tokens.
+    fn read_half(epoch: &Epoch, memory: &RecordCipher, half: Half, tokens: usize) -> Self {
+        let mut found = Self::default();
+        found.members.reserve(Tree::Tokens, tokens);
+        found.tokens.reserve(tokens);
+        found.books.reserve(tokens);
+        found.read_tokens(epoch, memory, half);
+        for tree in Tree::KEPT.into_iter().filter(|tree| *tree != Tree::Tokens) {
+            found.read(epoch, tree, half, |_, _, _| Ok(()));
+        }
+        found
     }
 
     /// Takes tokens and their ledgers into memory.
@@ -211,7 +224,7 @@ impl Damage {
                 });
             }
         }
-        let lacks = Tree::OF_TOKENS.map(Tree::name).to_vec();
+        let lacks = Tree::OF_EVERY_TOKEN.map(Tree::name).to_vec();
         let lost =
             |label: &String| DamagedToken { label: Label::new(label).ok(), lacks: lacks.clone() };
         damage.tokens.extend(missing.values().map(lost));
@@ -245,6 +258,7 @@ impl Parts {
             parts.is_unreadable |= matches!(read, Some(Err(_)));
             match read {
                 Some(Ok(label)) => parts.label = parts.label.or(label),
+                None if *tree == Tree::Grants => {}
                 _ => parts.lacks.push(tree.name()),
             }
         }

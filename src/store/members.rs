@@ -94,6 +94,11 @@ impl Set {
 pub(super) struct Members([Set; Tree::KEPT.len()]);
 
 impl Members {
+    /// Makes room for so many values of a tree.
+    pub(super) fn reserve(&mut self, tree: Tree, values: usize) {
+        self.0[tree as usize].elements.reserve(values);
+    }
+
     /// Adds those that another thread found.
     pub(super) fn extend(&mut self, other: Self) {
         for (set, other) in self.0.iter_mut().zip(other.0) {

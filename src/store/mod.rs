@@ -9,10 +9,10 @@
 //! <vault>/RESERVE    room for opening it on a full disk (reserve.rs)
 //!
 //! sled's key = tree (1) ‖ name (16)      its value = a sealed record (crypto/aead.rs); of a token
-//!                                        three records, of which each tree is sealed apart (bundle.rs)
-//! tree          0 meta      1 tokens (6 secrets, 7 ledger)    2 accounts   3 audit     4 index     5 head
-//! name made of  "binding"   lineage                           the user     number (8)  number (4)  "head"
-//! row           Binding     TokenRow, SecretRow, LedgerRow    AccountRow   AuditRow    IndexRow    HeadRow
+//!                                        those of four trees, each sealed by itself (bundle.rs)
+//! tree          0 meta    1 tokens (6 secrets, 7 ledger, 8 grants)  2 accounts  3 audit     4 index     5 head
+//! name made of  "binding" lineage                                   the user    number (8)  number (4)  "head"
+//! row           Binding   TokenRow, SecretRow, LedgerRow, GrantRow  AccountRow  AuditRow    IndexRow    HeadRow
 //! ```
 //!
 //! A lineage is random and is the name as it is; a name made of text is a keyed hash (keys.rs), which
@@ -120,12 +120,14 @@ enum Tree {
     Secrets,
     /// What was spent, by lineage.
     Ledger,
+    /// What tokens are renewed with, by lineage, where that is more than the token.
+    Grants,
 }
 
 impl Tree {
     /// Those whose values the head vouches for.
     const KEPT: [Self; 5] = [Self::Meta, Self::Tokens, Self::Accounts, Self::Audit, Self::Index];
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Meta,
         Self::Tokens,
         Self::Accounts,
@@ -134,14 +136,17 @@ impl Tree {
         Self::Head,
         Self::Secrets,
         Self::Ledger,
+        Self::Grants,
     ];
-    /// Those that hold one record of every token.
-    const OF_TOKENS: [Self; 3] = [Self::Tokens, Self::Secrets, Self::Ledger];
+    /// Those whose records stand with their token's.
+    const OF_TOKENS: [Self; 4] = [Self::Tokens, Self::Secrets, Self::Ledger, Self::Grants];
+    /// Of these, those that hold a record of every token.
+    const OF_EVERY_TOKEN: [Self; 3] = [Self::Tokens, Self::Secrets, Self::Ledger];
 
     /// The tree among whose values its records stand.
     const fn home(self) -> Self {
         match self {
-            Self::Secrets | Self::Ledger => Self::Tokens,
+            Self::Secrets | Self::Ledger | Self::Grants => Self::Tokens,
             other => other,
         }
     }
@@ -153,6 +158,7 @@ impl Tree {
             Self::Secrets => "secrets",
             Self::Accounts => "accounts",
             Self::Ledger => "ledger",
+            Self::Grants => "grants",
             Self::Audit => "audit",
             Self::Index => "index",
             Self::Head => "head",
@@ -190,7 +196,7 @@ impl Key {
     /// The key of a record that was found: what its name does not tell is told by the row.
     fn of(keys: &Keys, tree: Tree, name: Name, row: &[u8]) -> Result<Self, StoreError> {
         let key = match tree {
-            Tree::Tokens | Tree::Secrets | Tree::Ledger => Self::Id(name),
+            Tree::Tokens | Tree::Secrets | Tree::Ledger | Tree::Grants => Self::Id(name),
             Tree::Meta => Self::binding(),
             Tree::Head => Head::key(),
             Tree::Accounts => tokens::account_key(row)?,

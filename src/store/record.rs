@@ -71,6 +71,7 @@ pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
         ("secret", recoded::<SecretRow>(bytes)),
         ("account", recoded::<AccountRow>(bytes)),
         ("ledger", recoded::<LedgerRow>(bytes)),
+        ("grant", recoded::<GrantRow>(bytes)),
         ("audit", recoded::<AuditRow>(bytes)),
         ("index", recoded::<IndexRow>(bytes)),
         ("head", recoded::<HeadRow>(bytes)),
@@ -232,11 +233,21 @@ pub(super) struct SecretRow {
     pub(super) extension_key: Option<String>,
 }
 
-/// The key that an account's tokens are issued to.
+/// The key that an account's tokens are issued to, and the seed of its one-time passwords, if it is kept.
 #[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
 pub(super) struct AccountRow {
     pub(super) user: String,
     pub(super) ecdh_xprv: String,
+    pub(super) totp_seed: Option<Vec<u8>>,
+}
+
+/// What a token is renewed with by OAuth, and where the rotation of its refresh token stands.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub(super) struct GrantRow {
+    pub(super) client_id: String,
+    pub(super) client_secret: String,
+    pub(super) refresh_token: String,
+    pub(super) rotation: u8,
 }
 
 /// What one lineage spent, by coin.

@@ -136,6 +136,7 @@ struct Parts {
     info: Option<SecretBytes>,
     secret: Option<SecretBytes>,
     ledger: Option<SecretBytes>,
+    grant: Option<SecretBytes>,
     /// Whether something came from a backup.
     is_mended: bool,
 }
@@ -146,6 +147,7 @@ impl Parts {
             Tree::Tokens => Some(&mut self.info),
             Tree::Secrets => Some(&mut self.secret),
             Tree::Ledger => Some(&mut self.ledger),
+            Tree::Grants => Some(&mut self.grant),
             _ => None,
         }
     }
@@ -271,7 +273,7 @@ impl Salvage {
         let (exposed, mut known) = (chain.exposed(), BTreeMap::new());
         for (lineage, parts) in self.tokens {
             let (key, label) = (Key::Id(lineage), parts.label());
-            let Parts { info, secret, ledger, is_mended } = parts;
+            let Parts { info, secret, ledger, grant, is_mended } = parts;
             let Some(secret) = secret else {
                 told.lost.extend(label);
                 continue;
@@ -293,7 +295,7 @@ impl Salvage {
                 true => {}
                 false => told.unknown.extend(label),
             }
-            let parts = [(Tree::Tokens, info), (Tree::Ledger, ledger)];
+            let parts = [(Tree::Tokens, info), (Tree::Ledger, ledger), (Tree::Grants, grant)];
             filling.put(Tree::Secrets, &key, &secret)?;
             for (tree, row) in parts {
                 row.map_or(Ok(()), |row| filling.put(tree, &key, &row))?;

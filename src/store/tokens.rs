@@ -73,11 +73,7 @@ impl Store {
         let row = secret_row(record, secret);
         let mut writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
         if let Some(account) = account {
-            let row = AccountRow {
-                user: account.user.clone(),
-                ecdh_xprv: account.ecdh_xprv.expose().into(),
-            };
-            writes.push(Write::put(Tree::Accounts, user_key(&account.user), &row)?);
+            writes.push(self.account_write(account)?);
         }
         self.open_account(record.lineage, &record.info.spending_limits, writes)?;
         self.seal_in_memory(record.lineage, &row)
@@ -112,7 +108,8 @@ impl Store {
     /// Removes a token, its ledger and what is known of it.
     pub(crate) fn remove_token(&self, lineage: LineageId) -> Result<(), StoreError> {
         let remove = |tree| Write::remove(tree, key(lineage));
-        self.close_account(lineage, vec![remove(Tree::Tokens), remove(Tree::Secrets)])
+        let writes = [Tree::Tokens, Tree::Secrets, Tree::Grants].map(remove);
+        self.close_account(lineage, writes.into())
     }
 
     /// The tokens that opening has read, their secrets sealed; of a damaged vault those that are
