@@ -113,7 +113,9 @@ pub use policy::{
 };
 pub use refresh::Phase;
 pub use scope::{Permission, Reach, Scope};
-pub use secret::{AccessToken, EcdhXprv, LoginPassword, Otp, Passphrase};
+pub use secret::{
+    AccessToken, ClientSecret, EcdhXprv, LoginPassword, Otp, Passphrase, RefreshToken,
+};
 pub use store::{
     AuditAction, Contents, Damage, DamagedToken, DamagedTree, FileSystem, HeaderReport, Holder,
     Repair, Report, StoreError,
