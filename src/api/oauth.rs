@@ -1,7 +1,6 @@
 //! A refresh token for the next token (RFC 6749 section 6). The refresh token **rotates**: once
 //! BitGo has answered, the old one is spent, and whoever loses the new one has lost the account.
 
-use super::answer::Success;
 use super::calls::json;
 use super::client::Client;
 use super::endpoint::Endpoint;
@@ -27,7 +26,7 @@ impl OauthClient {
 
 /// Tokens that came, still locked up: first the new refresh token is made durable.
 #[must_use = "the old refresh token is spent: make the new one durable"]
-pub struct Rotated(OauthTokens);
+pub struct Rotated(Box<OauthTokens>);
 
 impl fmt::Debug for Rotated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +45,7 @@ impl Rotated {
         keep: impl FnOnce(&RefreshToken) -> Result<(), E>,
     ) -> Result<OauthTokens, (E, Self)> {
         match keep(&self.0.refresh_token) {
-            Ok(()) => Ok(self.0),
+            Ok(()) => Ok(*self.0),
             Err(error) => Err((error, self)),
         }
     }
@@ -77,8 +76,8 @@ impl Client {
             client_id: &client.id,
             client_secret: client.secret.expose(),
         })?;
-        let answer: Success = self.post(Endpoint::Oauth, body, None).await?;
-        answer.read(OauthTokens::parse).map(Rotated)
+        let answer = self.post(Endpoint::Oauth, body, None).await?;
+        Ok(Rotated(Box::new(answer.read(OauthTokens::parse)?)))
     }
 }
 

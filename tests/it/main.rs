@@ -3,6 +3,8 @@
 #[cfg(feature = "emulator")]
 mod api;
 #[cfg(feature = "emulator")]
+mod authority;
+#[cfg(feature = "emulator")]
 mod bad_input;
 #[cfg(feature = "emulator")]
 mod crash;
@@ -44,6 +46,8 @@ mod sled_faults;
 mod syscalls;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod tools;
+#[cfg(feature = "emulator")]
+mod transport;
 #[cfg(feature = "emulator")]
 mod upkeep;
 #[cfg(feature = "emulator")]
