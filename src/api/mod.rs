@@ -11,7 +11,7 @@
 //! asked          how a request is signed, and which answer is its own: HMAC, window, id
 //! answer         whether an answer may be believed
 //! error, sorting why a call failed, sorted by what to do about it
-//! create_token   what a new token shall be allowed
+//! create_token   what a new token shall be allowed; advice: what is refused, what warned of
 //! wire           the JSON of it all, read exactly
 //! ```
 //!
@@ -19,6 +19,7 @@
 //! is redirected, nothing proxied unasked; an answer to a signed request is used only if its HMAC
 //! fits and its time is near; no error holds a body, a token or a URL.
 
+mod advice;
 mod answer;
 mod asked;
 mod calls;
@@ -37,6 +38,7 @@ mod settings;
 mod sorting;
 pub mod wire;
 
+pub use advice::{TokenFlaw, TokenRisk, UnfitToken};
 pub use answer::{RawAnswer, Success};
 pub use asked::{Asked, Auth};
 pub use calls::LoginOptions;
