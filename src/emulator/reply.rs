@@ -45,8 +45,9 @@ impl Reply {
         Self::new(200, "text/html", PAGE)
     }
 
-    pub(super) fn retry_after(secs: u32) -> Self {
-        let mut reply: Self = Refused::new(429, "TooManyRequests", "slow down").into();
+    pub(super) fn retry_after(secs: u32, request_id: &str) -> Self {
+        let refused = Refused::new(429, "TooManyRequests", "slow down");
+        let mut reply: Self = refused.answering(request_id).into();
         reply.headers.insert(RETRY_AFTER, secs.into());
         reply
     }

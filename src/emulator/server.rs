@@ -107,7 +107,7 @@ async fn serve(
     let echo = match fault {
         Some(FaultKind::OtherRequestId) => Some(HeaderValue::from_static("another")),
         Some(FaultKind::NoRequestId) => None,
-        _ => received.headers.get(REQUEST_ID).cloned(),
+        _ => HeaderValue::from_str(&received.request_id).ok(),
     };
     if let Some(echo) = echo {
         reply.headers.insert(REQUEST_ID, echo);
@@ -141,9 +141,9 @@ fn answer(
     let identity = Identity::of(received, &state.tokens, tokens_travel, now);
     let mut reply = match fault {
         Some(FaultKind::Status(status, body)) => Reply::text(*status, body.clone()),
-        Some(FaultKind::RetryAfter(secs)) => Reply::retry_after(*secs),
+        Some(FaultKind::RetryAfter(secs)) => Reply::retry_after(*secs, &received.request_id),
         Some(FaultKind::Html) => return Reply::html(),
-        Some(FaultKind::DeadToken) => Refused::dead().into(),
+        Some(FaultKind::DeadToken) => Refused::dead().answering(&received.request_id).into(),
         Some(FaultKind::DropBefore) => Refused::new(500, "Dropped", "never sent").into(),
         _ => routes::answer(&mut Visit {
             state,

@@ -129,7 +129,8 @@ async fn a_store_that_cannot_write_mints_nothing() {
 async fn mint_where_nothing_can_be_written() {
     let desk = Desk::new().await;
     let addresses = (0..3000).map(|n| format!("10.0.{}.{}", n / 250, n % 250));
-    let bulky = addresses.fold(bot("bulky"), |token, address| token.ip_restrict(&address));
+    let bulky = addresses
+        .fold(bot("bulky").ip_restrict("127.0.0.1"), |token, address| token.ip_restrict(&address));
     desk.mint(bulky).await;
     let error = loop {
         // Each time the whole record is written.

@@ -12,6 +12,8 @@ mod crash;
 mod damage;
 #[cfg(feature = "emulator")]
 mod desk;
+#[cfg(feature = "emulator")]
+mod emulator;
 #[cfg(all(feature = "emulator", feature = "test-util"))]
 mod export;
 #[cfg(feature = "emulator")]

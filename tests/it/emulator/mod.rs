@@ -1,0 +1,8 @@
+//! The emulator held against PROTOCOL.md, call by call, below the client's own methods.
+
+mod minting;
+mod oauth;
+mod refusals;
+mod spending;
+mod unlock;
+mod visitor;
