@@ -139,7 +139,7 @@ pub(crate) fn coin() -> Coin {
 }
 
 pub(crate) fn bot(label: &str) -> CreateToken {
-    CreateToken::new(&Label::new(label).unwrap(), DAY)
+    CreateToken::new(&Label::new(label).unwrap(), DAY).no_spending_limit()
 }
 
 pub(crate) fn spender(label: &str, wallet: WalletId, limit: u128) -> CreateToken {
