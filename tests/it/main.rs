@@ -32,6 +32,8 @@ mod killed;
 mod known_answers;
 #[cfg(feature = "emulator")]
 mod lease;
+#[cfg(feature = "emulator")]
+mod login;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod memory;
 mod named;
@@ -43,6 +45,8 @@ mod passphrase;
 mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
+#[cfg(feature = "emulator")]
+mod session;
 mod sled_faults;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod syscalls;
