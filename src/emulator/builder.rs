@@ -1,7 +1,8 @@
 //! How an emulator is set up before it starts.
 
 use super::account::Account;
-use super::server::{Server, Shared};
+use super::server::Server;
+use super::shared::Shared;
 use super::state::{Settings, State};
 use super::token::Grant;
 use super::{Emulator, EmulatorError};
@@ -10,6 +11,7 @@ use crate::crypto::EnvelopeVersion;
 use crate::environment::Environment;
 use crate::money::{Amount, Coin};
 use crate::scope::Scope;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ const ERC20_COINS: [&str; 5] = ["terc", "tusdc", "tweth", "usdc", "usdt"];
 /// An emulator about to start.
 pub struct EmulatorBuilder {
     clock: Arc<dyn Clock>,
+    listen: SocketAddr,
     envelope_version: EnvelopeVersion,
     settings: Settings,
 }
@@ -33,6 +36,7 @@ impl EmulatorBuilder {
         let scopes = scopes.iter().filter_map(|word| word.parse::<Scope>().ok()).collect();
         Self {
             clock: Arc::new(SystemClock::new()),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
             envelope_version: EnvelopeVersion::V1,
             settings: Settings {
                 session_lifetime: SESSION_LIFETIME,
@@ -118,15 +122,25 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Starts to serve on a free port of 127.0.0.1, on a task of the current runtime.
+    /// Where it listens: on a free port of 127.0.0.1 unless said otherwise.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Starts to serve, on a task of the current runtime.
     ///
     /// # Errors
-    /// [`EmulatorError`] if no port or no randomness can be had.
+    /// [`EmulatorError`] if the address is not this machine's own, or no port or no randomness can
+    /// be had.
     pub async fn start(self) -> Result<Emulator, EmulatorError> {
+        if !self.listen.ip().is_loopback() {
+            return Err(EmulatorError::NotLoopback(self.listen));
+        }
         let state = State::new(Account::new(self.envelope_version)?, self.settings)?;
         let xpub = state.account.server_xpub.clone();
         let shared = Arc::new(Shared::new(state, self.clock));
-        let server = Server::start(Arc::clone(&shared)).await?;
+        let server = Server::start(Arc::clone(&shared), self.listen).await?;
         let url = format!("http://{}", server.address());
         let environment = Environment::custom(&url, &xpub)?;
         Ok(Emulator { shared, server, environment })

@@ -14,7 +14,9 @@
 //! state      tokens, wallets, faults, traffic
 //! auth       which token a request proves to be of
 //! routes     what each call does
-//! received   a request; reply, refused: its answer, signed
+//! received   a request; answer, reply, refused: what it gets, signed
+//! server     listens; shared: what it and its owner hold together
+//! control    the emulator driven over HTTP: `/_emulator/…`
 //! fault      what goes wrong; line: cutting the connection
 //! exchange   what went over the wire
 //! ```
@@ -35,8 +37,10 @@
 //! ```
 
 mod account;
+mod answer;
 mod auth;
 mod builder;
+pub mod control;
 mod exchange;
 mod fault;
 mod ip_block;
@@ -48,6 +52,7 @@ mod refused;
 mod reply;
 mod routes;
 mod server;
+mod shared;
 mod spending;
 mod state;
 mod token;
@@ -63,16 +68,21 @@ use crate::id::{TokenId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::secret::{LoginPassword, Otp};
 use crate::word_error::WordError;
-use server::{Server, Shared};
+use server::Server;
+use shared::Shared;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why the emulator did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmulatorError {
+    /// It holds its secrets in clear and serves whoever comes: on this machine only.
+    #[error("{0} is not an address of loopback")]
+    NotLoopback(SocketAddr),
     /// No port on loopback could be had.
     #[error("no port on loopback could be had")]
     Bind(#[from] io::Error),
@@ -244,6 +254,18 @@ impl Emulator {
     /// Lets nothing more go wrong.
     pub fn clear_faults(&self) {
         self.shared.state().faults.clear();
+    }
+
+    /// Lets the server go down, now: for `downtime` every connection is refused, then it is back at
+    /// the same address. What is under way is answered first; nothing is forgotten.
+    pub async fn restart(&self, downtime: Duration) {
+        self.shared.go_down(downtime);
+        self.shared.wait_until_up(false).await;
+    }
+
+    /// Waits until it takes connections, if it is down.
+    pub async fn back(&self) {
+        self.shared.wait_until_up(true).await;
     }
 
     /// Sets its clock ahead of the true one by this many milliseconds, or behind it.

@@ -1,5 +1,6 @@
 //! A refusal, as BitGo words it.
 
+use crate::api::wire::Malformed;
 use crate::crypto::CryptoError;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -100,5 +101,11 @@ impl Refused {
 impl From<CryptoError> for Refused {
     fn from(_: CryptoError) -> Self {
         Self::new(500, "InternalError", "a token could not be made")
+    }
+}
+
+impl From<Malformed> for Refused {
+    fn from(_: Malformed) -> Self {
+        Self::invalid("a field does not have its shape")
     }
 }

@@ -1,7 +1,7 @@
 //! Minting a long-lived token: what its body may ask for (PROTOCOL section 6).
 
 use super::access_token::issued;
-use super::{body, check_otp, malformed};
+use super::{body, check_otp};
 use crate::api::wire::Object;
 use crate::emulator::ip_block::IpBlock;
 use crate::emulator::refused::Refused;
@@ -27,7 +27,7 @@ pub(super) fn create(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
     }
     let body = body(visit.received)?;
     check_otp(&body)?;
-    let lifetime = body.count("duration").map_err(malformed)?;
+    let lifetime = body.count("duration")?;
     let lifetime = lifetime.map_or(LIFETIME_DEFAULT, Duration::from_secs);
     if lifetime > LIFETIME_MAX || lifetime.is_zero() {
         return Err(Refused::invalid("duration must lie between 1 second and 10 years"));
@@ -41,13 +41,13 @@ pub(super) fn create(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
 }
 
 fn grant(body: &Object<'_>) -> Result<Grant, Refused> {
-    let label = body.text("label").map_err(malformed)?;
+    let label = body.text("label")?;
     let label = label.filter(|label| !label.is_empty());
     if body.raw("accessTokenTemplateId").is_some() {
         return Err(Refused::invalid("there is no such template"));
     }
-    let admin_scope = match body.text("adminScope").map_err(malformed)?.as_deref() {
-        None if body.flag("admin").map_err(malformed)? == Some(true) => Some("read"),
+    let admin_scope = match body.text("adminScope")?.as_deref() {
+        None if body.flag("admin")? == Some(true) => Some("read"),
         None => None,
         Some("read") => Some("read"),
         Some("full") => Some("full"),
@@ -55,11 +55,11 @@ fn grant(body: &Object<'_>) -> Result<Grant, Refused> {
     };
     Ok(Grant {
         label: Some(label.ok_or_else(|| Refused::invalid("label is required"))?.into_owned()),
-        scopes: body.words("scope").map_err(malformed)?.unwrap_or_default(),
-        enterprise: body.word("enterprise").map_err(malformed)?,
-        ip_restrict: body.words("ipRestrict").map_err(malformed)?.unwrap_or_default(),
-        permitted_wallets: body.words("permittedWallets").map_err(malformed)?,
-        permitted_enterprises: body.words("permittedEnterprises").map_err(malformed)?,
+        scopes: body.words("scope")?.unwrap_or_default(),
+        enterprise: body.word("enterprise")?,
+        ip_restrict: body.words("ipRestrict")?.unwrap_or_default(),
+        permitted_wallets: body.words("permittedWallets")?,
+        permitted_enterprises: body.words("permittedEnterprises")?,
         admin_scope,
         limits: limits(body)?,
         extension_address: None,
@@ -67,16 +67,16 @@ fn grant(body: &Object<'_>) -> Result<Grant, Refused> {
 }
 
 fn limits(body: &Object<'_>) -> Result<Limits, Refused> {
-    let list = body.objects("spendingLimits").map_err(malformed)?.unwrap_or_default();
+    let list = body.objects("spendingLimits")?.unwrap_or_default();
     let mut coins = BTreeMap::new();
     for entry in list {
-        let coin = entry.text("coin").map_err(malformed)?;
+        let coin = entry.text("coin")?;
         let coin = coin.and_then(|name| Coin::new(&name).ok());
         let coin = coin.ok_or_else(|| Refused::invalid("spendingLimits[].coin is required"))?;
         coins.insert(coin, cap(&entry)?);
     }
-    let erc20 = match body.object("allErc20TokensLimit").map_err(malformed)? {
-        Some(pool) if pool.flag("enabled").map_err(malformed)? == Some(true) => {
+    let erc20 = match body.object("allErc20TokensLimit")? {
+        Some(pool) if pool.flag("enabled")? == Some(true) => {
             Some(Pool { enabled: true, cap: cap(&pool)? })
         }
         Some(_) => Some(Pool { enabled: false, cap: None }),
@@ -86,10 +86,10 @@ fn limits(body: &Object<'_>) -> Result<Limits, Refused> {
 }
 
 fn cap(limit: &Object<'_>) -> Result<Cap, Refused> {
-    if limit.flag("maxLimit").map_err(malformed)? == Some(true) {
+    if limit.flag("maxLimit")? == Some(true) {
         return Ok(None);
     }
-    let value = limit.amount("txValueLimit").map_err(malformed)?;
+    let value = limit.amount("txValueLimit")?;
     value.map(Some).ok_or_else(|| Refused::invalid("txValueLimit is required"))
 }
 

@@ -84,16 +84,12 @@ struct Empty {}
 
 /// The JSON object a request must hold.
 fn body(received: &Received) -> Result<Object<'_>, Refused> {
-    Object::parse(&received.body).map_err(malformed)
-}
-
-fn malformed(_: crate::api::wire::Malformed) -> Refused {
-    Refused::invalid("a field does not have its shape")
+    Ok(Object::parse(&received.body)?)
 }
 
 /// Checks the second factor of a body.
 fn check_otp(body: &Object<'_>) -> Result<(), Refused> {
-    match body.text("otp").map_err(malformed)?.as_deref() {
+    match body.text("otp")?.as_deref() {
         None | Some("") => Err(Refused::needs_otp()),
         Some(super::account::OTP) => Ok(()),
         Some(_) => Err(Refused::new(401, "InvalidOTP", "incorrect otp")),

@@ -1,6 +1,5 @@
 //! `POST /oauth/token`: a refresh token is exchanged, and dies of it.
 
-use super::malformed;
 use super::session::session_grant;
 use crate::api::wire::Object;
 use crate::emulator::received::Received;
@@ -74,7 +73,7 @@ impl<'a> Fields<'a> {
     /// A field. In a form it stands as it is: none of ours needs an escape.
     fn text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Refused> {
         match self {
-            Self::Json(object) => object.text(name).map_err(malformed),
+            Self::Json(object) => Ok(object.text(name)?),
             Self::Form(text) => {
                 let mut pairs = text.split('&').filter_map(|pair| pair.split_once('='));
                 Ok(pairs.find(|(key, _)| *key == name).map(|(_, value)| Cow::Borrowed(value)))

@@ -1,6 +1,6 @@
 //! Sessions: login, the record behind the bearer, extension.
 
-use super::{Empty, body, check_otp, malformed};
+use super::{Empty, body, check_otp};
 use crate::crypto::verify_extension;
 use crate::emulator::account::EMAIL;
 use crate::emulator::record::Record;
@@ -65,14 +65,14 @@ struct User<'a> {
 
 pub(super) fn login(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
     let body = body(visit.received)?;
-    let text = |name| body.text(name).map_err(malformed);
+    let text = |name| body.text(name);
     let known = text("email")?.as_deref() == Some(EMAIL)
         && text("password")?.as_deref() == Some(&visit.state.account.password_hmac);
     if !known {
         return Err(Refused::new(401, "InvalidCredentials", "incorrect email or password"));
     }
     check_otp(&body)?;
-    let extension_address = match body.flag("extensible").map_err(malformed)? {
+    let extension_address = match body.flag("extensible")? {
         Some(true) => text("extensionAddress")?.map(String::from),
         _ => None,
     };
@@ -171,7 +171,7 @@ pub(super) fn extend(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
     let body = body(received)?;
     // A string or a number: what was signed is its text either way.
     let duration = body.raw("duration").ok_or_else(refused)?.trim_matches('"');
-    let secs = body.count("duration").map_err(malformed)?.ok_or_else(refused)?;
+    let secs = body.count("duration")?.ok_or_else(refused)?;
     let timestamp = received.header("timestamp").ok_or_else(refused)?;
     let timestamp_ms: i64 = timestamp.parse().map_err(|_| refused())?;
     let signed_at = DateTime::from_timestamp_millis(timestamp_ms).ok_or_else(refused)?;

@@ -1,6 +1,6 @@
 //! Trading orders: taken if the scope allows them; no spending limit counts them.
 
-use super::{body, malformed};
+use super::body;
 use crate::emulator::account::random_hex;
 use crate::emulator::refused::Refused;
 use crate::emulator::reply::Reply;
@@ -20,7 +20,7 @@ pub(super) fn order(visit: &mut Visit<'_>, account: &str) -> Result<Reply, Refus
         return Err(Refused::scope());
     }
     let body = body(visit.received)?;
-    let product = body.text("product").map_err(malformed)?;
+    let product = body.text("product")?;
     let product = product.ok_or_else(|| Refused::invalid("product is required"))?;
     let (id, status) = (random_hex::<16>()?, "pending_open");
     Ok(Reply::json(&Order { id, account_id: account, product: &product, status }))

@@ -1,6 +1,6 @@
 //! A session unlocked, locked, ended.
 
-use super::{Empty, body, check_otp, malformed, session};
+use super::{Empty, body, check_otp, session};
 use crate::emulator::refused::Refused;
 use crate::emulator::reply::Reply;
 use crate::emulator::state::Visit;
@@ -15,7 +15,7 @@ pub(super) fn unlock(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
     visit.bearer()?;
     let body = body(visit.received)?;
     check_otp(&body)?;
-    let secs = body.count("duration").map_err(malformed)?.unwrap_or(DURATION_DEFAULT);
+    let secs = body.count("duration")?.unwrap_or(DURATION_DEFAULT);
     if !(1..=DURATION_MAX).contains(&secs) {
         return Err(Refused::invalid("duration must lie between 1 and 3600"));
     }

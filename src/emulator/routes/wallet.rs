@@ -1,6 +1,6 @@
 //! Wallets: looked at, built for, spent from.
 
-use super::{body, malformed};
+use super::body;
 use crate::api::wire::Object;
 use crate::emulator::account::random_hex;
 use crate::emulator::refused::Refused;
@@ -65,7 +65,7 @@ pub(super) fn build(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply
 pub(super) fn spend(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply, Refused> {
     let wallet = reached(visit, Permission::WalletSpend, Some(coin), id)?;
     let body = body(visit.received)?;
-    let named = body.text("tokenName").map_err(malformed)?;
+    let named = body.text("tokenName")?;
     let coin = Coin::new(named.as_deref().unwrap_or(coin)).map_err(|_| Refused::not_found())?;
     let value = value(&body)?;
     charge(visit, &coin, value)?;
@@ -83,18 +83,18 @@ pub(super) fn request(visit: &mut Visit<'_>, id: &str) -> Result<Reply, Refused>
     }
     let wallet = reached(visit, Permission::WalletSpend, None, id)?;
     let body = body(visit.received)?;
-    let intent = body.object("intent").map_err(malformed)?.ok_or_else(wanted)?;
+    let intent = body.object("intent")?.ok_or_else(wanted)?;
     let mut coin = match visit.state.wallets.get(&wallet) {
         Some(wallet) => wallet.coin.clone(),
         None => return Err(Refused::not_found()),
     };
     let mut sum = Amount::ZERO;
-    for recipient in intent.objects("recipients").map_err(malformed)?.ok_or_else(wanted)? {
-        let amount = recipient.object("amount").map_err(malformed)?.ok_or_else(wanted)?;
-        if let Some(symbol) = amount.text("symbol").map_err(malformed)? {
+    for recipient in intent.objects("recipients")?.ok_or_else(wanted)? {
+        let amount = recipient.object("amount")?.ok_or_else(wanted)?;
+        if let Some(symbol) = amount.text("symbol")? {
             coin = Coin::new(&symbol).map_err(|_| Refused::not_found())?;
         }
-        let value = amount.amount("value").map_err(malformed)?.ok_or_else(wanted)?;
+        let value = amount.amount("value")?.ok_or_else(wanted)?;
         sum = sum.checked_add(value).ok_or_else(wanted)?;
     }
     charge(visit, &coin, sum)?;
@@ -164,7 +164,7 @@ fn wanted() -> Refused {
 /// The sum over `recipients[].amount`, or the one `amount`.
 fn value(body: &Object<'_>) -> Result<Amount, Refused> {
     let amount = |object: &Object<'_>| object.amount("amount").ok().flatten().ok_or_else(wanted);
-    let Some(recipients) = body.objects("recipients").map_err(malformed)? else {
+    let Some(recipients) = body.objects("recipients")? else {
         return amount(body);
     };
     if recipients.is_empty() {

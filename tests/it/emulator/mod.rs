@@ -1,5 +1,6 @@
 //! The emulator held against PROTOCOL.md, call by call, below the client's own methods.
 
+mod faults;
 mod minting;
 mod oauth;
 mod refusals;
