@@ -18,6 +18,8 @@ mod emulator;
 mod export;
 #[cfg(feature = "emulator")]
 mod exposure;
+#[cfg(feature = "emulator")]
+mod fault_matrix;
 mod floors;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod full_disk;
