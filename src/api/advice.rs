@@ -277,6 +277,10 @@ mod tests {
             (fit().admin(AdminScope::Read), vec![TokenRisk::Admin]),
             (bare().no_spending_limit(), vec![TokenRisk::NoSpendingLimit]),
             (fit().dangerous_uncapped(&coin), vec![TokenRisk::Uncapped("tbtc".into())]),
+            (
+                fit().dangerous_uncapped_erc20_tokens(),
+                vec![TokenRisk::Uncapped("erc-20 coins".into())],
+            ),
         ] {
             assert_eq!(token.check(&Environment::Test), Ok(risks), "{token:?}");
         }

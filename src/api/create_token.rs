@@ -156,6 +156,16 @@ impl CreateToken {
         self
     }
 
+    /// Lets the token spend all ERC-20 coins that have no limit of their own without a cap (`maxLimit`).
+    ///
+    /// # Security
+    /// Whoever gets hold of the token can then empty the wallets it reaches.
+    pub fn dangerous_uncapped_erc20_tokens(mut self) -> Self {
+        let cap = Cap::Open { max_limit: true };
+        self.all_erc20_tokens_limit = Some(Erc20Limit { enabled: true, cap });
+        self
+    }
+
     /// Confines the token to a source address or CIDR block, such as `203.0.113.7` or
     /// `203.0.113.0/28`; BitGo takes blocks from /24 to /32, and in production demands at least one.
     pub fn ip_restrict(mut self, block: impl Into<String>) -> Self {

@@ -127,7 +127,7 @@ pub(super) async fn issue(
     otp: Provider<Otp>,
 ) -> Result<TokenStatus, Error> {
     for risk in token.check(&core.environment)? {
-        tracing::warn!(label = token.label(), %risk, "minted all the same");
+        tracing::warn!(%risk, "a token is minted all the same");
     }
     let label = Label::new(token.label())?;
     let _claim = core.claim(&label)?;

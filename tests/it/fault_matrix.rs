@@ -276,9 +276,12 @@ async fn state(desk: &Desk) -> (Vec<TokenStatus>, usize) {
     (desk.vault.list(), desk.vault.audit().await.unwrap().len())
 }
 
+/// One request of a deed: method, path, and the client's call that makes it.
+type Step = (&'static str, &'static str, &'static str);
+
 /// What the vault does, by the requests that it takes. A request that the deed does without is left
 /// out: whose behalf a token acts on.
-const DEEDS: [(&str, &[(&str, &str, &str)]); 7] = [
+const DEEDS: [(&str, &[Step]); 7] = [
     ("login", &[("POST", "/auth/v1/session", "login"), ("GET", "/v2/user/session", "session")]),
     (
         "issue",

@@ -40,6 +40,8 @@ mod login;
 mod memory;
 mod named;
 #[cfg(feature = "emulator")]
+mod oauth;
+#[cfg(feature = "emulator")]
 mod outcomes;
 #[cfg(feature = "emulator")]
 mod passphrase;
@@ -47,6 +49,8 @@ mod passphrase;
 mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
+#[cfg(feature = "emulator")]
+mod seeds;
 #[cfg(feature = "emulator")]
 mod session;
 mod sled_faults;
