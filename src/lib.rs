@@ -63,8 +63,8 @@
 //!
 //! None by default. [`crypto`] and [`api`] are public so that they can be audited, measured and
 //! fuzzed by themselves; what of them does not stand in a signature of [`Vault`] is outside of
-//! semver until 1.0. `emulator`: a BitGo on this machine for tests and examples. `test-util`:
-//! seams for tests, benches and fuzz targets, outside of semver.
+//! semver until 1.0. `emulator`: a BitGo on this machine for tests and examples. `cli`: the command
+//! `bitgo-vault`. `test-util`: seams for tests, benches and fuzz targets, outside of semver.
 //!
 //! This is unofficial software, not affiliated with BitGo.
 

@@ -3,6 +3,8 @@
 mod faults;
 mod minting;
 mod oauth;
+#[cfg(feature = "cli")]
+mod program;
 mod refusals;
 mod spending;
 mod unlock;
