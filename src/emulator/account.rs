@@ -2,7 +2,7 @@
 
 use crate::crypto::{
     CryptoError, DerivationPath, EcdhPrivateKey, EcdhPublicKey, EnvelopeVersion, V1Params,
-    generate_keypair, password_hmac, random, seal_token, seal_v1,
+    V2Params, generate_keypair, password_hmac, random, seal_token, seal_v1, seal_v2,
 };
 use crate::id::{EnterpriseId, TokenId};
 use crate::secret::{AccessToken, EcdhXprv, LoginPassword};
@@ -34,13 +34,11 @@ impl Account {
         let password = LoginPassword::new(format!("login-{}", random_hex::<16>()?));
         let (server_xprv, server_xpub) = generate_keypair(&mut SysRng)?;
         let (client_xprv, client_xpub) = generate_keypair(&mut SysRng)?;
-        let encrypted_ecdh_xprv = seal_v1(
-            V1Params::default(),
-            password.expose().as_bytes(),
-            "",
-            client_xprv.expose(),
-            &mut SysRng,
-        )?;
+        let (key, xprv) = (password.expose().as_bytes(), client_xprv.expose());
+        let encrypted_ecdh_xprv = match envelope_version {
+            EnvelopeVersion::V1 => seal_v1(V1Params::default(), key, "", xprv, &mut SysRng)?,
+            EnvelopeVersion::V2 => seal_v2(V2Params::default(), key, None, xprv, &mut SysRng)?,
+        };
         Ok(Self {
             password_hmac: password_hmac(EMAIL, &password).to_string(),
             password,

@@ -1,4 +1,6 @@
 //! Faults on demand: what goes wrong, with which requests, how often.
+//!
+//! Over HTTP they are asked for by [`control`](super::control).
 
 use http::Method;
 use std::time::Duration;
@@ -11,10 +13,26 @@ pub enum FaultKind {
     Status(u16, String),
     /// 429 with `Retry-After` in seconds, instead of the call.
     RetryAfter(u32),
+    /// 429 with `Retry-After` as a date that lies this many seconds ahead, instead of the call.
+    RetryAfterDate(u32),
+    /// 302 to this location, instead of the call.
+    Redirect(String),
     /// A web page with status 200 instead of the call, unsigned.
     Html,
     /// 401 as for an expired bearer, instead of the call.
     DeadToken,
+    /// 401 that says nothing more, instead of the call.
+    Unauthorized,
+    /// 401 that wants a second factor, instead of the call.
+    NeedsOtp,
+    /// 401 as for a limit that is used up, instead of the call.
+    NeedsUnlock,
+    /// 401 that wants a single sign-on, instead of the call.
+    NeedsSso,
+    /// 401 as for an address outside of `ipRestrict`, instead of the call.
+    IpNotAllowed,
+    /// 403 as for a scope that does not reach, instead of the call.
+    Forbidden,
     /// The call happens; a token that it issues or extends has already ended.
     AlreadyExpired,
     /// The call happens; the answer lacks its last byte and the connection ends.
@@ -23,6 +41,9 @@ pub enum FaultKind {
     BadHmac,
     /// The call happens; the answer's HMAC is missing.
     NoHmac,
+    /// The call happens; the answer is signed as of this many milliseconds from now, such as
+    /// -600 000 for one that is ten minutes old.
+    AnsweredAt(i64),
     /// The call happens; the answer echoes another request's id.
     OtherRequestId,
     /// The call happens; the answer echoes no id, as if a proxy had stripped it.
@@ -31,6 +52,11 @@ pub enum FaultKind {
     DropAfterEffect,
     /// The connection ends before the call happens.
     DropBefore,
+    /// The connection is reset before the call happens.
+    Reset,
+    /// The connection ends before the call happens, and the server goes down: for this long every
+    /// connection is refused. What else was under way is answered first; nothing is forgotten.
+    Restart(Duration),
     /// The call happens, this much later.
     Delay(Duration),
 }
@@ -56,15 +82,25 @@ impl Fault {
     }
 
     /// Meets only requests with this method whose path starts or ends so.
-    pub fn on(mut self, method: &str, path: &str) -> Self {
-        self.method = Some(method.into());
-        self.path = path.into();
-        self
+    pub fn on(self, method: &str, path: &str) -> Self {
+        self.on_method(method).on_path(path)
     }
 
     /// Meets this many requests.
     pub fn times(mut self, times: u32) -> Self {
         self.left = times;
+        self
+    }
+
+    /// Meets only requests with this method.
+    pub(super) fn on_method(mut self, method: &str) -> Self {
+        self.method = Some(method.into());
+        self
+    }
+
+    /// Meets only requests whose path starts or ends so.
+    pub(super) fn on_path(mut self, path: &str) -> Self {
+        self.path = path.into();
         self
     }
 
@@ -81,6 +117,11 @@ pub(super) struct Faults(Vec<Fault>);
 impl Faults {
     pub(super) fn add(&mut self, fault: Fault) {
         self.0.push(fault);
+    }
+
+    /// How many kinds are still to happen.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.iter().filter(|fault| fault.left > 0).count()
     }
 
     pub(super) fn clear(&mut self) {

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 const WHOLE: u8 = 0;
 const TEARING: u8 = 1;
 const CUT: u8 = 2;
+const RESETTING: u8 = 3;
 
 /// The handle by which an answer's maker cuts the line it will go out on.
 #[derive(Clone, Default)]
@@ -23,6 +24,11 @@ impl Line {
     /// Nothing more leaves.
     pub(super) fn cut(&self) {
         self.0.store(CUT, Ordering::Release);
+    }
+
+    /// Nothing more leaves, and the peer is told so at once (RST).
+    pub(super) fn reset(&self) {
+        self.0.store(RESETTING, Ordering::Release);
     }
 
     /// The next answer leaves without its last byte, then nothing more does.
@@ -87,6 +93,11 @@ impl AsyncWrite for Stream {
                     self.line.cut();
                 }
                 written
+            }
+            RESETTING => {
+                // Where it fails the line ends in the usual way.
+                let _ = self.tcp.set_zero_linger();
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
             }
             _ => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }

@@ -6,12 +6,17 @@
 //! it is no place for real ones.
 //!
 //! ```text
+//! builder    how it is set up
 //! account    who may log in, and under which keys tokens are issued
-//! token      a token, its limits and counters, its record
+//! token      a token; spending: its limits and counters; ip_block: where it may be used
+//! record     a token as it is shown
+//! oauth      refresh tokens
 //! state      tokens, wallets, faults, traffic
 //! auth       which token a request proves to be of
 //! routes     what each call does
-//! received   a request; reply, refused: its answer, signed
+//! received   a request; answer, reply, refused: what it gets, signed
+//! server     listens; shared: what it and its owner hold together
+//! control    the emulator driven over HTTP: `/_emulator/…`
 //! fault      what goes wrong; line: cutting the connection
 //! exchange   what went over the wire
 //! ```
@@ -32,47 +37,52 @@
 //! ```
 
 mod account;
+mod answer;
 mod auth;
+mod builder;
+pub mod control;
 mod exchange;
 mod fault;
+mod ip_block;
 mod line;
+mod oauth;
 mod received;
+mod record;
 mod refused;
 mod reply;
 mod routes;
 mod server;
+mod shared;
+mod spending;
 mod state;
 mod token;
 
+pub use builder::EmulatorBuilder;
 pub use exchange::Exchange;
 pub use fault::{Fault, FaultKind};
+pub use oauth::OauthGrant;
 
-use crate::clock::{Clock, SystemClock};
-use crate::crypto::{CryptoError, EnvelopeVersion};
+use crate::crypto::CryptoError;
 use crate::environment::Environment;
 use crate::id::{TokenId, WalletId};
 use crate::money::{Amount, Coin};
-use crate::scope::Scope;
 use crate::secret::{LoginPassword, Otp};
 use crate::word_error::WordError;
-use account::Account;
-use server::{Server, Shared};
-use state::{Settings, State};
+use server::Server;
+use shared::Shared;
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use token::Grant;
-
-/// How long a session lives.
-const SESSION_LIFETIME: Duration = Duration::from_secs(3600);
-/// How long an internal token lives.
-const INTERNAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Why the emulator did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmulatorError {
+    /// It holds its secrets in clear and serves whoever comes: on this machine only.
+    #[error("{0} is not an address of loopback")]
+    NotLoopback(SocketAddr),
     /// No port on loopback could be had.
     #[error("no port on loopback could be had")]
     Bind(#[from] io::Error),
@@ -82,85 +92,6 @@ pub enum EmulatorError {
     /// Its own address is no root URI.
     #[error("its own address is no root uri")]
     Address(#[from] WordError),
-}
-
-/// An emulator about to start.
-pub struct EmulatorBuilder {
-    clock: Arc<dyn Clock>,
-    envelope_version: EnvelopeVersion,
-    settings: Settings,
-}
-
-impl EmulatorBuilder {
-    /// How long a session lives: 1 hour unless said otherwise.
-    pub fn session_lifetime(mut self, lifetime: Duration) -> Self {
-        self.settings.session_lifetime = lifetime;
-        self
-    }
-
-    /// How long an internal token lives: 24 hours unless said otherwise. It is renewed when
-    /// asked for past half of that.
-    pub fn internal_lifetime(mut self, lifetime: Duration) -> Self {
-        self.settings.internal_lifetime = lifetime;
-        self
-    }
-
-    /// Lets internal tokens spend `coin` up to `limit`, each anew. Without it they only view.
-    pub fn internal_spending_limit(mut self, coin: &Coin, limit: Amount) -> Self {
-        self.settings.internal.limits.insert(coin.clone(), Some(limit));
-        self
-    }
-
-    /// The envelope tokens are sealed in: version 1 unless said otherwise.
-    pub fn envelope_version(mut self, version: EnvelopeVersion) -> Self {
-        self.envelope_version = version;
-        self
-    }
-
-    /// An account without an ECDH key: tokens come in clear, and may be sent so.
-    pub fn without_ecdh_keychain(mut self) -> Self {
-        self.settings.has_ecdh_keychain = false;
-        self
-    }
-
-    /// Issues tokens of the older kind, 64 hex digits, which cannot sign.
-    pub fn with_older_tokens(mut self) -> Self {
-        self.settings.tokens_sign = false;
-        self
-    }
-
-    /// Counts spends but refuses none. A test of somebody else's limit must switch this on, or
-    /// it proves nothing.
-    pub fn without_limits(mut self) -> Self {
-        self.settings.limits_enforced = false;
-        self
-    }
-
-    /// Keeps no [`Emulator::traffic`]: for load tests.
-    pub fn without_traffic(mut self) -> Self {
-        self.settings.traffic_recorded = false;
-        self
-    }
-
-    /// The clock it goes by: the machine's unless said otherwise.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Starts to serve on a free port of 127.0.0.1, on a task of the current runtime.
-    ///
-    /// # Errors
-    /// [`EmulatorError`] if no port or no randomness can be had.
-    pub async fn start(self) -> Result<Emulator, EmulatorError> {
-        let state = State::new(Account::new(self.envelope_version)?, self.settings);
-        let xpub = state.account.server_xpub.clone();
-        let shared = Arc::new(Shared::new(state, self.clock));
-        let server = Server::start(Arc::clone(&shared)).await?;
-        let url = format!("http://{}", server.address());
-        let environment = Environment::custom(&url, &xpub)?;
-        Ok(Emulator { shared, server, environment })
-    }
 }
 
 /// A running BitGo. It stops when dropped.
@@ -187,21 +118,7 @@ impl Emulator {
 
     /// One to be set up first.
     pub fn builder() -> EmulatorBuilder {
-        let scopes = ["openid", "profile", "wallet_view_all", "wallet_spend_all"];
-        let scopes = scopes.iter().filter_map(|word| word.parse::<Scope>().ok()).collect();
-        EmulatorBuilder {
-            clock: Arc::new(SystemClock::new()),
-            envelope_version: EnvelopeVersion::V1,
-            settings: Settings {
-                session_lifetime: SESSION_LIFETIME,
-                internal_lifetime: INTERNAL_LIFETIME,
-                has_ecdh_keychain: true,
-                tokens_sign: true,
-                limits_enforced: true,
-                traffic_recorded: true,
-                internal: Grant { scopes, ..Grant::default() },
-            },
-        }
+        EmulatorBuilder::new()
     }
 
     /// Stops, and waits until the last answer is out.
@@ -247,8 +164,40 @@ impl Emulator {
     /// The first wallet of a coin, added if there is none.
     pub fn wallet(&self, coin: &Coin) -> WalletId {
         let mut state = self.shared.state();
-        let found = state.wallets.iter().find(|(_, of)| *of == coin).map(|(id, _)| *id);
+        let found =
+            state.wallets.iter().find(|(_, wallet)| wallet.coin == *coin).map(|(id, _)| *id);
         found.unwrap_or_else(|| state.add_wallet(coin))
+    }
+
+    /// Lets what leaves a wallet wait for somebody's approval: a spend is counted at once and
+    /// answered 202.
+    pub fn require_approval(&self, wallet: WalletId) {
+        if let Some(wallet) = self.shared.state().wallets.get_mut(&wallet) {
+            wallet.wants_approval = true;
+        }
+    }
+
+    /// Lets requests seem to come from this address: 127.0.0.1 unless said otherwise.
+    pub fn set_source_ip(&self, address: IpAddr) {
+        self.shared.state().source_ip = address;
+    }
+
+    /// Lets the enterprise want a single sign-on that nobody has made, or no more.
+    pub fn require_sso(&self, required: bool) {
+        self.shared.state().sso_required = required;
+    }
+
+    /// Lets somebody act as the user (`spooferContext`), or no more.
+    pub fn spoof(&self, spoofed: bool) {
+        self.shared.state().spoofed = spoofed;
+    }
+
+    /// Lets an OAuth client in, as if the user had just agreed in a browser.
+    ///
+    /// # Errors
+    /// [`EmulatorError::Crypto`] if no randomness can be had.
+    pub fn grant_oauth(&self) -> Result<OauthGrant, EmulatorError> {
+        Ok(self.shared.state().oauth.grant()?)
     }
 
     /// What it has accepted of a coin, from all tokens.
@@ -271,15 +220,15 @@ impl Emulator {
         }
     }
 
-    /// Every token it has issued, the account's password and the private keys of both ends, in
-    /// clear: what must be found nowhere.
+    /// Every token it has issued, the account's password, the private keys of both ends and what
+    /// OAuth clients got, in clear: what must be found nowhere.
     pub fn secrets(&self) -> Vec<String> {
         let state = self.shared.state();
         let account = &state.account;
         let tokens = state.tokens.iter().map(|token| token.secret.expose());
         let keys =
             [account.password.expose(), account.client_xprv.expose(), account.server_xprv.expose()];
-        tokens.chain(keys).map(str::to_owned).collect()
+        tokens.chain(keys).chain(state.oauth.secrets()).map(str::to_owned).collect()
     }
 
     /// Every byte it has received and answered, oldest first.
@@ -305,6 +254,18 @@ impl Emulator {
     /// Lets nothing more go wrong.
     pub fn clear_faults(&self) {
         self.shared.state().faults.clear();
+    }
+
+    /// Lets the server go down, now: for `downtime` every connection is refused, then it is back at
+    /// the same address. What is under way is answered first; nothing is forgotten.
+    pub async fn restart(&self, downtime: Duration) {
+        self.shared.go_down(downtime);
+        self.shared.wait_until_up(false).await;
+    }
+
+    /// Waits until it takes connections, if it is down.
+    pub async fn back(&self) {
+        self.shared.wait_until_up(true).await;
     }
 
     /// Sets its clock ahead of the true one by this many milliseconds, or behind it.

@@ -1,5 +1,6 @@
 //! A request as the emulator receives it.
 
+use super::account::random_hex;
 use axum::body::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -10,12 +11,20 @@ pub(super) struct Received {
     pub(super) target: Box<str>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// By which the answer knows it: the caller's, or one of ours where it sent none.
+    pub(super) request_id: Box<str>,
 }
 
 impl Received {
     pub(super) fn new(parts: Parts, body: Bytes) -> Self {
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        Self { target: target.into(), method: parts.method, headers: parts.headers, body }
+        let request_id = parts.headers.get("request-id").and_then(|id| id.to_str().ok());
+        let request_id = match request_id {
+            Some(id) => id.into(),
+            None => random_hex::<16>().unwrap_or_default().into(),
+        };
+        let (method, headers) = (parts.method, parts.headers);
+        Self { target: target.into(), method, headers, body, request_id }
     }
 
     pub(super) fn path(&self) -> &str {

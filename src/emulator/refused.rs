@@ -1,7 +1,10 @@
 //! A refusal, as BitGo words it.
 
+use crate::api::wire::Malformed;
 use crate::crypto::CryptoError;
 use serde::Serialize;
+use std::borrow::Cow;
+use std::net::IpAddr;
 
 /// A refusal in BitGo's shape: `{error, name, context, requestId, needsOTP?, needsUnlock?}`.
 #[derive(Clone, Debug, Serialize)]
@@ -11,11 +14,10 @@ pub(super) struct Refused {
     pub(super) status: u16,
     #[serde(skip)]
     pub(super) auth_required: bool,
-    error: &'static str,
+    error: Cow<'static, str>,
     name: &'static str,
     context: Context,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<Box<str>>,
+    request_id: Box<str>,
     #[serde(rename = "needsOTP", skip_serializing_if = "Option::is_none")]
     needs_otp: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,25 +25,36 @@ pub(super) struct Refused {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Context {}
+struct Context {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oauth: Option<Oauth>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Oauth {
+    oauth_required: bool,
+}
 
 impl Refused {
-    pub(super) const fn new(status: u16, name: &'static str, error: &'static str) -> Self {
+    pub(super) fn new(status: u16, name: &'static str, error: &'static str) -> Self {
         Self {
             status,
             auth_required: false,
-            error,
+            error: Cow::Borrowed(error),
             name,
-            context: Context {},
-            request_id: None,
+            context: Context { ip: None, oauth: None },
+            request_id: "".into(),
             needs_otp: None,
             needs_unlock: None,
         }
     }
 
     /// Names the request that is refused.
-    pub(super) fn answering(self, request_id: Option<&str>) -> Self {
-        Self { request_id: request_id.map(Box::from), ..self }
+    pub(super) fn answering(self, request_id: &str) -> Self {
+        Self { request_id: request_id.into(), ..self }
     }
 
     /// The bearer is unknown, expired or revoked.
@@ -57,11 +70,26 @@ impl Refused {
         Self { needs_unlock: Some(true), ..Self::new(401, "NeedsUnlock", "needs unlock") }
     }
 
+    /// The enterprise wants a single sign-on.
+    pub(super) fn needs_sso() -> Self {
+        let context = Context { ip: None, oauth: Some(Oauth { oauth_required: true }) };
+        Self { context, ..Self::new(401, "SsoRequired", "single sign-on required") }
+    }
+
+    /// The request came from an address that is not on the token's list.
+    pub(super) fn ip(address: IpAddr) -> Self {
+        Self {
+            error: format!("IP address {address} is not in the token's ipRestrict").into(),
+            context: Context { ip: Some(address), oauth: None },
+            ..Self::new(401, "IpNotAllowed", "")
+        }
+    }
+
     pub(super) fn scope() -> Self {
         Self::new(403, "Forbidden", "token lacks required scope")
     }
 
-    pub(super) const fn invalid(error: &'static str) -> Self {
+    pub(super) fn invalid(error: &'static str) -> Self {
         Self::new(400, "Invalid", error)
     }
 
@@ -73,5 +101,11 @@ impl Refused {
 impl From<CryptoError> for Refused {
     fn from(_: CryptoError) -> Self {
         Self::new(500, "InternalError", "a token could not be made")
+    }
+}
+
+impl From<Malformed> for Refused {
+    fn from(_: Malformed) -> Self {
+        Self::invalid("a field does not have its shape")
     }
 }

@@ -5,7 +5,7 @@ use super::refused::Refused;
 use crate::crypto::{AuthKey, AuthVersion};
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -45,10 +45,22 @@ impl Reply {
         Self::new(200, "text/html", PAGE)
     }
 
-    pub(super) fn retry_after(secs: u32) -> Self {
-        let mut reply: Self = Refused::new(429, "TooManyRequests", "slow down").into();
-        reply.headers.insert(RETRY_AFTER, secs.into());
-        reply
+    /// 429, with `Retry-After` as it shall stand there.
+    pub(super) fn retry_after(when: &str, request_id: &str) -> Self {
+        let refused = Refused::new(429, "TooManyRequests", "slow down");
+        Self::from(refused.answering(request_id)).with(RETRY_AFTER, when)
+    }
+
+    pub(super) fn redirect(location: &str) -> Self {
+        Self::text(302, "{}".into()).with(LOCATION, location)
+    }
+
+    /// Adds a header, if it can be one.
+    fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
     }
 
     /// Adds the HMAC by which the bearer knows the answer (PROTOCOL section 3).

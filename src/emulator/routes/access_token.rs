@@ -1,81 +1,20 @@
-//! Long-lived tokens: minted, listed, revoked; and the internal one.
+//! Long-lived tokens: listed, revoked; and the internal one.
 
-use super::{body, check_otp, malformed};
-use crate::api::wire::Object;
+use crate::emulator::record::Record;
 use crate::emulator::refused::Refused;
 use crate::emulator::reply::Reply;
 use crate::emulator::state::{State, Visit};
-use crate::emulator::token::{Grant, Record, Token};
-use crate::money::Coin;
+use crate::emulator::token::Token;
 use crate::token::TokenKind;
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::time::Duration;
 
-/// The longest life of a long-lived token: 10 years.
-const LIFETIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
-/// How long one lives that does not say.
-const LIFETIME_DEFAULT: Duration = Duration::from_secs(86_400);
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 200;
 
-/// Mints a token: the bearer must be a session and bring its second factor.
-pub(super) fn create(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
-    if visit.bearer()?.kind != TokenKind::Session {
-        return Err(Refused::new(403, "Forbidden", "a short-lived session is required"));
-    }
-    let body = body(visit.received)?;
-    check_otp(&body)?;
-    let lifetime = body.count("duration").map_err(malformed)?;
-    let lifetime = lifetime.map_or(LIFETIME_DEFAULT, Duration::from_secs);
-    if lifetime > LIFETIME_MAX || lifetime.is_zero() {
-        return Err(Refused::invalid("duration must lie between 1 second and 10 years"));
-    }
-    let grant = grant(&body)?;
-    let lifetime = visit.lifetime(lifetime);
-    let index = visit.state.mint(TokenKind::LongLived, grant, visit.now, lifetime)?;
-    issued(visit.state, index)
-}
-
-fn grant(body: &Object<'_>) -> Result<Grant, Refused> {
-    let label = body.text("label").map_err(malformed)?;
-    let label = label.filter(|label| !label.is_empty());
-    Ok(Grant {
-        label: Some(label.ok_or(Refused::invalid("label is required"))?.into_owned()),
-        scopes: body.words("scope").map_err(malformed)?.unwrap_or_default(),
-        enterprise: body.word("enterprise").map_err(malformed)?,
-        ip_restrict: body.words("ipRestrict").map_err(malformed)?.unwrap_or_default(),
-        permitted_wallets: body.words("permittedWallets").map_err(malformed)?,
-        limits: limits(body)?,
-        extension_address: None,
-    })
-}
-
-fn limits(body: &Object<'_>) -> Result<BTreeMap<Coin, Option<crate::money::Amount>>, Refused> {
-    let list = body.objects("spendingLimits").map_err(malformed)?.unwrap_or_default();
-    let mut limits = BTreeMap::new();
-    for entry in list {
-        let coin = entry.text("coin").map_err(malformed)?;
-        let coin = coin.and_then(|name| Coin::new(&name).ok());
-        let coin = coin.ok_or(Refused::invalid("spendingLimits[].coin is required"))?;
-        let limit = match entry.flag("maxLimit").map_err(malformed)? {
-            Some(true) => None,
-            _ => Some(
-                entry
-                    .amount("txValueLimit")
-                    .map_err(malformed)?
-                    .ok_or(Refused::invalid("spendingLimits[].txValueLimit is required"))?,
-            ),
-        };
-        limits.insert(coin, limit);
-    }
-    Ok(limits)
-}
-
 /// The record of a token together with the token: sealed, or in clear without a keychain.
-fn issued(state: &State, index: usize) -> Result<Reply, Refused> {
+pub(super) fn issued(state: &State, index: usize) -> Result<Reply, Refused> {
     let token = &state.tokens[index];
-    let mut record = token.record(&state.account.user);
+    let mut record = Record::listed(token, &state.account.user);
     if state.settings.has_ecdh_keychain {
         let (sealed, path) = state.account.seal(&token.secret)?;
         record.encrypted_token = Some(sealed);
@@ -106,24 +45,25 @@ pub(super) fn list(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
             _ => return Err(Refused::invalid("limit must lie between 1 and 200")),
         },
     };
-    let now = visit.now;
-    let shown = |token: &&Token| token.kind == TokenKind::LongLived && token.is_alive(now);
-    let mut tokens: Vec<&Token> = visit.state.tokens.iter().filter(shown).collect();
+    let mut tokens: Vec<&Token> = visit.state.tokens.iter().collect();
     match received.query("sort") {
         None | Some("ASC") => {}
         Some("DESC") => tokens.reverse(),
         Some(_) => return Err(Refused::invalid("sort must be ASC or DESC")),
     }
     if let Some(cursor) = received.query("prevId") {
+        // The cursor holds even if its token was revoked between two pages.
         let before = tokens.iter().position(|token| token.id.to_string() == cursor);
-        tokens.drain(..=before.ok_or(Refused::invalid("prevId is unknown"))?);
+        tokens.drain(..=before.ok_or_else(|| Refused::invalid("prevId is unknown"))?);
     }
+    let now = visit.now;
+    tokens.retain(|token| token.kind == TokenKind::LongLived && token.is_alive(now));
     let more = tokens.len() > limit;
     tokens.truncate(limit);
     let last = tokens.last().filter(|_| more).map(|token| token.id.to_string());
     let user = &visit.state.account.user;
     Ok(Reply::json(&Page {
-        access_tokens: tokens.into_iter().map(|token| token.record(user)).collect(),
+        access_tokens: tokens.into_iter().map(|token| Record::listed(token, user)).collect(),
         next_batch_prev_id: last,
     }))
 }
@@ -140,7 +80,7 @@ pub(super) fn delete(visit: &mut Visit<'_>, id: &str) -> Result<Reply, Refused> 
         return Err(Refused::scope());
     }
     token.expires = now;
-    Ok(Reply::json(&token.record(&state.account.user)))
+    Ok(Reply::json(&Record::listed(token, &state.account.user)))
 }
 
 /// Answers the internal token, renewed once it is past half of its life.

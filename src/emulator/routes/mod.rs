@@ -1,7 +1,11 @@
 //! Which call a request is.
 
 mod access_token;
+mod create_token;
+mod oauth;
 mod session;
+mod trade;
+mod unlock;
 mod wallet;
 
 use super::received::Received;
@@ -20,6 +24,10 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
             session::login(visit)
         }
         ("GET", ["api", "v1" | "v2", "user", "session"]) => session::read(visit),
+        ("POST", ["api", "v1" | "v2", "user", "unlock"]) => unlock::unlock(visit),
+        ("POST", ["api", "v1" | "v2", "user", "lock"]) => unlock::lock(visit),
+        ("GET", ["api", "v1" | "v2", "user", "logout"]) => unlock::logout(visit),
+        ("POST", ["oauth", "token"]) => oauth::refresh(visit),
         ("GET", ["api", "v2", "internal", "user", "scopedsession"]) => session::scoped(visit),
         ("GET", ["api", "v1" | "v2", "user", "me"]) => session::me(visit),
         ("POST", ["api", "v1", "user", "extendtoken"]) => session::extend(visit),
@@ -29,7 +37,7 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
             ["api", "v1" | "v2", "user", "accesstoken", rest @ ..]
             | ["api", "auth", "v1", "accesstoken", rest @ ..],
         ) => match (method, rest) {
-            ("POST", []) => access_token::create(visit),
+            ("POST", []) => create_token::create(visit),
             ("GET", []) => access_token::list(visit),
             ("DELETE", [id]) => access_token::delete(visit, id),
             _ => Err(Refused::not_found()),
@@ -38,12 +46,19 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
         | ("POST", ["api", "v2", coin, "wallet", id, "sendcoins" | "sendmany"]) => {
             wallet::spend(visit, coin, id)
         }
+        ("POST", ["api", "v2", coin, "wallet", id, "tx", "build"]) => {
+            wallet::build(visit, coin, id)
+        }
+        ("POST", ["api", "v2", "wallet", id, "txrequests"]) => wallet::request(visit, id),
+        ("POST", ["api", "prime", "trading", "v1", "accounts", account, "orders"]) => {
+            trade::order(visit, account)
+        }
         ("GET", ["api", "v2", coin, "wallet", id]) => wallet::read(visit, coin, id),
         ("GET", ["api", "v1", "ping"]) => Ok(ping()),
         ("GET", ["api", "v1", "client", "constants"]) => Ok(constants()),
         _ => Err(Refused::not_found()),
     };
-    answered.unwrap_or_else(|refused| refused.answering(received.header("request-id")).into())
+    answered.unwrap_or_else(|refused| refused.answering(&received.request_id).into())
 }
 
 fn ping() -> Reply {
@@ -69,16 +84,12 @@ struct Empty {}
 
 /// The JSON object a request must hold.
 fn body(received: &Received) -> Result<Object<'_>, Refused> {
-    Object::parse(&received.body).map_err(malformed)
-}
-
-fn malformed(_: crate::api::wire::Malformed) -> Refused {
-    Refused::invalid("a field does not have its shape")
+    Ok(Object::parse(&received.body)?)
 }
 
 /// Checks the second factor of a body.
 fn check_otp(body: &Object<'_>) -> Result<(), Refused> {
-    match body.text("otp").map_err(malformed)?.as_deref() {
+    match body.text("otp")?.as_deref() {
         None | Some("") => Err(Refused::needs_otp()),
         Some(super::account::OTP) => Ok(()),
         Some(_) => Err(Refused::new(401, "InvalidOTP", "incorrect otp")),

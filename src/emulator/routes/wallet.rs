@@ -1,21 +1,21 @@
-//! Wallets: looked at, spent from.
+//! Wallets: looked at, built for, spent from.
 
-use super::{body, malformed};
+use super::body;
 use crate::api::wire::Object;
 use crate::emulator::account::random_hex;
 use crate::emulator::refused::Refused;
 use crate::emulator::reply::Reply;
+use crate::emulator::spending::{Refusal, Spend};
 use crate::emulator::state::{State, Visit};
-use crate::emulator::token::Refusal;
 use crate::id::WalletId;
 use crate::money::{Amount, Coin};
 use crate::scope::Permission;
 use serde::Serialize;
 
-fn find(state: &State, coin: &str, id: &str) -> Result<WalletId, Refused> {
+fn find(state: &State, coin: Option<&str>, id: &str) -> Result<WalletId, Refused> {
     let id = id.parse().map_err(|_| Refused::not_found())?;
     match state.wallets.get(&id) {
-        Some(of) if of.as_str() == coin => Ok(id),
+        Some(wallet) if coin.is_none_or(|coin| wallet.coin.as_str() == coin) => Ok(id),
         _ => Err(Refused::not_found()),
     }
 }
@@ -24,7 +24,7 @@ fn find(state: &State, coin: &str, id: &str) -> Result<WalletId, Refused> {
 fn reached(
     visit: &mut Visit<'_>,
     permission: Permission,
-    coin: &str,
+    coin: Option<&str>,
     id: &str,
 ) -> Result<WalletId, Refused> {
     visit.bearer()?;
@@ -44,43 +44,133 @@ pub(super) fn read(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply,
         label: &'static str,
         enterprise: String,
     }
-    let wallet = reached(visit, Permission::WalletView, coin, id)?;
+    let wallet = reached(visit, Permission::WalletView, Some(coin), id)?;
     let enterprise = visit.state.account.enterprise.to_string();
     Ok(Reply::json(&Wallet { id: wallet.to_string(), coin, label: "emulated", enterprise }))
 }
 
+/// Builds a transaction, which moves nothing.
+pub(super) fn build(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply, Refused> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Built {
+        tx_hex: String,
+    }
+    reached(visit, Permission::WalletSpend, Some(coin), id)?;
+    value(&body(visit.received)?)?;
+    Ok(Reply::json(&Built { tx_hex: random_hex::<64>()? }))
+}
+
 /// Spends: what all recipients get is counted against the token's limit, or nothing is.
 pub(super) fn spend(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply, Refused> {
+    let wallet = reached(visit, Permission::WalletSpend, Some(coin), id)?;
+    let body = body(visit.received)?;
+    let named = body.text("tokenName")?;
+    let coin = Coin::new(named.as_deref().unwrap_or(coin)).map_err(|_| Refused::not_found())?;
+    let value = value(&body)?;
+    charge(visit, &coin, value)?;
+    sent(visit, wallet)
+}
+
+/// Spends by a transaction request, whose recipients stand in its intent.
+pub(super) fn request(visit: &mut Visit<'_>, id: &str) -> Result<Reply, Refused> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Requested {
+        tx_request_id: String,
+        wallet_id: String,
+        state: &'static str,
+    }
+    let wallet = reached(visit, Permission::WalletSpend, None, id)?;
+    let body = body(visit.received)?;
+    let intent = body.object("intent")?.ok_or_else(wanted)?;
+    let mut coin = match visit.state.wallets.get(&wallet) {
+        Some(wallet) => wallet.coin.clone(),
+        None => return Err(Refused::not_found()),
+    };
+    let mut sum = Amount::ZERO;
+    for recipient in intent.objects("recipients")?.ok_or_else(wanted)? {
+        let amount = recipient.object("amount")?.ok_or_else(wanted)?;
+        if let Some(symbol) = amount.text("symbol")? {
+            coin = Coin::new(&symbol).map_err(|_| Refused::not_found())?;
+        }
+        let value = amount.amount("value")?.ok_or_else(wanted)?;
+        sum = sum.checked_add(value).ok_or_else(wanted)?;
+    }
+    charge(visit, &coin, sum)?;
+    let (waits, tx_request_id) = (wants_approval(visit.state, wallet), random_hex::<16>()?);
+    let state = if waits { "pendingApproval" } else { "initialized" };
+    let mut reply = Reply::json(&Requested { tx_request_id, wallet_id: wallet.to_string(), state });
+    reply.status = if waits { 202 } else { 200 };
+    Ok(reply)
+}
+
+fn charge(visit: &mut Visit<'_>, coin: &Coin, value: Amount) -> Result<(), Refused> {
+    let settings = &visit.state.settings;
+    let (enforced, is_erc20) = (settings.limits_enforced, settings.erc20_coins.contains(coin));
+    let (now, spend) = (visit.now, Spend { coin, value, is_erc20 });
+    visit.bearer()?.spending.charge(spend, enforced, now).map_err(|refusal| match refusal {
+        Refusal::NeedsUnlock => Refused::needs_unlock(),
+        Refusal::Overflow => Refused::invalid("the sum cannot be counted"),
+    })
+}
+
+fn wants_approval(state: &State, wallet: WalletId) -> bool {
+    state.wallets.get(&wallet).is_some_and(|wallet| wallet.wants_approval)
+}
+
+/// The answer to a spend: done, or 202 where somebody must approve it first.
+fn sent(visit: &Visit<'_>, wallet: WalletId) -> Result<Reply, Refused> {
     #[derive(Serialize)]
     struct Sent {
         txid: String,
         status: &'static str,
     }
-    reached(visit, Permission::WalletSpend, coin, id)?;
-    let body = body(visit.received)?;
-    let named = body.text("tokenName").map_err(malformed)?;
-    let coin = Coin::new(named.as_deref().unwrap_or(coin)).map_err(|_| Refused::not_found())?;
-    let value = value(&body)?;
-    let enforced = visit.state.settings.limits_enforced;
-    visit.bearer()?.spend(&coin, value, enforced).map_err(|refusal| match refusal {
-        Refusal::NeedsUnlock => Refused::needs_unlock(),
-        Refusal::Overflow => Refused::invalid("the sum cannot be counted"),
-    })?;
-    Ok(Reply::json(&Sent { txid: random_hex::<32>()?, status: "signed" }))
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Waits<'a> {
+        error: &'static str,
+        pending_approval: PendingApproval<'a>,
+    }
+    #[derive(Serialize)]
+    struct PendingApproval<'a> {
+        id: String,
+        wallet: String,
+        creator: &'a str,
+        state: &'static str,
+        scope: &'static str,
+    }
+    if !wants_approval(visit.state, wallet) {
+        return Ok(Reply::json(&Sent { txid: random_hex::<32>()?, status: "signed" }));
+    }
+    let mut reply = Reply::json(&Waits {
+        error: "the wallet's policy wants an approval",
+        pending_approval: PendingApproval {
+            id: random_hex::<16>()?,
+            wallet: wallet.to_string(),
+            creator: &visit.state.account.user,
+            state: "pending",
+            scope: "wallet",
+        },
+    });
+    reply.status = 202;
+    Ok(reply)
+}
+
+fn wanted() -> Refused {
+    Refused::invalid("an amount in base units is required")
 }
 
 /// The sum over `recipients[].amount`, or the one `amount`.
 fn value(body: &Object<'_>) -> Result<Amount, Refused> {
-    const WANTED: Refused = Refused::invalid("an amount in base units is required");
-
-    let amount = |object: &Object<'_>| object.amount("amount").ok().flatten().ok_or(WANTED);
-    let Some(recipients) = body.objects("recipients").map_err(malformed)? else {
+    let amount = |object: &Object<'_>| object.amount("amount").ok().flatten().ok_or_else(wanted);
+    let Some(recipients) = body.objects("recipients")? else {
         return amount(body);
     };
     if recipients.is_empty() {
-        return Err(WANTED);
+        return Err(wanted());
     }
-    recipients
-        .iter()
-        .try_fold(Amount::ZERO, |sum, recipient| sum.checked_add(amount(recipient)?).ok_or(WANTED))
+    recipients.iter().try_fold(Amount::ZERO, |sum, recipient| {
+        sum.checked_add(amount(recipient)?).ok_or_else(wanted)
+    })
 }
