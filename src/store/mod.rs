@@ -23,6 +23,7 @@
 //! the anchor's: what is missing, replaced or rolled back is noticed there (damage.rs).
 //! sled stands in `database.rs` and nowhere else.
 
+mod accounts;
 mod anchor;
 mod audit;
 pub(crate) mod backup;
@@ -58,6 +59,7 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accounts::Account;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use anchor::recode_anchor;
 pub use audit::AuditAction;
@@ -75,7 +77,7 @@ pub(crate) use opening::Opening;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use record::{recode_rows, recode_token_info};
 pub use repair::Repair;
-pub(crate) use tokens::{Account, SealedSecret, TokenRecord, TokenSecret};
+pub(crate) use tokens::{SealedSecret, TokenRecord, TokenSecret};
 
 use crate::crypto::{CryptoError, DataKey, RecordCipher, VaultId};
 use crate::environment::Environment;
@@ -199,7 +201,7 @@ impl Key {
             Tree::Tokens | Tree::Secrets | Tree::Ledger | Tree::Grants => Self::Id(name),
             Tree::Meta => Self::binding(),
             Tree::Head => Head::key(),
-            Tree::Accounts => tokens::account_key(row)?,
+            Tree::Accounts => accounts::account_key(row)?,
             Tree::Audit => audit::key(audit::entry_number(row)?),
             Tree::Index => index::segment_key(row)?,
         };

@@ -1,14 +1,15 @@
 //! Tokens in the store: what is known of them, and the tokens themselves, apart.
 
+use super::accounts::Account;
 use super::bundle::Bundle;
 use super::epoch::Epoch;
-use super::record::{self, AccountRow, InfoRow, RenewalRow, SecretRow, TokenRow, Unreadable};
+use super::record::{self, InfoRow, RenewalRow, SecretRow, TokenRow, Unreadable};
 use super::{Key, Name, Store, StoreError, Tree, Write, lock};
 use crate::crypto::stack::wiped_record;
 use crate::crypto::{RecordCipher, random};
 use crate::id::LineageId;
 use crate::policy::LocalRules;
-use crate::secret::{AccessToken, EcdhXprv};
+use crate::secret::AccessToken;
 use crate::token::{Label, Renewal, TokenInfo};
 use getrandom::SysRng;
 use std::borrow::Cow;
@@ -49,12 +50,6 @@ pub(crate) struct TokenSecret {
     pub(crate) token: AccessToken,
     /// The key (WIF) that extends the session.
     pub(crate) extension_key: Option<Zeroizing<String>>,
-}
-
-/// The key that an account's tokens are issued to.
-pub(crate) struct Account {
-    pub(crate) user: String,
-    pub(crate) ecdh_xprv: EcdhXprv,
 }
 
 impl Store {
@@ -173,15 +168,6 @@ impl Store {
         })
     }
 
-    /// The key that `user`'s tokens are issued to, if it is known.
-    pub(crate) fn account(&self, user: &str) -> Result<Option<Account>, StoreError> {
-        let row: Option<AccountRow> = self.disk.epoch().find(Tree::Accounts, &user_key(user))?;
-        Ok(row.map(|mut row| Account {
-            user: std::mem::take(&mut row.user),
-            ecdh_xprv: EcdhXprv::new(std::mem::take(&mut row.ecdh_xprv)),
-        }))
-    }
-
     fn seal_in_memory(
         &self,
         lineage: LineageId,
@@ -225,17 +211,6 @@ pub(super) fn label_of_secret(row: &[u8]) -> Result<Label, StoreError> {
 
 fn key(lineage: LineageId) -> Key {
     Key::Id(*lineage.as_bytes())
-}
-
-fn user_key(user: &str) -> Key {
-    Key::Text(user.into())
-}
-
-/// The key of the account that a row holds.
-pub(super) fn account_key(row: &[u8]) -> Result<Key, StoreError> {
-    let row: Result<AccountRow, _> = record::decode(row);
-    let unreadable = |_| StoreError::unreadable(Tree::Accounts, "a record cannot be read");
-    Ok(user_key(&row.map_err(unreadable)?.user))
 }
 
 fn secret_write(lineage: LineageId, row: &SecretRow) -> Result<Write, StoreError> {
