@@ -46,6 +46,11 @@ pub enum Error {
     /// A piece of text is not the word it should be.
     #[error(transparent)]
     Word(#[from] WordError),
+    /// A refresh token is spent, or may be: it is not sent again.
+    #[error(
+        "the refresh token is spent, or may be: sign in anew at bitgo, and hand over the new one"
+    )]
+    SignInAnew,
     /// No token of that label.
     #[error("no token is kept as {label}: issue it, or list the labels")]
     NoSuchToken {

@@ -81,6 +81,7 @@ mod extended_key;
 mod id;
 mod locked;
 mod money;
+mod rotation;
 mod scope;
 mod secret;
 mod token;

@@ -50,6 +50,8 @@ pub enum TokenKind {
     LongLived,
     /// The user's internal token.
     Internal,
+    /// What an OAuth client got for its refresh token.
+    Oauth,
 }
 
 /// How a token is renewed.
@@ -65,6 +67,8 @@ pub enum Renewal {
     },
     /// The server hands out the user's internal token anew.
     InternalToken,
+    /// The refresh token that came with it is exchanged for the next.
+    Oauth,
 }
 
 /// The spending limit of one coin as the server counts it: over the token's whole life.

@@ -38,6 +38,7 @@ mod settings;
 mod sorting;
 pub mod wire;
 
+pub use crate::rotation::RotationState;
 pub use advice::{TokenFlaw, TokenRisk, UnfitToken};
 pub use answer::{RawAnswer, Success};
 pub use asked::{Asked, Auth};
@@ -47,7 +48,7 @@ pub use create_token::CreateToken;
 pub use endpoint::Endpoint;
 pub use error::{ApiError, Distrust};
 pub use listing::{Page, Sort, Tokens};
-pub use oauth::{OauthClient, Rotated, RotationState};
+pub use oauth::{OauthClient, Rotated};
 pub use refusal::Refusal;
 pub use request_id::RequestId;
 pub use settings::ClientSettings;

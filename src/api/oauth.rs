@@ -6,6 +6,7 @@ use super::client::Client;
 use super::endpoint::Endpoint;
 use super::error::ApiError;
 use super::wire::OauthTokens;
+use crate::rotation::RotationState;
 use crate::secret::{ClientSecret, RefreshToken};
 use serde::Serialize;
 use std::fmt;
@@ -21,6 +22,14 @@ impl OauthClient {
     /// The client of this id and secret.
     pub fn new(id: impl Into<Box<str>>, secret: ClientSecret) -> Self {
         Self { id: id.into(), secret }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn into_secret(self) -> ClientSecret {
+        self.secret
     }
 }
 
@@ -81,32 +90,7 @@ impl Client {
     }
 }
 
-/// Where the rotation of one refresh token stands, as it must be durable before the call is made: an
-/// answer that was lost may have spent the token, so that it is tried once more and no oftener.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RotationState {
-    /// The refresh token is good, as far as is known.
-    #[default]
-    Settled,
-    /// It was sent, and nothing came of it that is known.
-    Sent,
-    /// It was sent again after that.
-    SentAgain,
-    /// A human must sign in: the refresh token is spent, or may be.
-    NeedsHuman,
-}
-
 impl RotationState {
-    /// The state to make durable before the refresh token is sent; `None` if it must not be.
-    pub fn before_sending(self) -> Option<Self> {
-        match self {
-            Self::Settled => Some(Self::Sent),
-            Self::Sent => Some(Self::SentAgain),
-            Self::SentAgain | Self::NeedsHuman => None,
-        }
-    }
-
     /// The state after it was sent and failed. One that succeeded is [`RotationState::Settled`],
     /// together with the new refresh token.
     pub fn after(self, error: &ApiError) -> Self {
@@ -120,14 +104,6 @@ impl RotationState {
             }
             (_, Self::SentAgain | Self::NeedsHuman) => Self::NeedsHuman,
             (_, Self::Settled | Self::Sent) => Self::Sent,
-        }
-    }
-
-    fn unsent(self) -> Self {
-        match self {
-            Self::Settled | Self::Sent => Self::Settled,
-            Self::SentAgain => Self::Sent,
-            Self::NeedsHuman => Self::NeedsHuman,
         }
     }
 }

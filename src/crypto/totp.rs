@@ -62,6 +62,15 @@ impl TotpSeed {
         Ok(Self(seed))
     }
 
+    /// The seed of these bytes, as they were kept.
+    pub(crate) fn of_bytes(bytes: SecretBytes) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// `HOTP(seed, unix time / 30 s) = truncated(HMAC-SHA1[seed](step)) mod 10^6`: the password now.
     ///
     /// It is the same for up to 30 s, and a server may take it once only.

@@ -4,6 +4,7 @@
 use super::record::{self, AccountRow};
 use super::{Key, Store, StoreError, Tree, Write};
 use crate::secret::{EcdhXprv, SecretBytes};
+use zeroize::Zeroize;
 
 /// The key that an account's tokens are issued to.
 pub(crate) struct Account {
@@ -34,6 +35,7 @@ impl Store {
         seed: Option<&[u8]>,
     ) -> Result<bool, StoreError> {
         let Some(mut row) = self.account_row(user)? else { return Ok(false) };
+        row.totp_seed.zeroize();
         row.totp_seed = seed.map(Vec::from);
         self.commit(vec![Write::put(Tree::Accounts, user_key(user), &row)?])?;
         Ok(true)

@@ -42,11 +42,15 @@ pub enum AuditAction {
     SpooferSeen,
     /// A token's spending limits were removed at BitGo by unlocking it, or were about to be.
     LimitsRemoved,
+    /// The seed of an account's one-time passwords was kept.
+    SeedKept,
+    /// The seed of an account's one-time passwords was forgotten.
+    SeedForgotten,
 }
 
 impl AuditAction {
     /// In the order of their numbers on disk: new ones come last.
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Exposed,
         Self::ExposureAllowed,
         Self::ExposureForbidden,
@@ -60,6 +64,8 @@ impl AuditAction {
         Self::Reconciled,
         Self::SpooferSeen,
         Self::LimitsRemoved,
+        Self::SeedKept,
+        Self::SeedForgotten,
     ];
 
     /// Whether it befell a token, and not the vault as a whole.

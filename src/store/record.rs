@@ -130,6 +130,7 @@ pub(super) enum RenewalRow {
     Manual,
     Extend { lifetime_secs: u64 },
     InternalToken,
+    Oauth,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -162,6 +163,7 @@ impl<'a> From<&'a TokenInfo> for InfoRow<'a> {
                 TokenKind::Session => 0,
                 TokenKind::LongLived => 1,
                 TokenKind::Internal => 2,
+                TokenKind::Oauth => 3,
             },
             scopes: info.scopes.iter().map(|scope| scope.to_string().into()).collect(),
             enterprise: info.enterprise.map(|id| *id.as_bytes()),
@@ -199,6 +201,7 @@ impl TryFrom<InfoRow<'_>> for TokenInfo {
                 0 => TokenKind::Session,
                 1 => TokenKind::LongLived,
                 2 => TokenKind::Internal,
+                3 => TokenKind::Oauth,
                 _ => return Err(Unreadable),
             },
             scopes: row.scopes.iter().map(|scope| Scope::of_server(scope)).collect(),
@@ -244,6 +247,7 @@ pub(super) struct AccountRow {
 /// What a token is renewed with by OAuth, and where the rotation of its refresh token stands.
 #[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
 pub(super) struct GrantRow {
+    pub(super) label: String,
     pub(super) client_id: String,
     pub(super) client_secret: String,
     pub(super) refresh_token: String,

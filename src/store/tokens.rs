@@ -236,6 +236,7 @@ fn record(lineage: LineageId, row: TokenRow<'_>) -> Result<TokenRecord, Unreadab
                 Renewal::Extend { lifetime: Duration::from_secs(lifetime_secs) }
             }
             RenewalRow::InternalToken => Renewal::InternalToken,
+            RenewalRow::Oauth => Renewal::Oauth,
         },
         rules: LocalRules { raw_exposure: row.raw_exposure },
         info: row.info.try_into()?,
@@ -252,6 +253,7 @@ fn row(record: &TokenRecord) -> TokenRow<'_> {
                 RenewalRow::Extend { lifetime_secs: lifetime.as_secs() }
             }
             Renewal::InternalToken => RenewalRow::InternalToken,
+            Renewal::Oauth => RenewalRow::Oauth,
         },
         raw_exposure: record.rules.raw_exposure,
         info: InfoRow::from(&record.info),

@@ -109,6 +109,7 @@ enum Way {
     Manual,
     Extend { duration: u64 },
     InternalToken,
+    Oauth,
 }
 
 #[derive(Serialize)]
@@ -159,6 +160,7 @@ impl AccessToken {
                 TokenKind::Session => "session",
                 TokenKind::LongLived => "longLived",
                 TokenKind::Internal => "internal",
+                TokenKind::Oauth => "oauth",
             },
             scope: scopes.iter().map(ToString::to_string).collect(),
             enterprise: enterprise.map(|id| id.to_string()),
@@ -175,6 +177,7 @@ impl AccessToken {
                 Renewal::Manual => Way::Manual,
                 Renewal::Extend { lifetime } => Way::Extend { duration: lifetime.as_secs() },
                 Renewal::InternalToken => Way::InternalToken,
+                Renewal::Oauth => Way::Oauth,
             },
             rules: Rules { raw_exposure },
             counters: counters.map(|counters| counters.into_iter().map(parts).collect()),

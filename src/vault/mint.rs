@@ -275,7 +275,7 @@ fn open_of(core: &Core, issued: Issued, user: &str) -> Result<Opened, Error> {
 }
 
 /// Opens a token, with the account's key if it is sealed.
-fn open(
+pub(super) fn open(
     core: &Core,
     issued: Issued,
     key: impl FnOnce() -> Result<EcdhPrivateKey, Error>,

@@ -8,6 +8,8 @@
 //! passphrase  its change, and what deriving from it costs
 //! upkeep      another data key, a backup, tokens whose past was lost
 //! mint        login, issue, fetch: from BitGo into the store
+//! oauth       refresh tokens: what rotated is durable first
+//! seed        one-time passwords from a seed that is kept
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
 //! send        the same, with the vault's own HTTP client
 //! refusals    that one refusal gives back one reservation
@@ -23,10 +25,12 @@ mod entry;
 mod export;
 mod lease;
 mod mint;
+mod oauth;
 mod passphrase;
 mod refusals;
 mod renewal;
 mod reservation;
+mod seed;
 mod send;
 mod session;
 mod signed;
@@ -41,7 +45,7 @@ pub use signed::Signed;
 
 use self::core::Core;
 use self::credential::Sender;
-use crate::api::CreateToken;
+use crate::api::{CreateToken, OauthClient};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::id::TokenId;
@@ -49,7 +53,7 @@ use crate::locked::LockLevel;
 use crate::policy::Request;
 use crate::provider::Provider;
 use crate::refresh::Refresher;
-use crate::secret::{Otp, Passphrase};
+use crate::secret::{Otp, Passphrase, RefreshToken};
 use crate::store::AuditAction;
 use crate::token::Label;
 use chrono::{DateTime, Utc};
@@ -131,6 +135,30 @@ impl Vault {
     pub async fn fetch_internal(&self, session: &str, label: &str) -> Result<TokenStatus, Error> {
         let (session, label) = (Label::new(session)?, Label::new(label)?);
         self.core.run_to_end(move |core| mint::fetch_internal(core, session, label)).await
+    }
+
+    /// Exchanges an OAuth client's refresh token for a token, keeps it as `label`, and from then on
+    /// renews it the same way. BitGo rotates refresh tokens: the one that is given is spent by this, and
+    /// its successor is on disk before anything else is done with the answer. Where the rest then
+    /// fails, call it again: it goes on with the one that is kept.
+    ///
+    /// For an OAuth token that is kept as `label` already it takes the refresh token over, after
+    /// [`Error::SignInAnew`].
+    ///
+    /// OAuth hands tokens out in clear, so that the vault must have been opened to take those
+    /// ([`VaultBuilder::dangerous_accept_tokens_in_clear`]).
+    ///
+    /// # Errors
+    /// [`Error::LabelTaken`]; [`Error::Api`]; [`Error::IssuedInClear`]; [`Error::SignInAnew`] where
+    /// the refresh token was sent twice and nothing came of it that is known; [`Error::Store`].
+    pub async fn sign_in_oauth(
+        &self,
+        label: &str,
+        client: OauthClient,
+        refresh_token: RefreshToken,
+    ) -> Result<TokenStatus, Error> {
+        let label = Label::new(label)?;
+        self.core.run_to_end(move |core| oauth::sign_in(core, label, client, refresh_token)).await
     }
 
     /// Leases the token kept as `label` for exactly `request`, at once.

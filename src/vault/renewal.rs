@@ -7,6 +7,7 @@ use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Entry, Held, lifetime};
 use super::mint::{self, Opened};
+use super::oauth;
 use crate::api::ApiError;
 use crate::api::wire::IssuedToken;
 use crate::crypto::ExtensionKey;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 /// Why a token was not renewed.
 #[derive(Debug, thiserror::Error)]
-enum RenewalError {
+pub(super) enum RenewalError {
     #[error(transparent)]
     Failed(#[from] Error),
     #[error("the server gave the same token with the same end again")]
@@ -62,9 +63,9 @@ impl RenewalError {
 }
 
 /// A token that may take another's place.
-struct Successor {
-    info: TokenInfo,
-    secret: TokenSecret,
+pub(super) struct Successor {
+    pub(super) info: TokenInfo,
+    pub(super) secret: TokenSecret,
 }
 
 impl Renew for Core {
@@ -96,6 +97,7 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
     let successor = match held.record.renewal {
         Renewal::Extend { lifetime } => extend(core, &held, lifetime).await?,
         Renewal::InternalToken => fetch(core, &held).await?,
+        Renewal::Oauth => oauth::next(core, held.record.lineage).await?,
         Renewal::Manual => return Err(RenewalError::Incomplete),
     };
     let info = mint::arrived(core, successor.info)?;

@@ -23,6 +23,7 @@ mod fault_matrix;
 mod floors;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod full_disk;
+mod grants;
 #[cfg(feature = "emulator")]
 mod holder;
 #[cfg(feature = "emulator")]

@@ -1,0 +1,141 @@
+//! What a vault keeps to get tokens with: a refresh token that rotates, a seed of one-time passwords.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use crate::desk::{Desk, until};
+use bitgo_vault::api::OauthClient;
+use bitgo_vault::crypto::TotpSeed;
+use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
+use bitgo_vault::{
+    AuditAction, ClientSecret, Error, RefreshToken, Renewal, TokenKind, TokenStatus,
+};
+use std::time::Duration;
+use tokio::time::sleep;
+
+const REFRESH: (&str, &str) = ("POST", "/oauth/token");
+const SESSION: (&str, &str) = ("GET", "/api/v2/user/session");
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// A vault that takes tokens in clear, as OAuth hands them out. They live for ten minutes.
+async fn desk() -> Desk {
+    let desk = Desk::empty(Emulator::builder().session_lifetime(LIFETIME)).await;
+    let options = desk.options().dangerous_accept_tokens_in_clear();
+    desk.reopened_with(options).await
+}
+
+fn grant(desk: &Desk) -> (OauthClient, RefreshToken) {
+    let grant = desk.bitgo.grant_oauth().unwrap();
+    let client = OauthClient::new(grant.client_id, ClientSecret::new(grant.client_secret));
+    (client, RefreshToken::new(grant.refresh_token))
+}
+
+async fn sign_in(
+    desk: &Desk,
+    (client, token): (OauthClient, RefreshToken),
+) -> Result<TokenStatus, Error> {
+    desk.vault.sign_in_oauth("bot", client, token).await
+}
+
+fn sent(desk: &Desk) -> usize {
+    desk.bitgo.requests("POST /oauth/token")
+}
+
+fn fault(desk: &Desk, (method, path): (&str, &str), kind: FaultKind, times: u32) {
+    desk.bitgo.inject(Fault::new(kind).on(method, path).times(times));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_rotates_all_day_and_over_a_reopening() {
+    let desk = desk().await;
+    let status = sign_in(&desk, grant(&desk)).await.unwrap();
+    assert_eq!((status.info.kind, status.renewal), (TokenKind::Oauth, Renewal::Oauth));
+    assert!(status.info.issued_in_clear);
+    for minute in 1..=60 {
+        sleep(Duration::from_secs(60)).await;
+        desk.vault.send("bot", &desk.view()).await.unwrap();
+        assert!(sent(&desk) <= 1 + minute / 6, "{minute}");
+    }
+    let before = sent(&desk);
+    assert!(before >= 9, "{before}");
+    let options = desk.options().dangerous_accept_tokens_in_clear();
+    let desk = desk.reopened_with(options).await;
+    sleep(LIFETIME).await;
+    desk.vault.send("bot", &desk.view()).await.unwrap();
+    assert!(sent(&desk) > before, "what it kept last is good");
+}
+
+/// What was rotated is kept first, though the token that came with it is of no use yet.
+#[tokio::test(start_paused = true)]
+async fn what_rotated_is_not_lost_with_the_token() {
+    let desk = desk().await;
+    fault(&desk, SESSION, FaultKind::DropBefore, u32::MAX);
+    let given = desk.bitgo.grant_oauth().unwrap();
+    let again = || {
+        let client = OauthClient::new(
+            given.client_id.as_str(),
+            ClientSecret::new(given.client_secret.as_str()),
+        );
+        (client, RefreshToken::new(given.refresh_token.as_str()))
+    };
+    sign_in(&desk, again()).await.unwrap_err();
+    assert!(desk.vault.list().is_empty());
+    desk.bitgo.clear_faults();
+    let options = desk.options().dangerous_accept_tokens_in_clear();
+    let desk = desk.reopened_with(options).await;
+    // The one that was given is spent: it goes on with the one that is kept.
+    sign_in(&desk, again()).await.unwrap();
+    desk.vault.send("bot", &desk.view()).await.unwrap();
+    assert_eq!(sent(&desk), 2);
+}
+
+/// An answer that was lost may have spent the refresh token: once more, then a human.
+#[tokio::test(start_paused = true)]
+async fn a_spent_refresh_token_is_not_sent_for_ever_and_a_human_helps() {
+    let desk = desk().await;
+    sign_in(&desk, grant(&desk)).await.unwrap();
+    fault(&desk, REFRESH, FaultKind::DropAfterEffect, 1);
+    sleep(2 * LIFETIME).await;
+    assert_eq!(sent(&desk), 3, "its own, the one whose answer was lost, and once more");
+    let told = desk.vault.status("bot").unwrap().last_error.unwrap();
+    assert!(told.contains("invalid_grant") || told.contains("sign in anew"), "{told}");
+    let gone = desk.vault.send("bot", &desk.view()).await.unwrap_err();
+    assert!(matches!(gone, Error::Denied(_)), "{gone}");
+
+    sign_in(&desk, grant(&desk)).await.unwrap();
+    until(|| desk.vault.status("bot").unwrap().renewals == 1).await;
+    desk.vault.send("bot", &desk.view()).await.unwrap();
+    // A label of another kind is not taken over.
+    desk.vault.login("session", desk.login()).await.unwrap();
+    let (client, token) = grant(&desk);
+    let taken = desk.vault.sign_in_oauth("session", client, token).await.unwrap_err();
+    assert!(matches!(taken, Error::LabelTaken { .. }), "{taken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn oauth_needs_leave_to_take_tokens_in_clear() {
+    let desk = Desk::empty(Emulator::builder()).await;
+    let refused = sign_in(&desk, grant(&desk)).await.unwrap_err();
+    assert!(matches!(refused, Error::IssuedInClear), "{refused}");
+    assert_eq!(sent(&desk), 0, "nothing was spent");
+}
+
+#[tokio::test]
+async fn a_seed_is_kept_if_its_user_insists() {
+    let desk = Desk::new().await;
+    let seed = || TotpSeed::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
+    assert!(desk.vault.one_time_passwords("desk").await.unwrap().is_none());
+    desk.vault.dangerous_keep_totp_seed("desk", seed()).await.unwrap();
+    assert!(!desk.vault.export().contains("GEZDGNBV"));
+    // The account's key comes anew with each login; the seed stays.
+    desk.vault.login("again", desk.login()).await.unwrap();
+    let desk = desk.reopened().await;
+    let now = chrono::DateTime::from_timestamp(59, 0).unwrap();
+    let otp = desk.vault.one_time_passwords("again").await.unwrap().unwrap().ask(now).unwrap();
+    assert_eq!(otp.expose(), "287082");
+    desk.vault.forget_totp_seed("desk").await.unwrap();
+    assert!(desk.vault.one_time_passwords("desk").await.unwrap().is_none());
+    let audit = desk.vault.audit().await.unwrap();
+    let told: Vec<_> = audit.iter().map(|(_, action, _)| *action).collect();
+    assert_eq!(told, [AuditAction::SeedKept, AuditAction::SeedForgotten]);
+    let none = desk.vault.one_time_passwords("nobody").await.map(drop).unwrap_err();
+    assert!(matches!(none, Error::NoSuchToken { .. }), "{none}");
+}
