@@ -9,8 +9,9 @@ use super::place::set_mode;
 use super::*;
 use crate::id::{EnterpriseId, WalletId};
 use crate::policy::Counter;
+use crate::rotation::RotationState;
 use crate::scope::Scope;
-use crate::secret::EcdhXprv;
+use crate::secret::{ClientSecret, EcdhXprv, RefreshToken};
 use base16ct::lower;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -44,9 +45,9 @@ fn limit(cap: Option<u128>, spent: u128) -> SpendingLimit {
     SpendingLimit { limit: cap.map(Amount::new), spent: Amount::new(spent) }
 }
 
-/// A session that the vault extends, a token that spends, one that was handed out, and one in clear
-/// whose ledger is not believed.
-fn kept() -> [(TokenRecord, TokenSecret); 4] {
+/// A session that the vault extends, a token that spends, one that was handed out, one in clear whose
+/// ledger is not believed, and one of OAuth's.
+fn kept() -> [(TokenRecord, TokenSecret); 5] {
     let record = |number: u8, label: &str, kind| TokenRecord {
         lineage: lineage(number),
         label: Label::new(label).unwrap(),
@@ -91,11 +92,15 @@ fn kept() -> [(TokenRecord, TokenSecret); 4] {
     in_clear.info.expires_at = None;
     in_clear.info.issued_in_clear = true;
     in_clear.info.spending_limits = [(coin("tbtc"), limit(Some(u128::MAX), 3))].into();
+    let mut oauth = record(5, "oauth", TokenKind::Oauth);
+    oauth.account = None;
+    oauth.renewal = Renewal::Oauth;
     [
         (session, secret(1, Some(WIF))),
         (spender, secret(2, None)),
         (exposed, secret(3, None)),
         (in_clear, secret(4, None)),
+        (oauth, secret(5, None)),
     ]
 }
 
@@ -122,13 +127,22 @@ fn a_store_to_freeze() {
     spend(20_000, Some(Outcome::Accepted));
     spend(300, Some(Outcome::Pending));
     spend(40, Some(Outcome::Uncertain));
-    let [.., (mut exposed, _), (in_clear, _)] = kept();
+    let [_, _, (mut exposed, _), (in_clear, _), _] = kept();
     exposed.rules.raw_exposure = true;
     let id = exposed.info.id;
     store.append_audit(AuditAction::ExposureAllowed, id, Some(&exposed), at(10)).unwrap();
     store.append_audit(AuditAction::Exposed, id, None, at(11)).unwrap();
     store.exhaust(lineage(3)).unwrap();
     store.adopt(&in_clear).unwrap();
+    assert!(store.keep_totp_seed(USER, Some(b"12345678901234567890")).unwrap());
+    let grant = Grant {
+        label: Label::new("oauth").unwrap(),
+        client_id: "client of nobody's".into(),
+        client_secret: ClientSecret::new("secret of nobody's"),
+        refresh_token: RefreshToken::new("refresh token of nobody's"),
+        rotation: RotationState::Sent,
+    };
+    store.keep_grant(lineage(5), &grant).unwrap();
     store.change_passphrase(&first, &second, at(12)).unwrap();
     store.rekey(at(13)).unwrap();
     spend(10_000, Some(Outcome::Accepted));
@@ -157,6 +171,8 @@ fn told(store: &Store) -> String {
     let ids = |ids: Vec<String>| ids.join(" ");
     let account = store.account(USER).unwrap().unwrap();
     say(format!("account {}: {}", account.user, account.ecdh_xprv.expose()));
+    let seed = store.totp_seed(USER).unwrap().unwrap();
+    say(format!("  one-time passwords from {}", lower::encode_string(&seed)));
     for (record, sealed) in store.tokens().unwrap() {
         let secret = store.open_secret(record.lineage, &sealed).unwrap();
         let TokenRecord { lineage, label, account, renewal, rules, info } = &record;
@@ -182,6 +198,11 @@ fn told(store: &Store) -> String {
         }
         let key = Key::Id(*lineage.as_bytes());
         let ledger = store.disk.epoch().row(Tree::Ledger, &key).unwrap().unwrap();
+        if let Some(grant) = store.grant(*lineage).unwrap() {
+            let Grant { label, client_id, client_secret, refresh_token, rotation } = grant;
+            let (secret, token) = (client_secret.expose(), refresh_token.expose());
+            say(format!("  grant {label}: {client_id}, {secret}, {token}, {rotation:?}"));
+        }
         let LedgerRow { is_exposed, is_unreconciled, .. } = record::decode(&ledger).unwrap();
         say(format!("  ledger: exposed {is_exposed}, unreconciled {is_unreconciled}"));
         for (coin, counter) in store.counters(*lineage).unwrap() {
