@@ -1,9 +1,10 @@
 //! What can go wrong: each floor's error, wrapped, and what only their joining can tell.
 
-use crate::api::{ApiError, Distrust};
+use crate::api::{ApiError, Distrust, UnfitToken};
 use crate::crypto::CryptoError;
 use crate::id::TokenId;
 use crate::policy::{Denied, RequestError};
+use crate::provider::ProviderError;
 use crate::store::{LedgerError, StoreError};
 use crate::token::Label;
 use crate::word_error::WordError;
@@ -25,6 +26,12 @@ pub enum Error {
     /// BitGo could not be asked, or did not answer as wanted.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// What was asked for a password or a one-time password brought none.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// A token that BitGo's pages advise against: nothing was sent.
+    #[error(transparent)]
+    UnfitToken(#[from] UnfitToken),
     /// Something received or kept does not open.
     #[error("the {what} was not accepted")]
     Crypto {
@@ -103,6 +110,32 @@ pub enum Error {
         id: TokenId,
         /// Why it was not kept.
         source: Box<Self>,
+    },
+    /// A token may have been minted, and neither is it kept nor could that be looked up or undone.
+    #[error(
+        "a token may have been minted as {label}, and could not be looked for or revoked: do so at bitgo"
+    )]
+    Unresolved {
+        /// The label it would have at BitGo.
+        label: Box<str>,
+        /// Why it is not kept.
+        source: Box<Self>,
+    },
+    /// Unlocking would remove the token's spending limits at BitGo.
+    #[error(
+        "to unlock {label} would remove its spending limits for good: issue a token with higher ones"
+    )]
+    HasLimits {
+        /// The label.
+        label: Label,
+    },
+    /// Whether the token has a limit for all ERC-20 coins cannot be looked up.
+    #[error(
+        "whether {label} has a limit for erc-20 coins stands in the list of tokens, which it cannot read:          log in to the same account, then unlock again"
+    )]
+    LimitsUnknown {
+        /// The label.
+        label: Label,
     },
     /// Leases, signed requests, logins or clones of the vault are still alive.
     #[error("leases, requests, logins or clones are still alive: the store closes with the last")]
@@ -200,6 +233,18 @@ mod tests {
                     source: Box::new(Error::Closed),
                 },
                 "token abababababababababababababababab was minted but not kept, and it could not be revoked: revoke it at bitgo",
+            ),
+            (
+                Error::Unresolved { label: "desk#ab".into(), source: Box::new(Error::Closed) },
+                "a token may have been minted as desk#ab, and could not be looked for or revoked: do so at bitgo",
+            ),
+            (
+                Error::HasLimits { label: label() },
+                "to unlock desk would remove its spending limits for good: issue a token with higher ones",
+            ),
+            (
+                Error::LimitsUnknown { label: label() },
+                "whether desk has a limit for erc-20 coins stands in the list of tokens, which it cannot read: log in to the same account, then unlock again",
             ),
             (
                 Error::StillInUse,

@@ -53,6 +53,7 @@
 //! floor 2  store      sled: sealed tokens, ledger, audit log
 //!          api        reqwest: BitGo's calls, answers verified
 //!          refresh    when to renew; one task
+//!          provider   passwords and one-time passwords, from wherever they are kept
 //! floor 1  crypto     keys, records, BitGo's envelopes, ECDH issuance, request HMACs
 //!          policy     request → action → allowed or denied; counters of a limit
 //! floor 0  words      money, scope, token, secret, environment, clock; locked memory
@@ -89,6 +90,7 @@ pub mod crypto;
 mod policy;
 // Floor 2: the outside.
 pub mod api;
+mod provider;
 mod refresh;
 mod store;
 // Floor 3.
@@ -111,9 +113,12 @@ pub use money::{Amount, Coin};
 pub use policy::{
     Counter, Denied, Draft, LocalRules, Method, Outcome, Request, RequestError, Rule,
 };
+pub use provider::{Provided, Provider, ProviderError, SecretCommand};
 pub use refresh::Phase;
 pub use scope::{Permission, Reach, Scope};
-pub use secret::{AccessToken, EcdhXprv, LoginPassword, Otp, Passphrase};
+pub use secret::{
+    AccessToken, ClientSecret, EcdhXprv, LoginPassword, Otp, Passphrase, RefreshToken,
+};
 pub use store::{
     AuditAction, Contents, Damage, DamagedToken, DamagedTree, FileSystem, HeaderReport, Holder,
     Repair, Report, StoreError,

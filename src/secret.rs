@@ -49,6 +49,10 @@ secrets! {
     Otp;
     /// The account's extended private key for token issuance (BIP32, base58).
     EcdhXprv;
+    /// What an OAuth client gets its next token for. Each is good once.
+    RefreshToken;
+    /// By which an OAuth client proves itself.
+    ClientSecret;
 }
 
 impl AccessToken {
@@ -152,6 +156,8 @@ mod tests {
             (format!("{:?}", LoginPassword::new(secret)), "LoginPassword"),
             (format!("{:?}", Otp::new(secret)), "Otp"),
             (format!("{:?}", EcdhXprv::new(secret)), "EcdhXprv"),
+            (format!("{:?}", RefreshToken::new(secret)), "RefreshToken"),
+            (format!("{:?}", ClientSecret::new(secret)), "ClientSecret"),
             (format!("{:?}", SecretBytes::copy_of(secret.as_bytes())), "SecretBytes"),
         ] {
             assert!(!printed.contains("secret"), "{printed}");

@@ -25,4 +25,7 @@ pub enum WordError {
     /// Not an extended public key.
     #[error("not a server key: an xpub with its checksum is wanted, never a private key")]
     ServerXpub,
+    /// Not a seed of one-time passwords.
+    #[error("not a totp seed: base32 for 10 to 128 bytes is wanted")]
+    TotpSeed,
 }

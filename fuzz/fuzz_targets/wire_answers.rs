@@ -11,7 +11,8 @@
 
 use bitgo_vault::AccessToken;
 use bitgo_vault::api::wire::{
-    IssuedToken, LoginAnswer, Malformed, Object, ScopedSession, TokenPage, TokenRecord,
+    ClientConstants, IssuedToken, LoginAnswer, Malformed, OauthTokens, Object, PlatformError, Pong,
+    ScopedSession, TokenPage, TokenRecord, User,
 };
 use bitgo_vault::api::{ApiError, Asked, Auth, Distrust, RawAnswer, RequestId};
 use bitgo_vault::crypto::{AuthKey, AuthVersion, Subject, check_window};
@@ -195,6 +196,7 @@ fn sorted(came: &Came, error: &ApiError, verified: bool, authenticated: bool) {
             | ApiError::NeedsUnlock(_)
             | ApiError::SsoRequired(_)
             | ApiError::IpNotAllowed { .. }
+            | ApiError::Forbidden(_)
             | ApiError::Unauthorized(_),
         )
         | (403, ApiError::Forbidden(_))
@@ -234,6 +236,11 @@ fn decoders(body: &[u8]) {
     run(body, ScopedSession::parse);
     run(body, TokenRecord::parse_session);
     run(body, TokenRecord::parse);
+    run(body, OauthTokens::parse);
+    run(body, User::parse);
+    run(body, ClientConstants::parse);
+    run(body, Pong::parse);
+    run(body, |body| Ok(PlatformError::parse(body)));
 }
 
 /// Taken for a number, the body is read as schoolbook arithmetic reads it.

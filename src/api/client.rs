@@ -2,21 +2,27 @@
 //!
 //! One door leads out, [`Client::dispatch`]: it sends bytes as they are, once, and tells
 //! "nothing left" from "it may have had its effect". [`Client::execute`] is that door with
-//! a signature before it and the judgement of the answer after it.
+//! a signature before it and the judgement of the answer after it. What changes nothing is asked
+//! again where that may help (`retry`), each time with an id and a signature of its own.
 
 use super::answer::{RawAnswer, Success};
 use super::asked::{Asked, Auth};
 use super::error::ApiError;
 use super::refusal::Refusal;
 use super::request_id::{REQUEST_ID, RequestId};
-use super::settings::ClientSettings;
+use super::retry::{RetryBudget, wait_before_retry};
+use super::settings::{ClientSettings, RootPem};
 use crate::clock::Clock;
+use crate::crypto::random;
 use crate::environment::Environment;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use getrandom::SysRng;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -37,18 +43,6 @@ pub(super) struct Call<'a> {
     pub(super) headers: HeaderMap,
     pub(super) body: Zeroizing<Vec<u8>>,
     pub(super) auth: Option<Auth<'a>>,
-}
-
-impl<'a> Call<'a> {
-    pub(super) fn get(target: &'a str, auth: Auth<'a>) -> Self {
-        Self {
-            method: Method::GET,
-            target,
-            headers: HeaderMap::new(),
-            body: Zeroizing::default(),
-            auth: Some(auth),
-        }
-    }
 }
 
 /// Why nothing came back, and whether anything left.
@@ -95,7 +89,10 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     /// The latest time that an HMAC of the server's vouched for, in unix milliseconds.
     heard_ms: Arc<AtomicI64>,
-    pub(super) settings: ClientSettings,
+    budget: Arc<RetryBudget>,
+    /// How long a call may take as a whole.
+    timeout: Duration,
+    pub(super) settings: Arc<ClientSettings>,
 }
 
 impl fmt::Debug for Client {
@@ -106,10 +103,11 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// A client that speaks to `environment` and to nothing else: no redirect is followed, no
-    /// proxy is taken from the environment, no request is repeated.
+    /// proxy is taken from the environment.
     ///
     /// # Errors
-    /// [`ApiError::Setup`] if the platform's certificates cannot be used.
+    /// [`ApiError::Setup`] if the platform's certificates or those of the settings cannot be used, or
+    /// the proxy's URI is none.
     pub fn new(
         environment: &Environment,
         clock: Arc<dyn Clock>,
@@ -118,20 +116,35 @@ impl Client {
         let root_uri = environment.root_uri();
         // `Environment` allows plain HTTP on loopback alone.
         let is_https = root_uri.starts_with("https://");
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(is_https).map_err(|e| ApiError::Setup(e.into()))?)
+        let setup = |error: reqwest::Error| ApiError::Setup(error.without_url().into());
+        let tls = tls(is_https, &settings.extra_roots).map_err(ApiError::Setup)?;
+        let mut http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .https_only(is_https)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
             .connect_timeout(settings.connect_timeout)
-            .timeout(settings.timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .user_agent(concat!("bitgo-vault/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| ApiError::Setup(error.without_url().into()))?;
-        let heard_ms = Arc::new(AtomicI64::new(i64::MIN));
-        Ok(Self { http, root_uri: root_uri.into(), clock, heard_ms, settings })
+            .user_agent(concat!("bitgo-vault/", env!("CARGO_PKG_VERSION")));
+        if let Some(uri) = &settings.proxy {
+            http = http.proxy(reqwest::Proxy::all(uri.0.as_str()).map_err(setup)?);
+        }
+        Ok(Self {
+            http: http.build().map_err(setup)?,
+            root_uri: root_uri.into(),
+            clock,
+            heard_ms: Arc::new(AtomicI64::new(i64::MIN)),
+            budget: Arc::new(RetryBudget::new(settings.retry_budget)),
+            timeout: settings.timeout,
+            settings: Arc::new(settings),
+        })
+    }
+
+    /// The same client, whose calls end after `timeout`: for a caller that has no more time than
+    /// that. It shares connections and the budget of repetitions.
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
     }
 
     /// Sends exactly these bytes, once, and brings back what came, unchecked.
@@ -144,15 +157,28 @@ impl Client {
         &self,
         method: Method,
         target: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        request_id: RequestId,
+    ) -> Result<RawAnswer, DispatchError> {
+        self.dispatch_within(method, target, headers, body, request_id, self.timeout).await
+    }
+
+    async fn dispatch_within(
+        &self,
+        method: Method,
+        target: &str,
         mut headers: HeaderMap,
         body: Vec<u8>,
         request_id: RequestId,
+        timeout: Duration,
     ) -> Result<RawAnswer, DispatchError> {
         headers.insert(REQUEST_ID, request_id.to_header());
         let url = self.url(target)?;
         // The stack gets the buffer itself, which is wiped when its last reader lets go.
         let body = Bytes::from_owner(Zeroizing::new(body));
-        let sent = self.http.request(method, url).headers(headers).body(body).send().await;
+        let request = self.http.request(method, url).headers(headers).timeout(timeout).body(body);
+        let sent = request.send().await;
         let mut response = sent.map_err(|error| dispatch_error(error, request_id))?;
 
         let lost = |source| DispatchError::OutcomeUnknown { request_id, source };
@@ -175,7 +201,7 @@ impl Client {
         })
     }
 
-    /// Signs a call, sends it, and judges the answer.
+    /// Signs a call, sends it once, and judges the answer.
     ///
     /// # Errors
     /// [`ApiError`] for every answer but a success that may be used.
@@ -191,6 +217,46 @@ impl Client {
     }
 
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Success, ApiError> {
+        self.call_within(call, self.timeout).await
+    }
+
+    /// Makes a call that may be made twice, as often as it takes and is allowed.
+    pub(super) async fn repeatable(
+        &self,
+        method: Method,
+        target: &str,
+        auth: Option<Auth<'_>>,
+    ) -> Result<Success, ApiError> {
+        let begun = self.clock.monotonic();
+        let left = || {
+            let taken = self.clock.monotonic().saturating_sub(begun);
+            self.timeout.saturating_sub(taken)
+        };
+        let mut repeated = 0;
+        loop {
+            let (headers, body) = (HeaderMap::new(), Zeroizing::default());
+            let call = Call { method: method.clone(), target, headers, body, auth };
+            let error = match self.call_within(call, left()).await {
+                Ok(success) => {
+                    self.budget.earn();
+                    return Ok(success);
+                }
+                Err(error) => error,
+            };
+            let jitter = random(&mut SysRng).map_or(0, u32::from_be_bytes);
+            let most = self.settings.retries;
+            match wait_before_retry(&error, repeated, most, left(), jitter) {
+                Some(wait) if self.budget.take() => {
+                    tracing::debug!(%error, ?wait, "asked again");
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return Err(error),
+            }
+            repeated += 1;
+        }
+    }
+
+    async fn call_within(&self, call: Call<'_>, timeout: Duration) -> Result<Success, ApiError> {
         let Call { method, target, mut headers, mut body, auth } = call;
         if !body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -200,7 +266,8 @@ impl Client {
         let asked = Asked { auth, method: &method, target, request_id };
         headers.extend(asked.headers(&body, self.now())?);
         let body = std::mem::take(&mut *body);
-        let answer = self.dispatch(method.clone(), target, headers, body, request_id).await?;
+        let sent = self.dispatch_within(method.clone(), target, headers, body, request_id, timeout);
+        let answer = sent.await?;
         let judged = answer.judge(&asked, self.now());
         let server_time = match &judged {
             Ok(success) => success.server_time,
@@ -264,15 +331,38 @@ fn dispatch_error(error: reqwest::Error, request_id: RequestId) -> DispatchError
     }
 }
 
-/// TLS by ring and the platform's certificates, given explicitly: a library must not lean on a
-/// default of the process. Plain HTTP gets a configuration that trusts no one.
-fn tls(is_https: bool) -> Result<rustls::ClientConfig, rustls::Error> {
+/// TLS by ring, the platform's certificates and those that were given, all set explicitly: a library
+/// must not lean on a default of the process. Where the root is plain HTTP, on this machine, only
+/// what was given is trusted: a proxy may still want TLS.
+fn tls(
+    is_https: bool,
+    extra_roots: &[RootPem],
+) -> Result<rustls::ClientConfig, Box<dyn Error + Send + Sync>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
+    let mut extra = Vec::new();
+    for RootPem(pem) in extra_roots {
+        let before = extra.len();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            extra.push(certificate?);
+        }
+        if extra.len() == before {
+            return Err("the pem text of a root holds no certificate".into());
+        }
+    }
     let builder = match is_https {
-        true => builder.with_platform_verifier()?,
-        false => builder.with_root_certificates(rustls::RootCertStore::empty()),
+        true => {
+            let verifier = Verifier::new_with_extra_roots(extra, provider)?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        }
+        false => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in extra {
+                roots.add(certificate)?;
+            }
+            builder.with_root_certificates(roots)
+        }
     };
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -318,5 +408,19 @@ mod tests {
     fn a_client_over_tls_needs_no_process_default() {
         client("https://bitgo.example");
         assert!(rustls::crypto::CryptoProvider::get_default().is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_set_up_says_so() {
+        let default = ClientSettings::default;
+        for settings in [
+            default().proxy("not a uri"),
+            default().extra_root_certificates(""),
+            default().extra_root_certificates("-----BEGIN CERTIFICATE-----\n!!\n"),
+        ] {
+            let clock = Arc::new(SystemClock::new());
+            let made = Client::new(&Environment::Test, clock, settings.clone());
+            assert!(matches!(made, Err(ApiError::Setup(_))), "{settings:?}");
+        }
     }
 }

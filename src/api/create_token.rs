@@ -26,14 +26,16 @@ use std::time::Duration;
 #[serde(rename_all = "camelCase")]
 pub struct CreateToken {
     label: String,
-    duration: u64,
-    scope: Vec<String>,
+    pub(super) duration: u64,
+    pub(super) scope: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    spending_limits: Vec<Limit>,
+    pub(super) spending_limits: Vec<Limit>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    all_erc20_tokens_limit: Option<Erc20Limit>,
+    pub(super) all_erc20_tokens_limit: Option<Erc20Limit>,
+    #[serde(skip)]
+    pub(super) is_unlimited_by_choice: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ip_restrict: Vec<String>,
+    pub(super) ip_restrict: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enterprise: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -41,7 +43,7 @@ pub struct CreateToken {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     permitted_enterprises: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    admin: Option<bool>,
+    pub(super) admin: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     admin_scope: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,14 +52,14 @@ pub struct CreateToken {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Limit {
+pub(super) struct Limit {
     coin: String,
     #[serde(flatten)]
     cap: Cap,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Erc20Limit {
+pub(super) struct Erc20Limit {
     enabled: bool,
     #[serde(flatten)]
     cap: Cap,
@@ -100,6 +102,7 @@ impl CreateToken {
             scope: Vec::new(),
             spending_limits: Vec::new(),
             all_erc20_tokens_limit: None,
+            is_unlimited_by_choice: false,
             ip_restrict: Vec::new(),
             enterprise: None,
             permitted_wallets: Vec::new(),
@@ -127,6 +130,16 @@ impl CreateToken {
         self
     }
 
+    /// Mints without any spending limit, which [`CreateToken::check`] else refuses: for a token that
+    /// only looks, or one that is unlocked by hand each time it shall spend.
+    ///
+    /// # Security
+    /// While it is unlocked, whoever holds the token can empty the wallets it reaches.
+    pub fn no_spending_limit(mut self) -> Self {
+        self.is_unlimited_by_choice = true;
+        self
+    }
+
     /// Lets the token spend `coin` without a cap (`maxLimit`).
     ///
     /// # Security
@@ -143,7 +156,18 @@ impl CreateToken {
         self
     }
 
-    /// Confines the token to a source address or CIDR block, such as `203.0.113.7` or `203.0.113.0/28`.
+    /// Lets the token spend all ERC-20 coins that have no limit of their own without a cap (`maxLimit`).
+    ///
+    /// # Security
+    /// Whoever gets hold of the token can then empty the wallets it reaches.
+    pub fn dangerous_uncapped_erc20_tokens(mut self) -> Self {
+        let cap = Cap::Open { max_limit: true };
+        self.all_erc20_tokens_limit = Some(Erc20Limit { enabled: true, cap });
+        self
+    }
+
+    /// Confines the token to a source address or CIDR block, such as `203.0.113.7` or
+    /// `203.0.113.0/28`; BitGo takes blocks from /24 to /32, and in production demands at least one.
     pub fn ip_restrict(mut self, block: impl Into<String>) -> Self {
         self.ip_restrict.push(block.into());
         self
@@ -181,6 +205,18 @@ impl CreateToken {
     pub fn template(mut self, template_id: impl Into<String>) -> Self {
         self.access_token_template_id = Some(template_id.into());
         self
+    }
+
+    /// The same token under another label.
+    pub(crate) fn labelled(&self, label: String) -> Self {
+        Self { label, ..self.clone() }
+    }
+
+    /// The coins without a cap.
+    pub(super) fn uncapped(&self) -> impl Iterator<Item = &str> {
+        let open =
+            self.spending_limits.iter().filter(|limit| matches!(limit.cap, Cap::Open { .. }));
+        open.map(|limit| limit.coin.as_str())
     }
 
     pub(super) fn body<'a>(&'a self, otp: &'a Otp) -> impl Serialize + 'a {

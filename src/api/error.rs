@@ -79,7 +79,7 @@ pub enum ApiError {
     RateLimited {
         /// The answer.
         refusal: Refusal,
-        /// How long to wait, where the server says so.
+        /// How long to wait, where the server says so; at most an hour.
         retry_after: Option<Duration>,
     },
     /// 401: the token is expired or revoked, or so the answer says.
@@ -145,10 +145,15 @@ impl ApiError {
                 Self::EndpointGone(refusal)
             }
             Self::Untrusted { what: Distrust::Html, status, request_id } => {
-                Self::EndpointGone(Refusal::new(status, None, request_id, None))
+                Self::EndpointGone(Refusal::new(status, None, request_id, None, None))
             }
             other => other,
         }
+    }
+
+    /// How long the server asks to wait before the next call, where it says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.refusal().and_then(Refusal::retry_after)
     }
 
     /// The server's refusal, where there was one.

@@ -3,6 +3,7 @@
 use super::request_id::RequestId;
 use chrono::{DateTime, Utc};
 use std::fmt;
+use std::time::Duration;
 
 /// A refusal by the server, or by something that answers in its place.
 #[derive(Clone)]
@@ -11,6 +12,7 @@ pub struct Refusal {
     name: Option<Box<str>>,
     request_id: RequestId,
     server_time: Option<DateTime<Utc>>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -19,8 +21,9 @@ impl Refusal {
         name: Option<Box<str>>,
         request_id: RequestId,
         server_time: Option<DateTime<Utc>>,
+        retry_after: Option<Duration>,
     ) -> Self {
-        Self { status, name, request_id, server_time }
+        Self { status, name, request_id, server_time, retry_after }
     }
 
     /// The HTTP status.
@@ -41,6 +44,11 @@ impl Refusal {
     /// Whether the refusal carried a valid HMAC within the window.
     pub fn is_verified(&self) -> bool {
         self.server_time.is_some()
+    }
+
+    /// How long the server asks to wait, at most an hour; `None` where it does not say.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The server's time, known only where it was signed.

@@ -3,16 +3,19 @@
 use super::error::{ApiError, Distrust};
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use super::wire::Object;
+use super::wire::PlatformError;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-/// The longest error name accepted, in bytes.
-const NAME_MAX: usize = 64;
-/// The most of a server's message that is read, in characters.
-const MESSAGE_MAX: usize = 300;
+/// The longest wait that is granted to a server.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// By these words a 401 says that the token is expired or revoked.
+const DEAD: [&str; 2] = ["session expired", "invalid token"];
+/// By these, that it came from an address outside the token's list.
+const OUTSIDE: [&str; 3] = ["ip address", "iprestrict", "ip restrict"];
+/// By these, that the scope does not reach this far, whatever the status.
+const OUT_OF_SCOPE: [&str; 1] = ["lacks required scope"];
 
 /// An answer that is no success, as far as it matters for sorting it.
 pub(super) struct Refused<'a> {
@@ -29,23 +32,25 @@ impl Refused<'_> {
     /// Sorts the refusal (PROTOCOL section 7). What the body says outright counts before
     /// `x-auth-required`: to take a living token for dead is the worse mistake.
     pub(super) fn sort(&self, now: DateTime<Utc>) -> ApiError {
-        let said = Said::read(self.body);
-        let refusal =
-            Refusal::new(self.status, said.name.clone(), self.request_id, self.server_time);
+        let said = PlatformError::parse(self.body);
+        let retry_after = retry_after(self.headers, now);
+        let (name, id) = (said.name.clone(), self.request_id);
+        let refusal = Refusal::new(self.status, name, id, self.server_time, retry_after);
         match self.status {
             401 if said.needs_otp => ApiError::OtpRequired(refusal),
             401 if said.needs_unlock => ApiError::NeedsUnlock(refusal),
             401 if said.oauth_required => ApiError::SsoRequired(refusal),
-            401 if said.mentions(&["ip address", "iprestrict", "ip restrict"]) => {
+            401 if said.mentions(&OUTSIDE) => {
                 ApiError::IpNotAllowed { refusal, egress: said.egress }
             }
-            401 if self.authenticated && (self.auth_required() || said.dead()) => {
+            401 if said.mentions(&OUT_OF_SCOPE) => ApiError::Forbidden(refusal),
+            401 if self.authenticated && (self.auth_required() || said.mentions(&DEAD)) => {
                 ApiError::TokenDead(refusal)
             }
             401 => ApiError::Unauthorized(refusal),
             403 => ApiError::Forbidden(refusal),
             408 | 424 | 500.. => ApiError::Transient(refusal),
-            429 => ApiError::RateLimited { refusal, retry_after: retry_after(self.headers, now) },
+            429 => ApiError::RateLimited { refusal, retry_after },
             400..500 => ApiError::Rejected(refusal),
             status => ApiError::Untrusted {
                 what: Distrust::Redirect,
@@ -60,63 +65,17 @@ impl Refused<'_> {
     }
 }
 
-/// What an error body says (`{error, name, context, requestId, needsOTP, needsUnlock}`, all optional).
-#[derive(Default)]
-struct Said {
-    name: Option<Box<str>>,
-    message: Option<Box<str>>,
-    needs_otp: bool,
-    needs_unlock: bool,
-    oauth_required: bool,
-    egress: Option<IpAddr>,
-}
-
-impl Said {
-    fn read(body: &[u8]) -> Self {
-        let Ok(object) = Object::parse(body) else { return Self::default() };
-        let flag = |object: &Object<'_>, name| object.flag(name).ok().flatten().unwrap_or(false);
-        let context = object.object("context").ok().flatten();
-        let within = [Some(&object), context.as_ref()];
-        let oauth = within.iter().flatten().find_map(|o| o.object("oauth").ok().flatten());
-        let named = object.text("name").ok().flatten().filter(|name| {
-            name.len() <= NAME_MAX
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-. ".contains(&b))
-        });
-        let message = object.text("error").ok().flatten();
-        Self {
-            name: named.map(Into::into),
-            message: message.map(|text| {
-                let readable = text.chars().filter(|c| !c.is_control());
-                readable.take(MESSAGE_MAX).collect::<String>().into()
-            }),
-            needs_otp: flag(&object, "needsOTP"),
-            needs_unlock: flag(&object, "needsUnlock"),
-            oauth_required: oauth.is_some_and(|oauth| flag(&oauth, "oauthRequired")),
-            egress: context.and_then(|context| context.word("ip").ok().flatten()),
-        }
-    }
-
-    fn mentions(&self, phrases: &[&str]) -> bool {
-        let texts = [&self.name, &self.message];
-        texts.into_iter().flatten().any(|text| {
-            let text = text.to_ascii_lowercase();
-            phrases.iter().any(|phrase| text.contains(phrase))
-        })
-    }
-
-    fn dead(&self) -> bool {
-        self.mentions(&["session expired", "invalid token"])
-    }
-}
-
-/// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3).
+/// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3); an hour is the most that counts.
 fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(secs) = text.parse() {
-        return Some(Duration::from_secs(secs));
-    }
-    let until = DateTime::parse_from_rfc2822(text).ok()?;
-    Some(until.signed_duration_since(now).to_std().unwrap_or(Duration::ZERO))
+    let wait = match text.parse() {
+        Ok(secs) => Duration::from_secs(secs),
+        Err(_) => {
+            let until = DateTime::parse_from_rfc2822(text).ok()?;
+            until.signed_duration_since(now).to_std().unwrap_or(Duration::ZERO)
+        }
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -166,6 +125,10 @@ mod tests {
                 sort(401, None, r#"{"error":"IP address 10.0.0.1 not allowed"}"#),
                 "the source address is not on the token's list: status 401",
             ),
+            (
+                sort(401, dead, r#"{"error":"token lacks required scope"}"#),
+                "the token's scope does not reach this: status 401",
+            ),
             (sort(401, None, "{}"), "not authorized: status 401"),
             (sort(401, None, "<html>"), "not authorized: status 401"),
             (sort(403, None, "{}"), "the token's scope does not reach this: status 403"),
@@ -185,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_if_it_is_unsigned() {
-        let refusal = Refusal::new(400, None, ID, None);
+        let refusal = Refusal::new(400, None, ID, None, None);
         assert_eq!(
             format!("{refusal:?}"),
             format!("Refusal(status 400, not signed, request {ID})")
@@ -198,6 +161,9 @@ mod tests {
             ("120", Some(120)),
             ("Thu, 01 Jan 1970 00:02:00 GMT", Some(120)),
             ("Wed, 31 Dec 1969 00:00:00 GMT", Some(0)),
+            ("3601", Some(3600)),
+            ("Fri, 02 Jan 1970 00:00:00 GMT", Some(3600)),
+            ("18446744073709551616", None),
             ("-1", None),
             ("soon", None),
         ] {
@@ -207,6 +173,8 @@ mod tests {
                 panic!("429 is a rate limit");
             };
             assert_eq!(retry_after.map(|d| d.as_secs()), secs, "{value}");
+            let busy = sort(503, Some(("retry-after", value)), "");
+            assert_eq!(busy.retry_after().map(|d| d.as_secs()), secs, "{value}");
         }
     }
 }

@@ -12,6 +12,7 @@
 //! request_auth  HMAC of requests and answers, v2 to v4
 //! target        method and target as they are signed
 //! extension     the key that extends a session
+//! totp          one-time passwords from a seed
 //! stack         what the above leaves on the stack, wiped
 //! ```
 
@@ -30,6 +31,7 @@ mod request_auth;
 pub(crate) mod stack;
 mod stream;
 mod target;
+mod totp;
 
 pub use aead::{RECORD_MAX, RECORD_OVERHEAD, RecordCipher, VaultId};
 pub use derivation::{DerivationPath, EcdhPrivateKey, EcdhPublicKey};
@@ -48,6 +50,7 @@ pub use request_auth::{
 };
 pub use stream::{CHUNK_LEN, CHUNK_OVERHEAD, OpeningStream, SealingStream};
 pub use target::{canonical_method, canonical_target};
+pub use totp::TotpSeed;
 
 use rand_core::TryCryptoRng;
 

@@ -38,11 +38,15 @@ pub enum AuditAction {
     Repaired,
     /// What a token spent was begun anew at what BitGo says.
     Reconciled,
+    /// BitGo said of a token that somebody else acts as its user.
+    SpooferSeen,
+    /// A token's spending limits were removed at BitGo by unlocking it, or were about to be.
+    LimitsRemoved,
 }
 
 impl AuditAction {
     /// In the order of their numbers on disk: new ones come last.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Exposed,
         Self::ExposureAllowed,
         Self::ExposureForbidden,
@@ -54,13 +58,20 @@ impl AuditAction {
         Self::RollbackAccepted,
         Self::Repaired,
         Self::Reconciled,
+        Self::SpooferSeen,
+        Self::LimitsRemoved,
     ];
 
     /// Whether it befell a token, and not the vault as a whole.
     fn is_of_token(self) -> bool {
         matches!(
             self,
-            Self::Exposed | Self::ExposureAllowed | Self::ExposureForbidden | Self::Reconciled
+            Self::Exposed
+                | Self::ExposureAllowed
+                | Self::ExposureForbidden
+                | Self::Reconciled
+                | Self::SpooferSeen
+                | Self::LimitsRemoved
         )
     }
 }

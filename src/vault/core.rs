@@ -8,6 +8,7 @@ use crate::crypto::{AuthVersion, EcdhPublicKey};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::id::LineageId;
+use crate::provider::{Provided, Provider};
 use crate::refresh::Tracker;
 use crate::store::{AuditAction, SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
@@ -110,6 +111,14 @@ impl Core {
     {
         self.check_open()?;
         self.runtime.spawn(work(Arc::clone(self))).await.map_err(Error::of_task)?
+    }
+
+    /// Asks for a secret, on a thread that may block: somebody may have to type it. Closing does not
+    /// wait for that.
+    pub(super) async fn ask<S: Provided>(&self, provider: &Arc<Provider<S>>) -> Result<S, Error> {
+        let (provider, now) = (Arc::clone(provider), self.clock.now());
+        let asked = self.runtime.spawn_blocking(move || provider.ask(now));
+        Ok(asked.await.map_err(Error::of_task)??)
     }
 
     /// Takes no more leases and mints, and ends renewal.

@@ -1,30 +1,38 @@
 //! From BitGo into the store: login, issue, fetch.
 //!
 //! A token that comes is opened, then asked for its own record with itself as the bearer: that
-//! proves it works and gives its expiry and counters. Only then is it kept, in one commit; any
-//! failure before leaves the store as it was.
+//! proves it works and gives its expiry and counters, and on whose behalf it acts. Only then is it
+//! kept, in one commit; any failure before leaves the store as it was.
+//!
+//! A long-lived token bears at BitGo the vault's label and a random suffix (`market-maker#9f2c…`).
+//! Where the answer to its making is lost it is looked for by that, and revoked: nobody holds it.
 
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::TokenStatus;
 use crate::api::wire::{Issued, IssuedToken, TokenRecord as WireRecord};
-use crate::api::{ApiError, CreateToken, LoginOptions};
+use crate::api::{ApiError, CreateToken, LoginOptions, Page, Sort};
 use crate::crypto::{self, EcdhPrivateKey, ExtensionKey};
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{self, LocalRules};
+use crate::provider::Provider;
 use crate::secret::{AccessToken, LoginPassword, Otp};
-use crate::store::{Account, TokenRecord, TokenSecret};
+use crate::store::{Account, AuditAction, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use getrandom::SysRng;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long after a lost answer the token is looked for once more: its request may still be on its way.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a login needs.
 pub struct Login {
     email: String,
-    password: LoginPassword,
-    otp: Otp,
+    password: Arc<Provider<LoginPassword>>,
+    otp: Arc<Provider<Otp>>,
     extensible: bool,
 }
 
@@ -35,8 +43,15 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// A login with a one-time password. BitGo gets the password's HMAC, never the password.
-    pub fn new(email: impl Into<String>, password: LoginPassword, otp: Otp) -> Self {
+    /// A login with a password and a one-time password, each known or from a [`Provider`]. BitGo gets
+    /// the password's HMAC, never the password. A one-time password that is known goes along at once;
+    /// else its provider is asked once BitGo wants it.
+    pub fn new(
+        email: impl Into<String>,
+        password: impl Into<Provider<LoginPassword>>,
+        otp: impl Into<Provider<Otp>>,
+    ) -> Self {
+        let (password, otp) = (Arc::new(password.into()), Arc::new(otp.into()));
         Self { email: email.into(), password, otp, extensible: false }
     }
 
@@ -63,7 +78,18 @@ pub(super) async fn login(
         Some(key) => LoginOptions::default().extensible(&key.address()),
         None => LoginOptions::default(),
     };
-    let answer = core.client.login(&email, &password, &otp, &options).await?;
+    let password = core.ask(&password).await?;
+    let first = match otp.is_given() {
+        true => core.ask(&otp).await?,
+        false => Otp::new(""),
+    };
+    let answer = match core.client.login(&email, &password, &first, &options).await {
+        Err(ApiError::OtpRequired(_)) if !otp.is_given() => {
+            let otp = core.ask(&otp).await?;
+            core.client.login(&email, &password, &otp, &options).await?
+        }
+        answer => answer?,
+    };
 
     let user = answer.user_id.map_or_else(|| email.to_lowercase(), Into::into);
     let (sealed_xprv, issued) = (answer.encrypted_ecdh_xprv, answer.issued);
@@ -82,6 +108,7 @@ pub(super) async fn login(
     let (Opened { token, in_clear }, account) = opened.await??;
 
     let record = own_record(&core, &token, answer.token_id).await?;
+    look_for_spoofer(&core, &token, record.id).await?;
     let mut info = record.to_info(TokenKind::Session, in_clear);
     info.expires_at = info.expires_at.or(Some(answer.expires_at));
     let renewal = match extension.is_some() && info.is_extensible {
@@ -97,27 +124,82 @@ pub(super) async fn issue(
     core: Arc<Core>,
     session: Label,
     token: CreateToken,
-    otp: Otp,
+    otp: Provider<Otp>,
 ) -> Result<TokenStatus, Error> {
+    for risk in token.check(&core.environment)? {
+        tracing::warn!(%risk, "a token is minted all the same");
+    }
     let label = Label::new(token.label())?;
     let _claim = core.claim(&label)?;
+    // Before anybody is asked for a password.
+    Bearer::of(&core, &session)?;
+    let otp = core.ask(&Arc::new(otp)).await?;
     let bearer = Bearer::of(&core, &session)?;
-    let issued = core.client.create_token(bearer.credential.auth(), &token, &otp).await?;
+    let suffix: [u8; 8] = crypto::random(&mut SysRng).map_err(Error::crypto("label's suffix"))?;
+    let sent = token.labelled(format!("{label}#{:016x}", u64::from_be_bytes(suffix)));
+    let issued = match core.client.create_token(bearer.credential.auth(), &sent, &otp).await {
+        Ok(issued) => issued,
+        Err(error) if is_surely_unminted(&error) => return Err(error.into()),
+        Err(error) => return Err(undo(&core, &bearer, sent.label(), error).await),
+    };
     let id = issued.record.id;
     let kept = receive(&core, &bearer, issued, label, TokenKind::LongLived, Renewal::Manual).await;
     match kept {
         Ok(status) => Ok(status),
         // A token that nobody holds must not live on; one that is not found does not, if it is
         // the server that says so.
-        Err(error) => match core.client.delete_token(bearer.credential.auth(), id).await {
-            Ok(_) => Err(error),
-            Err(ApiError::Rejected(refusal))
-                if refusal.status() == 404 && refusal.is_verified() =>
-            {
-                Err(error)
-            }
+        Err(error) => match revoke(&core, &bearer, id).await {
+            Ok(()) => Err(error),
             Err(_) => Err(Error::Orphaned { id, source: Box::new(error) }),
         },
+    }
+}
+
+/// Whether nothing was minted, by what failed: nothing left, or the server itself refused.
+fn is_surely_unminted(error: &ApiError) -> bool {
+    match error {
+        ApiError::Setup(_) | ApiError::Unsendable(_) | ApiError::Unreachable { .. } => true,
+        ApiError::Transient(_) => false,
+        other => other.refusal().is_some_and(|refusal| refusal.is_verified()),
+    }
+}
+
+/// Looks for a token that may have been minted, and revokes it. The answer is why it is not kept.
+async fn undo(core: &Core, bearer: &Bearer, label: &str, error: ApiError) -> Error {
+    match find(core, bearer, label).await {
+        Ok(None) => error.into(),
+        Ok(Some(id)) => match revoke(core, bearer, id).await {
+            Ok(()) => error.into(),
+            Err(_) => Error::Orphaned { id, source: Box::new(error.into()) },
+        },
+        Err(_) => Error::Unresolved { label: label.into(), source: Box::new(error.into()) },
+    }
+}
+
+/// The living token of that label at BitGo, newest first: once now, and once a moment later.
+async fn find(core: &Core, bearer: &Bearer, label: &str) -> Result<Option<TokenId>, ApiError> {
+    for wait in [Duration::ZERO, LOOK_AGAIN] {
+        tokio::time::sleep(wait).await;
+        let page = Page { sort: Sort::Descending, ..Page::default() };
+        let mut tokens = core.client.tokens(bearer.credential.auth(), page);
+        while let Some(record) = tokens.next().await {
+            let record = record?;
+            if record.label.as_deref() == Some(label) {
+                return Ok(Some(record.id));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Revokes a token. One that is not found is revoked, if it is the server that says so.
+async fn revoke(core: &Core, bearer: &Bearer, id: TokenId) -> Result<(), ApiError> {
+    match core.client.delete_token(bearer.credential.auth(), id).await {
+        Ok(_) => Ok(()),
+        Err(ApiError::Rejected(refusal)) if refusal.status() == 404 && refusal.is_verified() => {
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -144,6 +226,7 @@ async fn receive(
     let IssuedToken { issued, record } = issued;
     let Opened { token, in_clear } = open_for(core, issued, bearer.user.clone()).await?;
     let own = own_record(core, &token, Some(record.id)).await?;
+    look_for_spoofer(core, &token, record.id).await?;
     let mut info = own.to_info(kind, in_clear);
     info.expires_at = info.expires_at.or(record.expires);
     let secret = TokenSecret { token, extension_key: None };
@@ -213,7 +296,7 @@ fn open(
 
 /// The record behind a token, asked with the token itself; it must be alive and its own.
 pub(super) async fn own_record(
-    core: &Core,
+    core: &Arc<Core>,
     token: &AccessToken,
     id: Option<TokenId>,
 ) -> Result<WireRecord, Error> {
@@ -222,7 +305,37 @@ pub(super) async fn own_record(
     if id.is_some_and(|id| id != record.id) {
         return Err(Error::WrongRecord);
     }
+    if record.is_spoofed() {
+        note_spoofer(core, record.id).await?;
+    }
     Ok(record)
+}
+
+/// Asks on whose behalf a token acts that is new here. That the server does not tell is no reason to
+/// refuse the token.
+pub(super) async fn look_for_spoofer(
+    core: &Arc<Core>,
+    token: &AccessToken,
+    id: TokenId,
+) -> Result<(), Error> {
+    let credential = Credential::of(core, token)?;
+    match core.client.scoped_session(credential.auth(), true).await {
+        Ok(session) if session.is_spoofed() => note_spoofer(core, id).await,
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::debug!(token = %id, %error, "bitgo does not tell on whose behalf it acts");
+            Ok(())
+        }
+    }
+}
+
+/// Says, and writes down, that somebody else acts as the user.
+async fn note_spoofer(core: &Arc<Core>, id: TokenId) -> Result<(), Error> {
+    tracing::warn!(token = %id, "somebody else acts as this user (spooferContext)");
+    let noted = core.blocking(move |core| {
+        core.store.append_audit(AuditAction::SpooferSeen, id, None, core.clock.now())
+    });
+    Ok(noted.await??)
 }
 
 /// Refuses a token that has ended, and notes when it came where it does not tell.

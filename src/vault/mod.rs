@@ -13,6 +13,7 @@
 //! refusals    that one refusal gives back one reservation
 //! export      what is known of the tokens, as JSON
 //! renewal     what renewing a token means
+//! session     unlocked, locked, ended at BitGo
 //! ```
 
 mod builder;
@@ -27,6 +28,7 @@ mod refusals;
 mod renewal;
 mod reservation;
 mod send;
+mod session;
 mod signed;
 mod upkeep;
 
@@ -45,6 +47,7 @@ use crate::error::Error;
 use crate::id::TokenId;
 use crate::locked::LockLevel;
 use crate::policy::Request;
+use crate::provider::Provider;
 use crate::refresh::Refresher;
 use crate::secret::{Otp, Passphrase};
 use crate::store::AuditAction;
@@ -81,10 +84,13 @@ impl Vault {
     /// Logs in and keeps the session as `label`. The login password opens the account's ECDH
     /// key, which is kept sealed: with it the vault opens the tokens that BitGo issues.
     ///
+    /// A session with a one-time password may do all that the account may, for an hour or two; it is
+    /// the only kind of token that mints others and manages users.
+    ///
     /// Once begun it runs to its end, even if the future is dropped.
     ///
     /// # Errors
-    /// [`Error::LabelTaken`]; [`Error::Api`] with what BitGo said, such as
+    /// [`Error::LabelTaken`]; [`Error::Provider`]; [`Error::Api`] with what BitGo said, such as
     /// [`OtpRequired`](crate::api::ApiError::OtpRequired); [`Error::Crypto`] for a wrong server key;
     /// [`Error::IssuedInClear`] or [`Error::NoEcdhKey`] for an account without an ECDH keychain, and
     /// [`Error::CannotSign`] for an older token (see
@@ -95,21 +101,25 @@ impl Vault {
         self.core.run_to_end(move |core| mint::login(core, label, login)).await
     }
 
-    /// Mints a long-lived token with the session kept as `session`, and keeps it under its own label.
+    /// Mints a long-lived token with the session kept as `session`, and keeps it under its own label;
+    /// at BitGo it has that label and a random suffix. BitGo shows a token once: one that is lost, with
+    /// the vault and its backups, is lost for good, and another has to be minted.
     ///
     /// Once begun it runs to its end, even if the future is dropped.
     ///
     /// # Errors
-    /// As [`Vault::login`]; [`Error::NoSuchToken`] where there is no such session. A token that was
-    /// minted and cannot be kept is revoked; [`Error::Orphaned`] if that fails too. After
-    /// [`Lost`](crate::api::ApiError::Lost) a token may have been minted: look at BitGo.
+    /// [`Error::UnfitToken`] for what [`CreateToken::check`] refuses: nothing is sent. As
+    /// [`Vault::login`]; [`Error::NoSuchToken`] where there is no such session. A token that was
+    /// minted and cannot be kept is revoked; [`Error::Orphaned`] if that fails too. After an answer that
+    /// was lost the token is looked for by its suffix and revoked; [`Error::Unresolved`] if it cannot
+    /// be looked for.
     pub async fn issue(
         &self,
         session: &str,
         token: CreateToken,
-        otp: Otp,
+        otp: impl Into<Provider<Otp>>,
     ) -> Result<TokenStatus, Error> {
-        let session = Label::new(session)?;
+        let (session, otp) = (Label::new(session)?, otp.into());
         self.core.run_to_end(move |core| mint::issue(core, session, token, otp)).await
     }
 

@@ -43,16 +43,13 @@ impl RenewalError {
     /// Whether asking again may help.
     fn failure(&self) -> Failure {
         match self {
-            Self::Failed(Error::Api(ApiError::RateLimited { retry_after, .. })) => {
-                Failure::Transient { retry_after: *retry_after }
-            }
             // An answer that cannot be believed, whatever it says, says nothing about the token.
             Self::Failed(Error::Api(error))
                 if error.is_transient()
                     || matches!(error, ApiError::Untrusted { .. })
                     || error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
             {
-                Failure::Transient { retry_after: None }
+                Failure::Transient { retry_after: error.retry_after() }
             }
             Self::Unchanged
             | Self::Endless

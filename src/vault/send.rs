@@ -63,8 +63,9 @@ pub(super) async fn send(
     if Action::of(request)?.is_for_express && !core.environment.is_loopback() {
         return Err(Denied::new(
             Rule::UnknownCall,
-            "sendcoins is a call of BitGo Express, and its body may hold a wallet's passphrase: \
-             lease it, and send it to your Express with a client of your own",
+            "sendcoins is a call of BitGo Express, and its body may hold a wallet's passphrase (yours if \
+             you made token and wallet, else your BitGo login's): lease it, and send it to your \
+             Express with a client of your own",
         )
         .into());
     }

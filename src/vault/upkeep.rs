@@ -97,6 +97,7 @@ async fn reconcile(core: Arc<Core>, label: Label) -> Result<TokenStatus, Error> 
             return Err(Denied::new(Rule::Unreconciled, why).into());
         }
         let record = mint::own_record(&core, &secret.token, Some(held.record.info.id)).await?;
+        mint::look_for_spoofer(&core, &secret.token, record.id).await?;
         let info = record.to_info(held.record.info.kind, held.record.info.issued_in_clear);
         let of_entry = Arc::clone(&entry);
         let reconciled = core.blocking(move |core| {
@@ -124,6 +125,7 @@ async fn reclaim(core: Arc<Core>) -> Result<Vec<Label>, Error> {
         let claim = core.claim(&label)?;
         let secret = core.store.open_secret(lineage, &sealed)?;
         let record = mint::own_record(&core, &secret.token, None).await?;
+        mint::look_for_spoofer(&core, &secret.token, record.id).await?;
         // How it came is not told. One that cannot sign came in clear.
         let info = record.to_info(TokenKind::LongLived, !secret.token.can_sign());
         let record = TokenRecord {

@@ -5,7 +5,7 @@ use crate::desk::{bot, class, coin};
 use bitgo_vault::api::wire::{Issued, IssuedToken};
 use bitgo_vault::api::{
     ApiError, Asked, Auth, Client, ClientSettings, CreateToken, DispatchError, Distrust,
-    LoginOptions, Page, RequestId,
+    LoginOptions, Page, RequestId, Sort,
 };
 use bitgo_vault::crypto::{
     AuthKey, AuthVersion, EcdhPrivateKey, EcdhPublicKey, EnvelopeVersion, ExtensionKey, open_token,
@@ -71,7 +71,7 @@ fn id() -> RequestId {
 }
 
 fn client(environment: &Environment) -> Client {
-    let settings = ClientSettings::default().timeout(Duration::from_secs(5));
+    let settings = ClientSettings::default().timeout(Duration::from_secs(5)).retries(0);
     Client::new(environment, Arc::new(SystemClock::new()), settings).unwrap()
 }
 
@@ -121,7 +121,7 @@ async fn a_token_signs_from_login_to_revocation_in_every_version() {
             assert!(info.expires_at > info.created_at);
 
             let scoped = client.scoped_session(auth, true).await.unwrap();
-            assert_eq!((scoped.record.id, scoped.is_spoofed), (id, false));
+            assert_eq!((scoped.record.id, scoped.is_spoofed()), (id, false));
 
             let ended = client.delete_token(desk.auth(), id).await.unwrap();
             assert!(ended.expires <= Some(client.now()));
@@ -174,7 +174,7 @@ async fn every_page_of_the_listing_is_read_once() {
     for number in 0..5 {
         ids.push(desk.mint(bot(&format!("bot {number}"))).await.0);
     }
-    let mut page = Page { limit: 2, prev_id: None };
+    let mut page = Page { limit: 2, ..Page::default() };
     let mut pages = Vec::new();
     loop {
         let answer = desk.client.list_tokens(desk.auth(), &page).await.unwrap();
@@ -188,6 +188,18 @@ async fn every_page_of_the_listing_is_read_once() {
     let all = desk.client.all_tokens(desk.auth()).await.unwrap();
     assert_eq!(all.len(), 5);
     assert_eq!(all[4].label.as_deref(), Some("bot 4"));
+
+    let before = desk.bitgo.requests("GET");
+    let page = Page { limit: 2, sort: Sort::Descending, ..Page::default() };
+    let mut tokens = desk.client.tokens(desk.auth(), page);
+    for id in ids.iter().rev() {
+        assert_eq!(tokens.next().await.unwrap().unwrap().id, *id);
+    }
+    assert_eq!(desk.bitgo.requests("GET") - before, 3);
+    assert!(tokens.next().await.is_none() && tokens.next().await.is_none());
+    let mut tokens = desk.client.tokens(desk.auth(), Page { limit: 2, ..Page::default() });
+    tokens.next().await.unwrap().unwrap();
+    assert_eq!(desk.bitgo.requests("GET") - before, 4, "no page is fetched before it is wanted");
 }
 
 #[tokio::test]
@@ -199,7 +211,7 @@ async fn a_listing_that_stands_still_ends() {
     assert!(matches!(error, ApiError::Untrusted { what: Distrust::Endless, .. }), "{error}");
     assert_eq!(desk.bitgo.requests("GET"), 2);
     desk.bitgo.clear_faults();
-    let sly = Page { limit: 1, prev_id: Some("x&admin=true".into()) };
+    let sly = Page { limit: 1, prev_id: Some("x&admin=true".into()), ..Page::default() };
     let error = desk.client.list_tokens(desk.auth(), &sly).await.unwrap_err();
     assert!(matches!(error, ApiError::Unsendable(_)), "{error}");
 }
@@ -516,7 +528,7 @@ async fn an_endless_answer_is_not_read() {
 #[tokio::test]
 async fn a_slow_server_times_out_with_unknown_outcome() {
     let desk = Desk::new().await;
-    let settings = ClientSettings::default().timeout(Duration::from_millis(100));
+    let settings = ClientSettings::default().timeout(Duration::from_millis(100)).retries(0);
     let clock = Arc::new(SystemClock::new());
     let hasty = Client::new(desk.bitgo.environment(), clock, settings).unwrap();
     desk.bitgo.inject(Fault::new(FaultKind::Delay(Duration::from_secs(1))));

@@ -1,7 +1,7 @@
 //! A vault at its own emulator: the set-up that the topics share.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use bitgo_vault::api::{ApiError, CreateToken, Distrust};
+use bitgo_vault::api::{ApiError, ClientSettings, CreateToken, Distrust};
 use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder};
 use bitgo_vault::test_util::TokioClock;
@@ -121,8 +121,11 @@ pub(crate) fn options(
     // The cheapest costs there are: what is tested here is not Argon2.
     let kdf = KdfParams::new(8, 1, 1).unwrap();
     // A container's temporary directory lies on overlayfs.
+    // Nothing is asked twice: a fault that is injected once is seen.
+    let client = ClientSettings::default().retries(0);
     Vault::builder(path, environment.clone())
         .kdf(kdf)
+        .client(client)
         .clock(clock.clone())
         .dangerous_allow_file_system(FileSystem::Overlayfs)
 }
@@ -136,7 +139,7 @@ pub(crate) fn coin() -> Coin {
 }
 
 pub(crate) fn bot(label: &str) -> CreateToken {
-    CreateToken::new(&Label::new(label).unwrap(), DAY)
+    CreateToken::new(&Label::new(label).unwrap(), DAY).no_spending_limit()
 }
 
 pub(crate) fn spender(label: &str, wallet: WalletId, limit: u128) -> CreateToken {

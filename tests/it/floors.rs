@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 6] = [
         "word_error",
     ],
     &["crypto", "policy"],
-    &["api", "refresh", "store"],
+    &["api", "provider", "refresh", "store"],
     &["error"],
     &["vault"],
     &["emulator", "test_util"],

@@ -1,11 +1,11 @@
 //! What is minted is kept, revoked, or told of: no token lives on that nobody knows.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, bot, told};
-use bitgo_vault::api::{Auth, Client, ClientSettings, Page};
+use crate::desk::{DAY, Desk, bot, told};
+use bitgo_vault::api::{Auth, Client, ClientSettings, CreateToken, Page, TokenFlaw};
 use bitgo_vault::crypto::{AuthKey, AuthVersion};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
-use bitgo_vault::{AccessToken, Error, StoreError, TokenId};
+use bitgo_vault::{AccessToken, Error, Label, Otp, Provider, StoreError, TokenId};
 use std::env;
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::time::sleep;
 const MINT: (&str, &str) = ("POST", "/api/v2/user/accesstoken");
 /// A token that came is asked for its own record before it is kept.
 const RECORD: (&str, &str) = ("GET", "/api/v2/user/session");
+const LIST: (&str, &str) = ("GET", "/api/v2/user/accesstoken");
 const REVOKE: (&str, &str) = ("DELETE", "/api/v2/user/accesstoken");
 /// Tells the child that it is one.
 const CHILD: &str = "BITGO_VAULT_READ_ONLY_CHILD";
@@ -40,7 +41,9 @@ async fn living(desk: &Desk) -> Vec<TokenId> {
     let auth = Auth::Hmac(&key, AuthVersion::V3);
     let page = client.list_tokens(auth, &Page::default()).await.unwrap();
     let records = page.records.into_iter();
-    records.filter(|record| record.label.as_deref() == Some("bot")).map(|bot| bot.id).collect()
+    // At BitGo the label has a random suffix.
+    let is_bot = |label: &str| label.strip_prefix("bot#").is_some_and(|suffix| suffix.len() == 16);
+    records.filter(|record| record.label.as_deref().is_some_and(is_bot)).map(|bot| bot.id).collect()
 }
 
 #[tokio::test]
@@ -169,4 +172,83 @@ async fn an_unsigned_answer_does_not_say_that_a_token_is_gone() {
         Error::Orphaned { id, .. } => assert_eq!(living, [id]),
         other => panic!("{living:?} lives on, and nobody is told: {other}"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_whose_answer_is_lost_is_found_and_revoked() {
+    for (kind, told_as, minted) in [
+        (FaultKind::DropAfterEffect, "lost", true),
+        (FaultKind::TornBody, "lost", true),
+        (FaultKind::BadHmac, "hmac wrong", true),
+        (FaultKind::NoHmac, "hmac missing", true),
+        (FaultKind::OtherRequestId, "other request", true),
+        (FaultKind::DropBefore, "lost", false),
+        (FaultKind::Html, "html", false),
+        (status(503), "transient", false),
+        (status(200), "malformed", false),
+    ] {
+        let printed = format!("{kind:?}");
+        let desk = Desk::new().await;
+        fail(&desk, MINT, kind);
+        assert_eq!(told(&issue(&desk).await.unwrap_err()), told_as, "{printed}");
+        assert_eq!(living(&desk).await, [], "{printed}");
+        assert!(desk.vault.status("bot").is_err(), "{printed}");
+        assert_eq!(desk.bitgo.requests("POST /api/v2/user/accesstoken"), 1, "{printed}: not again");
+        assert_eq!(desk.bitgo.requests("DELETE"), usize::from(minted), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_the_server_signed_minted_nothing() {
+    for kind in [status(400), status(401), status(403), FaultKind::RetryAfter(1)] {
+        let desk = Desk::new().await;
+        fail(&desk, MINT, kind.clone());
+        issue(&desk).await.unwrap_err();
+        assert_eq!(desk.bitgo.requests("GET /api/v2/user/accesstoken"), 0, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_looked_for_is_told_of_by_its_label() {
+    let desk = Desk::new().await;
+    for broken in [LIST, REVOKE] {
+        fail(&desk, MINT, FaultKind::DropAfterEffect);
+        fail(&desk, broken, status(503));
+        let error = issue(&desk).await.unwrap_err();
+        let living = living(&desk).await;
+        match error {
+            Error::Unresolved { label, source } => {
+                assert!(label.starts_with("bot#") && broken == LIST, "{label}");
+                assert_eq!(told(&source), "lost");
+            }
+            Error::Orphaned { id, source } => {
+                assert!(broken == REVOKE && living.contains(&id));
+                assert_eq!(told(&source), "lost");
+            }
+            other => panic!("{living:?} lives on, and nobody is told: {other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_advised_against_is_not_asked_for() {
+    let desk = Desk::new().await;
+    let label = Label::new("bot").unwrap();
+    let before = desk.bitgo.requests("");
+    for (token, flaw) in [
+        (CreateToken::new(&label, DAY), TokenFlaw::NoSpendingLimit),
+        (bot("bot").scope("user_manage".parse().unwrap()), TokenFlaw::UserManage),
+        (bot("bot").ip_restrict("0.0.0.0/0"), TokenFlaw::Source("0.0.0.0/0".into())),
+        (
+            CreateToken::new(&label, 3651 * DAY).no_spending_limit(),
+            TokenFlaw::Lifetime { days: 3651 },
+        ),
+    ] {
+        let asked = Provider::closure(|| -> Result<Otp, _> { panic!("nobody is to be asked") });
+        match desk.vault.issue("desk", token, asked).await.unwrap_err() {
+            Error::UnfitToken(unfit) => assert_eq!(unfit.flaws(), [flaw]),
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(desk.bitgo.requests(""), before, "nothing was sent");
 }

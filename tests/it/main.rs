@@ -3,6 +3,8 @@
 #[cfg(feature = "emulator")]
 mod api;
 #[cfg(feature = "emulator")]
+mod authority;
+#[cfg(feature = "emulator")]
 mod bad_input;
 #[cfg(feature = "emulator")]
 mod crash;
@@ -16,6 +18,8 @@ mod emulator;
 mod export;
 #[cfg(feature = "emulator")]
 mod exposure;
+#[cfg(feature = "emulator")]
+mod fault_matrix;
 mod floors;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod full_disk;
@@ -30,9 +34,13 @@ mod killed;
 mod known_answers;
 #[cfg(feature = "emulator")]
 mod lease;
+#[cfg(feature = "emulator")]
+mod login;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod memory;
 mod named;
+#[cfg(feature = "emulator")]
+mod oauth;
 #[cfg(feature = "emulator")]
 mod outcomes;
 #[cfg(feature = "emulator")]
@@ -41,11 +49,17 @@ mod passphrase;
 mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
+#[cfg(feature = "emulator")]
+mod seeds;
+#[cfg(feature = "emulator")]
+mod session;
 mod sled_faults;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod syscalls;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod tools;
+#[cfg(feature = "emulator")]
+mod transport;
 #[cfg(feature = "emulator")]
 mod upkeep;
 #[cfg(feature = "emulator")]

@@ -1,4 +1,4 @@
-//! What the calls answer: a login, an issued token, a page of records, the scoped session.
+//! What the calls answer about tokens: a login, an issued token, a page of records.
 
 use super::object::{Malformed, Object, required};
 use super::record::{TokenRecord, scopes};
@@ -23,7 +23,10 @@ pub enum Issued {
 }
 
 impl Issued {
-    fn read(object: &Object<'_>, clear_name: &'static str) -> Result<Option<Self>, Malformed> {
+    pub(super) fn read(
+        object: &Object<'_>,
+        clear_name: &'static str,
+    ) -> Result<Option<Self>, Malformed> {
         if let Some(encrypted_token) = object.text("encryptedToken")? {
             let path = required(object.text("derivationPath")?, "derivationPath")?;
             return Ok(Some(Self::Sealed {
@@ -169,34 +172,6 @@ impl TokenPage {
         Ok(Self {
             records: records.iter().map(TokenRecord::read).collect::<Result<_, _>>()?,
             next: object.text("nextBatchPrevId")?.map(Into::into),
-        })
-    }
-}
-
-/// The bearer's own record, with on whose behalf it acts.
-#[derive(Debug)]
-pub struct ScopedSession {
-    /// `accessToken`
-    pub record: TokenRecord,
-    /// `authenticationMetadata.userId`
-    pub user_id: Box<str>,
-    /// Whether somebody acts as this user (`spooferContext`).
-    pub is_spoofed: bool,
-}
-
-impl ScopedSession {
-    /// Reads the answer of the scoped session.
-    ///
-    /// # Errors
-    /// [`Malformed`] if the record or the user id is missing.
-    pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
-        let object = Object::parse(body)?;
-        let metadata =
-            required(object.object("authenticationMetadata")?, "authenticationMetadata")?;
-        Ok(Self {
-            record: TokenRecord::read(&required(object.object("accessToken")?, "accessToken")?)?,
-            user_id: required(metadata.text("userId")?, "userId")?.into(),
-            is_spoofed: metadata.raw("spooferContext").is_some(),
         })
     }
 }

@@ -6,17 +6,29 @@
 //! Answers that hold a token in clear are borrowed from a body that is wiped.
 //!
 //! ```text
-//! object    one JSON object, its fields read one by one
-//! number    digits, exponents and strings → whole numbers
-//! record    the token record and what it says of limits
-//! answers   what the calls answer: login, issuance, pages
+//! object          one JSON object, its fields read one by one
+//! number          digits, exponents and strings → whole numbers
+//! record          the token record and what it says of limits
+//! answers         what the calls answer about tokens: login, issuance, pages
+//! scoped_session  a record with on whose behalf it acts
+//! oauth           tokens for a refresh token
+//! service         who the bearer is, constants, whether the service answers
+//! platform_error  what a refusal says of itself
 //! ```
 
 mod answers;
 mod number;
+mod oauth;
 mod object;
+mod platform_error;
 mod record;
+mod scoped_session;
+mod service;
 
-pub use answers::{Issued, IssuedToken, LoginAnswer, ScopedSession, SealedXprv, TokenPage};
+pub use answers::{Issued, IssuedToken, LoginAnswer, SealedXprv, TokenPage};
+pub use oauth::OauthTokens;
 pub use object::{Malformed, Object};
+pub use platform_error::PlatformError;
 pub use record::{AdminScope, CoinLimit, Erc20Limit, OauthState, TokenRecord, Unlock};
+pub use scoped_session::ScopedSession;
+pub use service::{ClientConstants, Pong, User};

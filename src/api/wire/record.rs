@@ -63,8 +63,11 @@ pub struct Unlock {
     pub spending_limits: BTreeMap<Coin, CoinLimit>,
     /// The pool of ERC-20 coins.
     pub all_erc20_tokens_limit: Option<Erc20Limit>,
-    /// The one limit of older tokens, which does not name its coin; nothing acts upon it.
+    /// The one limit of older tokens, which does not name its coin. It is not counted with; that it
+    /// is there keeps the token from being unlocked.
     pub legacy: Option<CoinLimit>,
+    /// Whether there are limits for coins whose names we cannot read.
+    pub has_other_limits: bool,
 }
 
 /// What BitGo says of a token (PROTOCOL section 6). Never the token itself.
@@ -195,6 +198,17 @@ impl TokenRecord {
         })
     }
 
+    /// Whether it says that somebody else acts as the user (`spooferContext`): BitGo publishes the
+    /// field with the scoped session, but wherever it stands it means the same.
+    pub fn is_spoofed(&self) -> bool {
+        let is_there = |object: &Object<'_>| object.raw("spooferContext").is_some();
+        let of = |name| self.other.get(name).map(|json| json.get()).filter(|json| *json != "null");
+        of("spooferContext").is_some()
+            || of("authenticationMetadata")
+                .and_then(|json| Object::parse(json.as_bytes()).ok())
+                .is_some_and(|metadata| is_there(&metadata))
+    }
+
     /// The record as the vault's other floors know it.
     pub fn to_info(&self, kind: TokenKind, issued_in_clear: bool) -> TokenInfo {
         TokenInfo {
@@ -258,12 +272,15 @@ impl CoinLimit {
 
 impl Unlock {
     fn read(object: &Object<'_>) -> Result<Self, Malformed> {
-        let mut spending_limits = BTreeMap::new();
+        let (mut spending_limits, mut has_other_limits) = (BTreeMap::new(), false);
         if let Some(limits) = object.object("spendingLimits")? {
             for entry in limits.objects_by_name("spendingLimits") {
                 let (name, limit) = entry?;
-                if let Ok(coin) = Coin::new(name) {
-                    spending_limits.insert(coin, CoinLimit::read(&limit, "txValueLimit")?);
+                match Coin::new(name) {
+                    Ok(coin) => {
+                        spending_limits.insert(coin, CoinLimit::read(&limit, "txValueLimit")?);
+                    }
+                    Err(_) => has_other_limits = true,
                 }
             }
         }
@@ -275,7 +292,17 @@ impl Unlock {
             spending_limits,
             all_erc20_tokens_limit: erc20.as_ref().map(Erc20Limit::read).transpose()?,
             legacy: legacy.transpose()?,
+            has_other_limits,
         })
+    }
+
+    /// Whether there is any limit that unlocking would remove: of one coin, of all ERC-20 coins, or the
+    /// older kind. The pool of ERC-20 coins stands in the list of tokens only.
+    pub fn has_limits(&self) -> bool {
+        !self.spending_limits.is_empty()
+            || self.has_other_limits
+            || self.legacy.is_some()
+            || self.all_erc20_tokens_limit.is_some_and(|pool| pool.enabled)
     }
 
     /// The limits as the vault counts with them. A coin without a readable limit is left out.
@@ -344,6 +371,40 @@ mod tests {
         let pool = record.unlock.all_erc20_tokens_limit.unwrap();
         assert_eq!(pool.limit.tx_value_limit, Some(Amount::new(99)));
         assert_eq!(record.unlock.legacy.unwrap().tx_value_limit, Some(Amount::new(3)));
+    }
+
+    #[test]
+    fn every_kind_of_limit_is_one() {
+        for (unlock, has) in [
+            ("{}", false),
+            (r#"{"expires":"2026-01-02T03:04:05.678Z","time":"2026-01-02T03:04:05.678Z"}"#, false),
+            (r#"{"spendingLimits":{}}"#, false),
+            (r#"{"txCount":0,"txValue":0}"#, false),
+            (r#"{"allErc20TokensLimit":{"enabled":false}}"#, false),
+            (r#"{"allErc20TokensLimit":{"enabled":true,"maxLimit":true}}"#, true),
+            (r#"{"spendingLimits":{"tbtc":{"maxLimit":true}}}"#, true),
+            (r#"{"spendingLimits":{"tbtc":{}}}"#, true),
+            (r#"{"spendingLimits":{"not a coin":{}}}"#, true),
+            (r#"{"txValueLimit":0}"#, true),
+        ] {
+            let record = read(&format!(r#"{{"id":"{ID}","unlock":{unlock}}}"#)).unwrap();
+            assert_eq!(record.unlock.has_limits(), has, "{unlock}");
+        }
+        assert!(!read(&format!(r#"{{"id":"{ID}"}}"#)).unwrap().unlock.has_limits());
+    }
+
+    #[test]
+    fn a_spoofer_is_seen_wherever_the_record_has_it() {
+        for (more, spoofed) in [
+            ("", false),
+            (r#","spooferContext":null"#, false),
+            (r#","spooferContext":{}"#, true),
+            (r#","authenticationMetadata":{"userId":"u"}"#, false),
+            (r#","authenticationMetadata":{"spooferContext":{"userId":"x"}}"#, true),
+        ] {
+            let record = read(&format!(r#"{{"id":"{ID}"{more}}}"#)).unwrap();
+            assert_eq!(record.is_spoofed(), spoofed, "{more}");
+        }
     }
 
     #[test]
