@@ -7,8 +7,11 @@
 //! message   = timestampMs|token|duration
 //! digest    = SHA-256(SHA-256("\x18Bitcoin Signed Message:\n" | varint(length) | message))
 //! signature = hex(31 + recovery id | r | s)               RFC 6979, low s, compressed key
-//! address   = base58check(0 | RIPEMD-160(SHA-256(public key)))
+//! address   = base58check(network | RIPEMD-160(SHA-256(public key)))
 //! ```
+//!
+//! The address names a key, not a place for money; the network it is written for is not signed.
+//! BitGo's SDK writes the test network's wherever it is not told that it speaks to production.
 
 use super::CryptoError;
 use super::stack::wiped;
@@ -24,8 +27,9 @@ use zeroize::Zeroizing;
 
 const MAGIC: &[u8] = b"\x18Bitcoin Signed Message:\n";
 
-/// Bitcoin's main network, of which alone BitGo's SDK makes extension keys.
+/// Bitcoin's main network, which ours are written for.
 const P2PKH_PREFIX: u8 = 0x00;
+const P2PKH_TEST_PREFIX: u8 = 0x6f;
 const WIF_PREFIX: u8 = 0x80;
 const WIF_COMPRESSED: u8 = 0x01;
 
@@ -89,7 +93,7 @@ impl ExtensionKey {
 
     /// The address BitGo knows the key by: `extensionAddress` at login.
     pub fn address(&self) -> String {
-        address(self.0.verifying_key())
+        address(self.0.verifying_key(), P2PKH_PREFIX)
     }
 
     /// Signs an extension: 130 lower-case hex digits, for the `signature` header.
@@ -115,7 +119,7 @@ impl fmt::Debug for ExtensionKey {
 }
 
 /// Checks the signature of an extension, as the server does: the key recovered from it must be
-/// the one behind `address`.
+/// the one behind `address`, which may be written for either network.
 ///
 /// # Errors
 /// [`CryptoError::Malformed`] if the signature is not 130 lower-case hex digits with a header of
@@ -142,7 +146,11 @@ pub fn verify_extension(
         .map_err(|_| CryptoError::CouldNotOpen)?;
     // Recovery finds a key for a high s as well; only the low one is a signature here.
     key.verify_prehash(&digest, &signature).map_err(|_| CryptoError::CouldNotOpen)?;
-    if address(&key) == expected_address { Ok(()) } else { Err(CryptoError::CouldNotOpen) }
+    let fits = |network| address(&key, network) == expected_address;
+    match [P2PKH_PREFIX, P2PKH_TEST_PREFIX].into_iter().any(fits) {
+        true => Ok(()),
+        false => Err(CryptoError::CouldNotOpen),
+    }
 }
 
 /// `SHA-256(SHA-256(magic | varint(length) | timestamp|token|duration))`, fed in pieces because
@@ -174,9 +182,9 @@ fn update_varint(hash: &mut Sha256, number: usize) {
     }
 }
 
-fn address(key: &VerifyingKey) -> String {
+fn address(key: &VerifyingKey, network: u8) -> String {
     let hash = Ripemd160::digest(Sha256::digest(key.to_sec1_point(true)));
-    bs58::encode(hash).with_check_version(P2PKH_PREFIX).into_string()
+    bs58::encode(hash).with_check_version(network).into_string()
 }
 
 #[cfg(test)]
@@ -232,7 +240,12 @@ mod tests {
         };
         let token = token();
         let token = token.expose();
-        assert_eq!(verify(ADDRESS, TIMESTAMP, token, "3600", &signature), Ok(()));
+        // The same key, written for the test network.
+        let as_sdk_writes_it = address(key().0.verifying_key(), P2PKH_TEST_PREFIX);
+        assert_ne!(as_sdk_writes_it, ADDRESS);
+        for address in [ADDRESS, &as_sdk_writes_it] {
+            assert_eq!(verify(address, TIMESTAMP, token, "3600", &signature), Ok(()));
+        }
         let elsewhere = "1DgZZtUdvwFbmEcLqJ8iz1WFrCnNx3HQBY";
         for (address, timestamp, token, duration) in [
             (elsewhere, TIMESTAMP, token, "3600"),
