@@ -11,7 +11,8 @@ use super::error::ApiError;
 use super::refusal::Refusal;
 use super::request_id::{REQUEST_ID, RequestId};
 use super::retry::{RetryBudget, wait_before_retry};
-use super::settings::{ClientSettings, RootPem};
+use super::settings::ClientSettings;
+use super::tls;
 use crate::clock::Clock;
 use crate::crypto::random;
 use crate::environment::Environment;
@@ -20,9 +21,6 @@ use chrono::{DateTime, Utc};
 use getrandom::SysRng;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls_platform_verifier::Verifier;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -117,7 +115,7 @@ impl Client {
         // `Environment` allows plain HTTP on loopback alone.
         let is_https = root_uri.starts_with("https://");
         let setup = |error: reqwest::Error| ApiError::Setup(error.without_url().into());
-        let tls = tls(is_https, &settings.extra_roots).map_err(ApiError::Setup)?;
+        let tls = tls::config(is_https, &settings.extra_roots).map_err(ApiError::Setup)?;
         let mut http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .https_only(is_https)
@@ -329,44 +327,6 @@ fn dispatch_error(error: reqwest::Error, request_id: RequestId) -> DispatchError
         true => DispatchError::NotSent { request_id, source },
         false => DispatchError::OutcomeUnknown { request_id, source },
     }
-}
-
-/// TLS by ring, the platform's certificates and those that were given, all set explicitly: a library
-/// must not lean on a default of the process. Where the root is plain HTTP, on this machine, only
-/// what was given is trusted: a proxy may still want TLS.
-fn tls(
-    is_https: bool,
-    extra_roots: &[RootPem],
-) -> Result<rustls::ClientConfig, Box<dyn Error + Send + Sync>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?;
-    let mut extra = Vec::new();
-    for RootPem(pem) in extra_roots {
-        let before = extra.len();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            extra.push(certificate?);
-        }
-        if extra.len() == before {
-            return Err("the pem text of a root holds no certificate".into());
-        }
-    }
-    let builder = match is_https {
-        true => {
-            let verifier = Verifier::new_with_extra_roots(extra, provider)?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-        }
-        false => {
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in extra {
-                roots.add(certificate)?;
-            }
-            builder.with_root_certificates(roots)
-        }
-    };
-    let mut config = builder.with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 #[cfg(test)]

@@ -214,9 +214,10 @@ impl CreateToken {
 
     /// The coins without a cap.
     pub(super) fn uncapped(&self) -> impl Iterator<Item = &str> {
-        let open =
-            self.spending_limits.iter().filter(|limit| matches!(limit.cap, Cap::Open { .. }));
-        open.map(|limit| limit.coin.as_str())
+        let is_open = |cap: &Cap| matches!(cap, Cap::Open { .. });
+        let coins = self.spending_limits.iter().filter(move |limit| is_open(&limit.cap));
+        let pool = self.all_erc20_tokens_limit.iter().filter(move |limit| is_open(&limit.cap));
+        coins.map(|limit| limit.coin.as_str()).chain(pool.map(|_| "erc-20 coins"))
     }
 
     pub(super) fn body<'a>(&'a self, otp: &'a Otp) -> impl Serialize + 'a {

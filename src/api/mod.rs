@@ -6,7 +6,7 @@
 //! session_calls  unlock, lock, log out, extend; service_calls: ping, constants, me
 //! oauth          a refresh token for the next token
 //! endpoint       where each call is asked
-//! client         sign → dispatch → judge; reqwest stands here and nowhere else
+//! client         sign → dispatch → judge; reqwest stands here and nowhere else; tls: whom it trusts
 //! retry          when a call that changes nothing is asked again
 //! asked          how a request is signed, and which answer is its own: HMAC, window, id
 //! answer         whether an answer may be believed
@@ -36,6 +36,7 @@ mod service_calls;
 mod session_calls;
 mod settings;
 mod sorting;
+mod tls;
 pub mod wire;
 
 pub use advice::{TokenFlaw, TokenRisk, UnfitToken};

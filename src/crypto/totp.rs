@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How long a password lasts, in seconds.
 const STEP_SECS: i64 = 30;
@@ -19,7 +20,11 @@ const MODULUS: u32 = 1_000_000;
 const SEED_BYTES: std::ops::RangeInclusive<usize> = 10..=128;
 
 /// What one-time passwords are derived from, as it is shown when an authenticator is set up.
-pub struct TotpSeed(SecretBytes);
+pub struct TotpSeed {
+    seed: SecretBytes,
+    /// The step whose password was handed out last.
+    last_step: AtomicI64,
+}
 
 impl fmt::Debug for TotpSeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,21 +64,33 @@ impl TotpSeed {
                 pending &= (1 << bits) - 1;
             }
         }
-        Ok(Self(seed))
+        Ok(Self { seed, last_step: AtomicI64::new(i64::MIN) })
     }
 
     /// `HOTP(seed, unix time / 30 s) = truncated(HMAC-SHA1[seed](step)) mod 10^6`: the password now.
     ///
-    /// It is the same for up to 30 s, and a server may take it once only.
+    /// It is the same for up to 30 s, and a server takes it once: see [`TotpSeed::take_turn`].
     pub fn password_at(&self, now: DateTime<Utc>) -> Otp {
         let step = now.timestamp().div_euclid(STEP_SECS);
-        let mut mac = Hmac::<Sha1>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha1>::new_from_slice(&self.seed).expect("HMAC takes keys of any length");
         mac.update(&step.to_be_bytes());
         let mac = mac.finalize().into_bytes();
         // Dynamic truncation (RFC 4226 section 5.3): the last digit says where the four bytes are.
         let at = usize::from(mac[19] & 0xf);
         let number = u32::from_be_bytes([mac[at] & 0x7f, mac[at + 1], mac[at + 2], mac[at + 3]]);
         Otp::new(format!("{:06}", number % MODULUS))
+    }
+
+    /// When the next password is due that was not handed out before: `now`, or the beginning of the
+    /// first step after the last that was taken. A server that has taken a password once refuses it
+    /// for the rest of its step (RFC 6238 section 5.2), as for a login and an issuance after each other.
+    pub fn take_turn(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let current = now.timestamp().div_euclid(STEP_SECS);
+        let next = |last: i64| Some(current.max(last.saturating_add(1)));
+        let last = self.last_step.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        let step = next(last.unwrap_or(i64::MIN)).unwrap_or(current);
+        DateTime::from_timestamp(step.saturating_mul(STEP_SECS), 0).map_or(now, |at| at.max(now))
     }
 }
 
@@ -88,7 +105,7 @@ mod tests {
     #[test]
     fn the_vectors_of_rfc_6238() {
         let seed = TotpSeed::from_base32(SEED).unwrap();
-        assert_eq!(&seed.0[..], b"12345678901234567890");
+        assert_eq!(&seed.seed[..], b"12345678901234567890");
         for (secs, eight_digits) in [
             (59, "94287082"),
             (1_111_111_109, "07081804"),
@@ -111,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn each_password_is_handed_out_once() {
+        let seed = TotpSeed::from_base32(SEED).unwrap();
+        let turn = |secs| seed.take_turn(DateTime::from_timestamp(secs, 0).unwrap()).timestamp();
+        assert_eq!(turn(59), 59, "the first at once");
+        assert_eq!(turn(59), 60, "the second with the next step");
+        assert_eq!(turn(61), 90, "whose password is gone then");
+        assert_eq!(turn(300), 300);
+        assert_eq!(turn(10), 330, "a clock that is set back brings none back");
+    }
+
+    #[test]
     fn seeds_are_read_as_they_are_shown() {
         let spaced = "gezd gnbv gy3t qojq gezd gnbv gy3t qojq";
         for (text, bytes) in [
@@ -124,7 +152,7 @@ mod tests {
             ("", None),
         ] {
             let seed = TotpSeed::from_base32(text);
-            assert_eq!(seed.as_ref().ok().map(|seed| &seed.0[..]), bytes, "{text}");
+            assert_eq!(seed.as_ref().ok().map(|seed| &seed.seed[..]), bytes, "{text}");
         }
         assert!(TotpSeed::from_base32(&"A".repeat(208)).is_err(), "130 bytes");
         let printed = format!("{:?}", TotpSeed::from_base32(SEED).unwrap());

@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::authority::Authority;
-use crate::desk::{class, until};
+use crate::desk::{bot, class, until};
 use bitgo_vault::api::wire::Pong;
-use bitgo_vault::api::{ApiError, Client, ClientSettings, Endpoint, LoginOptions};
+use bitgo_vault::api::{ApiError, Auth, Client, ClientSettings, Endpoint, LoginOptions};
+use bitgo_vault::crypto::{AuthKey, AuthVersion};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
-use bitgo_vault::{Environment, SystemClock};
+use bitgo_vault::{AccessToken, Environment, SystemClock};
 use std::env;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -170,16 +171,50 @@ async fn calls_after_each_other_share_a_connection() {
 }
 
 #[tokio::test]
-async fn paths_are_those_that_are_set() {
+async fn each_call_is_asked_where_it_is_set() {
     let bitgo = Emulator::start().await.unwrap();
-    let options = LoginOptions::default();
-    for path in ["/api/auth/v1/session", "/api/v2/user/login", "/api/v1/user/login"] {
-        let settings = ClientSettings::default().path(Endpoint::Login, path);
-        let client = client(bitgo.environment(), settings);
-        let (password, otp) = (bitgo.password(), bitgo.otp());
+    let (password, otp, options) = (bitgo.password(), bitgo.otp(), LoginOptions::default());
+    let client = |endpoint, path: &str| {
+        client(bitgo.environment(), ClientSettings::default().path(endpoint, path))
+    };
+    for path in ["/api/v2/user/login", "/api/v1/user/login", "/api/auth/v1/session"] {
+        let client = client(Endpoint::Login, path);
         client.login(bitgo.email(), &password, &otp, &options).await.unwrap();
         assert_eq!(bitgo.requests(&format!("POST {path}")), 1);
     }
+    let key = AuthKey::new(&AccessToken::new(bitgo.secrets().swap_remove(0)));
+    let auth = Auth::Hmac(&key, AuthVersion::V3);
+    for path in ["/api/v1/user/session", "/api/v2/user/session"] {
+        client(Endpoint::Session, path).session(auth).await.unwrap();
+        assert_eq!(bitgo.requests(&format!("GET {path}")), 1);
+    }
+    for path in ["/api/v1/user/me", "/api/v2/user/me"] {
+        client(Endpoint::Me, path).me(auth).await.unwrap();
+        assert_eq!(bitgo.requests(&format!("GET {path}")), 1);
+    }
+    for base in ["/api/v1/user", "/api/v2/user", "/api/auth/v1"] {
+        let path = format!("{base}/accesstoken");
+        let client = client(Endpoint::AccessToken, &path);
+        let id = client.create_token(auth, &bot("bot"), &otp).await.unwrap().record.id;
+        assert_eq!(client.all_tokens(auth).await.unwrap().len(), 1);
+        client.delete_token(auth, id).await.unwrap();
+        for (method, calls) in [("POST", 1), ("GET", 1), ("DELETE", 1)] {
+            assert_eq!(bitgo.requests(&format!("{method} {path}")), calls);
+        }
+    }
+    for base in ["/api/v1/user", "/api/v2/user"] {
+        let (unlock, lock) = (format!("{base}/unlock"), format!("{base}/lock"));
+        let minute = Duration::from_secs(60);
+        client(Endpoint::Unlock, &unlock)
+            .dangerous_unlock_removing_limits(auth, &otp, minute)
+            .await
+            .unwrap();
+        client(Endpoint::Lock, &lock).lock(auth).await.unwrap();
+        assert_eq!(bitgo.requests(&format!("POST {unlock}")), 1);
+        assert_eq!(bitgo.requests(&format!("POST {lock}")), 1);
+    }
+    client(Endpoint::Logout, "/api/v1/user/logout").logout(auth).await.unwrap();
+    assert_eq!(class(&client(Endpoint::Ping, "/ping").me(auth).await.unwrap_err()), "dead");
 }
 
 /// A library must not be turned by the environment: the test runs itself again as a child that

@@ -8,7 +8,7 @@
 //! ```text
 //! object          one JSON object, its fields read one by one
 //! number          digits, exponents and strings → whole numbers
-//! record          the token record and what it says of limits
+//! record          the token record; unlock: what it says of limits
 //! answers         what the calls answer about tokens: login, issuance, pages
 //! scoped_session  a record with on whose behalf it acts
 //! oauth           tokens for a refresh token
@@ -24,11 +24,13 @@ mod platform_error;
 mod record;
 mod scoped_session;
 mod service;
+mod unlock;
 
 pub use answers::{Issued, IssuedToken, LoginAnswer, SealedXprv, TokenPage};
 pub use oauth::OauthTokens;
 pub use object::{Malformed, Object};
 pub use platform_error::PlatformError;
-pub use record::{AdminScope, CoinLimit, Erc20Limit, OauthState, TokenRecord, Unlock};
+pub use record::{AdminScope, OauthState, TokenRecord};
 pub use scoped_session::ScopedSession;
 pub use service::{ClientConstants, Pong, User};
+pub use unlock::{CoinLimit, Erc20Limit, Unlock};

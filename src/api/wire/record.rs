@@ -1,11 +1,10 @@
 //! The token record: what BitGo says of one token, and how the vault understands it.
 
 use super::object::{Malformed, Object, required};
-use crate::coin_map::CoinMap;
+use super::unlock::Unlock;
 use crate::id::{EnterpriseId, TokenId, WalletId};
-use crate::money::{Amount, Coin};
 use crate::scope::Scope;
-use crate::token::{SpendingLimit, TokenInfo, TokenKind};
+use crate::token::{TokenInfo, TokenKind};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -28,46 +27,6 @@ pub struct OauthState {
     pub required: bool,
     /// When the last one ends.
     pub expires: Option<DateTime<Utc>>,
-}
-
-/// What the server counts for one coin, over the token's whole life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CoinLimit {
-    /// Transactions so far.
-    pub tx_count: u64,
-    /// Base units spent so far.
-    pub tx_value: Amount,
-    /// The most that may be spent, where the answer names it.
-    pub tx_value_limit: Option<Amount>,
-    /// Whether the coin has no cap.
-    pub max_limit: bool,
-}
-
-/// The pool shared by ERC-20 coins that have no limit of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Erc20Limit {
-    /// Whether the pool counts at all.
-    pub enabled: bool,
-    /// Its counters and its limit, in small units.
-    pub limit: CoinLimit,
-}
-
-/// What a token may spend, and until when it is unlocked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unlock {
-    /// When it was unlocked.
-    pub time: Option<DateTime<Utc>>,
-    /// Until when a token without limits may spend.
-    pub expires: Option<DateTime<Utc>>,
-    /// The limits by coin. Coins whose names we cannot read are left out: they cannot be spent.
-    pub spending_limits: BTreeMap<Coin, CoinLimit>,
-    /// The pool of ERC-20 coins.
-    pub all_erc20_tokens_limit: Option<Erc20Limit>,
-    /// The one limit of older tokens, which does not name its coin. It is not counted with; that it
-    /// is there keeps the token from being unlocked.
-    pub legacy: Option<CoinLimit>,
-    /// Whether there are limits for coins whose names we cannot read.
-    pub has_other_limits: bool,
 }
 
 /// What BitGo says of a token (PROTOCOL section 6). Never the token itself.
@@ -249,80 +208,6 @@ impl OauthState {
     }
 }
 
-impl CoinLimit {
-    fn read(object: &Object<'_>, limit_name: &'static str) -> Result<Self, Malformed> {
-        Ok(Self {
-            tx_count: object.count("txCount")?.unwrap_or(0),
-            tx_value: object.amount("txValue")?.unwrap_or(Amount::ZERO),
-            tx_value_limit: object.amount(limit_name)?,
-            max_limit: object.flag("maxLimit")?.unwrap_or(false),
-        })
-    }
-
-    /// The limit as the vault counts with it; `None` if the answer names neither cap nor its absence.
-    pub fn to_spending_limit(self) -> Option<SpendingLimit> {
-        let spent = self.tx_value;
-        match (self.max_limit, self.tx_value_limit) {
-            (true, _) => Some(SpendingLimit { limit: None, spent }),
-            (false, Some(limit)) => Some(SpendingLimit { limit: Some(limit), spent }),
-            (false, None) => None,
-        }
-    }
-}
-
-impl Unlock {
-    fn read(object: &Object<'_>) -> Result<Self, Malformed> {
-        let (mut spending_limits, mut has_other_limits) = (BTreeMap::new(), false);
-        if let Some(limits) = object.object("spendingLimits")? {
-            for entry in limits.objects_by_name("spendingLimits") {
-                let (name, limit) = entry?;
-                match Coin::new(name) {
-                    Ok(coin) => {
-                        spending_limits.insert(coin, CoinLimit::read(&limit, "txValueLimit")?);
-                    }
-                    Err(_) => has_other_limits = true,
-                }
-            }
-        }
-        let erc20 = object.object("allErc20TokensLimit")?;
-        let legacy = object.raw("txValueLimit").map(|_| CoinLimit::read(object, "txValueLimit"));
-        Ok(Self {
-            time: object.instant("time")?,
-            expires: object.instant("expires")?,
-            spending_limits,
-            all_erc20_tokens_limit: erc20.as_ref().map(Erc20Limit::read).transpose()?,
-            legacy: legacy.transpose()?,
-            has_other_limits,
-        })
-    }
-
-    /// Whether there is any limit that unlocking would remove: of one coin, of all ERC-20 coins, or the
-    /// older kind. The pool of ERC-20 coins stands in the list of tokens only.
-    pub fn has_limits(&self) -> bool {
-        !self.spending_limits.is_empty()
-            || self.has_other_limits
-            || self.legacy.is_some()
-            || self.all_erc20_tokens_limit.is_some_and(|pool| pool.enabled)
-    }
-
-    /// The limits as the vault counts with them. A coin without a readable limit is left out.
-    pub fn to_spending_limits(&self) -> CoinMap<SpendingLimit> {
-        let limits = self.spending_limits.iter();
-        limits
-            .filter_map(|(coin, limit)| Some((coin.clone(), limit.to_spending_limit()?)))
-            .collect()
-    }
-}
-
-impl Erc20Limit {
-    fn read(object: &Object<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            enabled: object.flag("enabled")?.unwrap_or(false),
-            limit: CoinLimit::read(object, "txValueLimitInSmallUnits")?,
-        })
-    }
-}
-
 /// The scope list. A word we cannot read is kept as one that grants nothing.
 pub(super) fn scopes(object: &Object<'_>) -> Result<Vec<Scope>, Malformed> {
     let words: Vec<String> = object.words("scope")?.unwrap_or_default();
@@ -332,6 +217,7 @@ pub(super) fn scopes(object: &Object<'_>) -> Result<Vec<Scope>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::Amount;
 
     const ID: &str = "5941b202b42fcbc707170d5b597491d9";
 
@@ -371,26 +257,6 @@ mod tests {
         let pool = record.unlock.all_erc20_tokens_limit.unwrap();
         assert_eq!(pool.limit.tx_value_limit, Some(Amount::new(99)));
         assert_eq!(record.unlock.legacy.unwrap().tx_value_limit, Some(Amount::new(3)));
-    }
-
-    #[test]
-    fn every_kind_of_limit_is_one() {
-        for (unlock, has) in [
-            ("{}", false),
-            (r#"{"expires":"2026-01-02T03:04:05.678Z","time":"2026-01-02T03:04:05.678Z"}"#, false),
-            (r#"{"spendingLimits":{}}"#, false),
-            (r#"{"txCount":0,"txValue":0}"#, false),
-            (r#"{"allErc20TokensLimit":{"enabled":false}}"#, false),
-            (r#"{"allErc20TokensLimit":{"enabled":true,"maxLimit":true}}"#, true),
-            (r#"{"spendingLimits":{"tbtc":{"maxLimit":true}}}"#, true),
-            (r#"{"spendingLimits":{"tbtc":{}}}"#, true),
-            (r#"{"spendingLimits":{"not a coin":{}}}"#, true),
-            (r#"{"txValueLimit":0}"#, true),
-        ] {
-            let record = read(&format!(r#"{{"id":"{ID}","unlock":{unlock}}}"#)).unwrap();
-            assert_eq!(record.unlock.has_limits(), has, "{unlock}");
-        }
-        assert!(!read(&format!(r#"{{"id":"{ID}"}}"#)).unwrap().unlock.has_limits());
     }
 
     #[test]
