@@ -50,6 +50,7 @@ pub use request_auth::{
 };
 pub use stream::{CHUNK_LEN, CHUNK_OVERHEAD, OpeningStream, SealingStream};
 pub use target::{canonical_method, canonical_target};
+pub(crate) use totp::LastStep;
 pub use totp::TotpSeed;
 
 use rand_core::TryCryptoRng;

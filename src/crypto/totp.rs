@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How long a password lasts, in seconds.
@@ -22,8 +23,17 @@ const SEED_BYTES: std::ops::RangeInclusive<usize> = 10..=128;
 /// What one-time passwords are derived from, as it is shown when an authenticator is set up.
 pub struct TotpSeed {
     seed: SecretBytes,
-    /// The step whose password was handed out last.
-    last_step: AtomicI64,
+    last_step: Arc<LastStep>,
+}
+
+/// The step whose password was handed out last, for all that derive from one seed.
+#[derive(Debug)]
+pub(crate) struct LastStep(AtomicI64);
+
+impl Default for LastStep {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
 }
 
 impl fmt::Debug for TotpSeed {
@@ -64,16 +74,16 @@ impl TotpSeed {
                 pending &= (1 << bits) - 1;
             }
         }
-        Ok(Self { seed, last_step: AtomicI64::new(i64::MIN) })
+        Ok(Self { seed, last_step: Arc::default() })
     }
 
-    /// The seed of these bytes, as they were kept.
-    pub(crate) fn of_bytes(bytes: SecretBytes) -> Self {
-        Self(bytes)
+    /// The seed of these bytes, as they were kept, with the turns of all others of it.
+    pub(crate) fn kept(seed: SecretBytes, last_step: Arc<LastStep>) -> Self {
+        Self { seed, last_step }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.seed
     }
 
     /// `HOTP(seed, unix time / 30 s) = truncated(HMAC-SHA1[seed](step)) mod 10^6`: the password now.
@@ -97,7 +107,7 @@ impl TotpSeed {
     pub fn take_turn(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let current = now.timestamp().div_euclid(STEP_SECS);
         let next = |last: i64| Some(current.max(last.saturating_add(1)));
-        let last = self.last_step.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        let last = self.last_step.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
         let step = next(last.unwrap_or(i64::MIN)).unwrap_or(current);
         DateTime::from_timestamp(step.saturating_mul(STEP_SECS), 0).map_or(now, |at| at.max(now))
     }

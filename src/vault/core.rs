@@ -4,7 +4,7 @@ use super::entry::{Entry, Held, TokenStatus};
 use super::refusals::Refusals;
 use crate::api::Client;
 use crate::clock::Clock;
-use crate::crypto::{AuthVersion, EcdhPublicKey};
+use crate::crypto::{AuthVersion, EcdhPublicKey, LastStep};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::id::LineageId;
@@ -12,7 +12,7 @@ use crate::provider::{Provided, Provider};
 use crate::refresh::Tracker;
 use crate::store::{AuditAction, SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -39,6 +39,8 @@ pub(super) struct Core {
     entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
     /// Labels that a mint under way will use.
     claimed: Mutex<HashSet<Label>>,
+    /// The turns of kept seeds, by account.
+    turns: Mutex<HashMap<String, Arc<LastStep>>>,
     /// Guards what reads a token, commits and replaces it: renewal, change of rules, removal. Two
     /// at once would undo each other, or write a token back that was just removed.
     changes: Mutex<()>,
@@ -77,6 +79,7 @@ impl Core {
             runtime,
             entries: RwLock::default(),
             claimed: Mutex::default(),
+            turns: Mutex::default(),
             changes: Mutex::default(),
             at_work: Arc::default(),
             closed: AtomicBool::new(false),
@@ -168,6 +171,12 @@ impl Core {
             self.tracker.track(lineage, schedule);
         }
         entry
+    }
+
+    /// The turns of an account's one-time passwords: each is handed out once.
+    pub(super) fn turns_of(&self, user: &str) -> Arc<LastStep> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(user.into()).or_default())
     }
 
     /// Claims a label for a token that is to be minted.

@@ -40,8 +40,9 @@ impl Vault {
     /// [`Error::NoSuchToken`], [`Error::NoEcdhKey`], [`Error::Store`].
     pub async fn one_time_passwords(&self, label: &str) -> Result<Option<Provider<Otp>>, Error> {
         let user = self.account_of(label)?;
+        let turns = self.core.turns_of(&user);
         let seed = self.core.blocking(move |core| core.store.totp_seed(&user)).await??;
-        Ok(seed.map(|seed| Provider::totp(TotpSeed::of_bytes(seed))))
+        Ok(seed.map(|seed| Provider::totp(TotpSeed::kept(seed, turns))))
     }
 
     async fn set_seed(&self, label: &str, seed: Option<TotpSeed>) -> Result<(), Error> {
