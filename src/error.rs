@@ -136,7 +136,8 @@ pub enum Error {
     },
     /// Whether the token has a limit for all ERC-20 coins cannot be looked up.
     #[error(
-        "whether {label} has a limit for erc-20 coins stands in the list of tokens, which it cannot read:          log in to the same account, then unlock again"
+        "whether {label} has a limit for erc-20 coins stands in the list of tokens, which it cannot read: \
+         log in to the same account, then unlock again"
     )]
     LimitsUnknown {
         /// The label.
