@@ -143,6 +143,14 @@ pub enum Error {
         /// The label.
         label: Label,
     },
+    /// No seed of one-time passwords is kept for the token's account.
+    #[error(
+        "no totp seed is kept for the account of {label}: keep one, or bring the password otherwise"
+    )]
+    NoTotpSeed {
+        /// The label.
+        label: Label,
+    },
     /// Leases, signed requests, logins or clones of the vault are still alive.
     #[error("leases, requests, logins or clones are still alive: the store closes with the last")]
     StillInUse,
@@ -251,6 +259,10 @@ mod tests {
             (
                 Error::LimitsUnknown { label: label() },
                 "whether desk has a limit for erc-20 coins stands in the list of tokens, which it cannot read: log in to the same account, then unlock again",
+            ),
+            (
+                Error::NoTotpSeed { label: label() },
+                "no totp seed is kept for the account of desk: keep one, or bring the password otherwise",
             ),
             (
                 Error::StillInUse,

@@ -42,10 +42,10 @@ pub enum AuditAction {
     SpooferSeen,
     /// A token's spending limits were removed at BitGo by unlocking it, or were about to be.
     LimitsRemoved,
-    /// The seed of an account's one-time passwords was kept.
-    SeedKept,
-    /// The seed of an account's one-time passwords was forgotten.
-    SeedForgotten,
+    /// The seed of an account's one-time passwords was kept, or was about to be.
+    TotpSeedKept,
+    /// The seed of an account's one-time passwords was forgotten, or was about to be.
+    TotpSeedForgotten,
 }
 
 impl AuditAction {
@@ -64,8 +64,8 @@ impl AuditAction {
         Self::Reconciled,
         Self::SpooferSeen,
         Self::LimitsRemoved,
-        Self::SeedKept,
-        Self::SeedForgotten,
+        Self::TotpSeedKept,
+        Self::TotpSeedForgotten,
     ];
 
     /// Whether it befell a token, and not the vault as a whole.

@@ -260,6 +260,8 @@ pub(crate) struct Store {
     /// Held over a whole change of the passphrase, its key derivations included: one at a time.
     changing: Mutex<()>,
     ledger: ledger::Accounts,
+    /// Held while an account's record is changed, from its reading to its commit.
+    accounts: Mutex<()>,
     /// What opening has read, until it is taken.
     opened: Mutex<Vec<(TokenRecord, SealedSecret)>>,
     audit: Mutex<AuditEnd>,

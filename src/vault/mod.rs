@@ -9,13 +9,13 @@
 //! upkeep      another data key, a backup, tokens whose past was lost
 //! mint        login, issue, fetch: from BitGo into the store
 //! oauth       refresh tokens: what rotated is durable first
-//! seed        one-time passwords from a seed that is kept
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
 //! send        the same, with the vault's own HTTP client
 //! refusals    that one refusal gives back one reservation
 //! export      what is known of the tokens, as JSON
 //! renewal     what renewing a token means
 //! session     unlocked, locked, ended at BitGo
+//! totp        one-time passwords from a seed that is kept
 //! ```
 
 mod builder;
@@ -30,10 +30,10 @@ mod passphrase;
 mod refusals;
 mod renewal;
 mod reservation;
-mod seed;
 mod send;
 mod session;
 mod signed;
+mod totp;
 mod upkeep;
 
 pub use builder::VaultBuilder;

@@ -1,12 +1,11 @@
-//! What a vault keeps to get tokens with: a refresh token that rotates, a seed of one-time passwords.
+//! What a vault keeps to get tokens by OAuth: a refresh token that rotates.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{Desk, until};
 use bitgo_vault::api::OauthClient;
-use bitgo_vault::crypto::TotpSeed;
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{
-    AuditAction, ClientSecret, Error, RefreshToken, Renewal, TokenKind, TokenStatus,
+    ClientSecret, Error, RefreshToken, Renewal, TokenKind, TokenStatus,
 };
 use std::time::Duration;
 use tokio::time::sleep;
@@ -116,29 +115,4 @@ async fn oauth_needs_leave_to_take_tokens_in_clear() {
     let refused = sign_in(&desk, grant(&desk)).await.unwrap_err();
     assert!(matches!(refused, Error::IssuedInClear), "{refused}");
     assert_eq!(sent(&desk), 0, "nothing was spent");
-}
-
-#[tokio::test]
-async fn a_seed_is_kept_if_its_user_insists() {
-    let desk = Desk::new().await;
-    let seed = || TotpSeed::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
-    assert!(desk.vault.one_time_passwords("desk").await.unwrap().is_none());
-    desk.vault.dangerous_keep_totp_seed("desk", seed()).await.unwrap();
-    assert!(!desk.vault.export().contains("GEZDGNBV"));
-    // The account's key comes anew with each login; the seed stays.
-    desk.vault.login("again", desk.login()).await.unwrap();
-    let desk = desk.reopened().await;
-    let now = chrono::DateTime::from_timestamp(59, 0).unwrap();
-    let [one, other] = ["again", "desk"].map(|label| desk.vault.one_time_passwords(label));
-    let (one, other) = (one.await.unwrap().unwrap(), other.await.unwrap().unwrap());
-    assert_eq!(one.ask(now).unwrap().expose(), "287082");
-    // The server takes each once, whoever asks for it: at 59 s the next one is due in a second.
-    assert_ne!(other.ask(now).unwrap().expose(), "287082");
-    desk.vault.forget_totp_seed("desk").await.unwrap();
-    assert!(desk.vault.one_time_passwords("desk").await.unwrap().is_none());
-    let audit = desk.vault.audit().await.unwrap();
-    let told: Vec<_> = audit.iter().map(|(_, action, _)| *action).collect();
-    assert_eq!(told, [AuditAction::SeedKept, AuditAction::SeedForgotten]);
-    let none = desk.vault.one_time_passwords("nobody").await.map(drop).unwrap_err();
-    assert!(matches!(none, Error::NoSuchToken { .. }), "{none}");
 }

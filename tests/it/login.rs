@@ -1,17 +1,21 @@
 //! Logins whose password and one-time password are brought by providers; prompts at a real terminal.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, told};
+use crate::desk::{Desk, passphrase, told};
+use bitgo_vault::crypto::TotpSeed;
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::{
-    Clock, Login, LoginPassword, Otp, Provider, ProviderError, SecretCommand, SystemClock,
+    AuditAction, Clock, Error, Login, LoginPassword, Otp, Passphrase, Provider, ProviderError,
+    SecretCommand, StoreError, SystemClock,
 };
+use chrono::TimeDelta;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use std::env;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -68,6 +72,64 @@ async fn a_one_time_password_is_asked_for_once_it_is_wanted() {
         desk.vault.login("none", Login::new("a@b", Provider::file("/none"), Otp::new("")));
     assert_eq!(told(&unbrought.await.unwrap_err()), "the file could not be read");
     assert_eq!(desk.vault.list().len(), 3);
+}
+
+/// `12345678901234567890`, the seed of RFC 6238's vectors.
+const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+fn seed() -> TotpSeed {
+    TotpSeed::from_base32(SEED).unwrap()
+}
+
+#[tokio::test]
+async fn a_seed_that_is_kept_is_sealed_and_gives_each_password_once() {
+    let desk = Desk::new().await;
+    let no_seed =
+        "no totp seed is kept for the account of desk: keep one, or bring the password otherwise";
+    assert_eq!(told(&desk.vault.kept_totp("desk").unwrap_err()), no_seed);
+    let wrong = desk.vault.dangerous_keep_totp_seed("desk", seed(), Passphrase::new("wrong"));
+    assert!(matches!(wrong.await, Err(Error::Store(StoreError::WrongPassphrase))));
+    assert_eq!(told(&desk.vault.kept_totp("desk").unwrap_err()), no_seed);
+    desk.vault.dangerous_keep_totp_seed("desk", seed(), passphrase()).await.unwrap();
+
+    let desk = desk.reopened().await;
+    for file in files(&desk.path()) {
+        let text = std::fs::read(&file).unwrap();
+        for needle in [SEED.as_bytes(), b"12345678901234567890"] {
+            let found = text.windows(needle.len()).any(|part| part == needle);
+            assert!(!found, "{}", file.display());
+        }
+    }
+    // Just before a step ends, so that the next is soon waited for.
+    let into_step = desk.clock.now().timestamp_millis().rem_euclid(30_000);
+    desk.clock.jump(TimeDelta::milliseconds(29_500 - into_step));
+    let provider = desk.vault.kept_totp("desk").unwrap();
+    let now = desk.clock.now();
+    let first = provider.ask(now).unwrap();
+    assert_eq!(first.expose(), seed().password_at(now).expose());
+    let login = Login::new(desk.bitgo.email(), desk.bitgo.password(), provider);
+    assert_eq!(told(&desk.vault.login("other", login).await.unwrap_err()), "unauthorized");
+    let sent = desk.bitgo.traffic().pop().unwrap();
+    let second = seed().password_at(now + TimeDelta::seconds(30));
+    assert_ne!(first.expose(), second.expose());
+    assert!(
+        sent.contains(second.expose()),
+        "the emulator knows no seed, but it was asked with one"
+    );
+
+    let provider = desk.vault.kept_totp("desk").unwrap();
+    desk.vault.forget_totp_seed("desk").await.unwrap();
+    assert_eq!(told(&desk.vault.kept_totp("desk").unwrap_err()), no_seed);
+    assert!(provider.ask(now).is_err(), "it is opened anew each time");
+    let audit = desk.vault.audit().await.unwrap();
+    let audit: Vec<_> = audit.iter().map(|(_, action, token)| (*action, *token)).collect();
+    let kept_and_forgotten = [AuditAction::TotpSeedKept, AuditAction::TotpSeedForgotten];
+    assert_eq!(audit, kept_and_forgotten.map(|action| (action, None)));
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 /// The child: asks at its terminal, and says what came of it where the parent reads it.
