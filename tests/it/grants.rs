@@ -4,9 +4,7 @@
 use crate::desk::{Desk, until};
 use bitgo_vault::api::OauthClient;
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
-use bitgo_vault::{
-    ClientSecret, Error, RefreshToken, Renewal, TokenKind, TokenStatus,
-};
+use bitgo_vault::{ClientSecret, Error, RefreshToken, Renewal, TokenKind, TokenStatus};
 use std::time::Duration;
 use tokio::time::sleep;
 
