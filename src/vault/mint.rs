@@ -13,6 +13,7 @@ use super::entry::TokenStatus;
 use crate::api::wire::{Issued, IssuedToken, TokenRecord as WireRecord};
 use crate::api::{ApiError, CreateToken, LoginOptions, Page, Sort};
 use crate::crypto::{self, EcdhPrivateKey, ExtensionKey};
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{self, LocalRules};
@@ -75,7 +76,10 @@ pub(super) async fn login(
         .transpose()
         .map_err(Error::crypto("new extension key"))?;
     let options = match &extension {
-        Some(key) => LoginOptions::default().extensible(&key.address()),
+        Some(key) if core.environment == Environment::Prod => {
+            LoginOptions::default().extensible(&key.address())
+        }
+        Some(key) => LoginOptions::default().extensible(&key.test_address()),
         None => LoginOptions::default(),
     };
     let password = core.ask(&password).await?;
