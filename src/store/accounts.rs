@@ -2,7 +2,7 @@
 //! their one-time passwords.
 
 use super::record::{self, AccountRow};
-use super::{Key, Store, StoreError, Tree, Write};
+use super::{Key, Store, StoreError, Tree, Write, lock};
 use crate::secret::{EcdhXprv, SecretBytes};
 use zeroize::Zeroize;
 
@@ -34,6 +34,7 @@ impl Store {
         user: &str,
         seed: Option<&[u8]>,
     ) -> Result<bool, StoreError> {
+        let _one_at_a_time = lock(&self.accounts);
         let Some(mut row) = self.account_row(user)? else { return Ok(false) };
         row.totp_seed.zeroize();
         row.totp_seed = seed.map(Vec::from);
@@ -41,7 +42,8 @@ impl Store {
         Ok(true)
     }
 
-    /// The write that keeps an account's key. A seed that is kept stays.
+    /// The write that keeps an account's key. A seed that is kept stays: until it is durable, whoever
+    /// calls this holds `accounts`.
     pub(super) fn account_write(&self, account: &Account) -> Result<Write, StoreError> {
         let mut before = self.account_row(&account.user)?;
         let row = AccountRow {

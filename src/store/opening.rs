@@ -255,6 +255,7 @@ impl Store {
             memory,
             changing: Mutex::default(),
             ledger: Accounts::of(books),
+            accounts: Mutex::default(),
             opened: Mutex::new(tokens),
             audit: Mutex::new(head.audit),
             damage,

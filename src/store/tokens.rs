@@ -67,6 +67,7 @@ impl Store {
     ) -> Result<SealedSecret, StoreError> {
         let row = secret_row(record, secret);
         let mut writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
+        let _one_at_a_time = account.map(|_| lock(&self.accounts));
         if let Some(account) = account {
             writes.push(self.account_write(account)?);
         }
