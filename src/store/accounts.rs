@@ -42,8 +42,8 @@ impl Store {
         Ok(true)
     }
 
-    /// The write that keeps an account's key. A seed that is kept stays: the caller holds
-    /// [`Store::accounts`] until it is committed.
+    /// The write that keeps an account's key. A seed that is kept stays: until it is durable, whoever
+    /// calls this holds `accounts`.
     pub(super) fn account_write(&self, account: &Account) -> Result<Write, StoreError> {
         let mut before = self.account_row(&account.user)?;
         let row = AccountRow {

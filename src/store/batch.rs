@@ -6,19 +6,27 @@ use super::keys::Keys;
 use super::{Key, Name, StoreError, Tree};
 use std::collections::BTreeMap;
 
+/// What a change means for the token under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Comes,
+    Goes,
+}
+
 /// Changes on their way, each value's in one.
 #[derive(Default)]
 pub(super) struct Batch(BTreeMap<(Tree, Name), Bundle<Vec<u8>>>);
 
 impl Batch {
     /// Adds a change to one record, sealed here; without a row it is removed. `standing` answers
-    /// what stands under the name so far, where the batch does not change that already.
+    /// what stands under the name so far, where the batch does not change that already. The answer
+    /// is whether a token comes or goes with it.
     pub(super) fn put(
         &mut self,
         keys: &Keys,
         (tree, key, row): (Tree, &Key, Option<&[u8]>),
         standing: impl FnOnce(Tree, &Name) -> Result<Bundle<Vec<u8>>, StoreError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Turn>, StoreError> {
         let (home, name) = (tree.home(), keys.name(tree, key));
         let sealed = row.map(|row| keys.seal(tree, &name, row)).transpose()?;
         let bundle = match self.0.entry((home, name)) {
@@ -27,8 +35,13 @@ impl Batch {
                 entry.insert(standing(home, &name)?)
             }
         };
+        let before = bundle.is_of_token();
         bundle.set(tree, sealed);
-        Ok(())
+        Ok(match (before, bundle.is_of_token()) {
+            (false, true) => Some(Turn::Comes),
+            (true, false) => Some(Turn::Goes),
+            _ => None,
+        })
     }
 
     /// How many values change.

@@ -52,6 +52,11 @@ impl<T: AsRef<[u8]>> Bundle<T> {
         self.0[place(tree)] = sealed;
     }
 
+    /// Whether it holds a token, or what one is got with.
+    pub(super) fn is_of_token(&self) -> bool {
+        self.get(Tree::Secrets).is_some() || self.get(Tree::Grants).is_some()
+    }
+
     /// The records that there are, each with its tree.
     pub(super) fn records(&self, home: Tree) -> impl Iterator<Item = (Tree, &T)> {
         let trees = Tree::OF_TOKENS.map(|tree| if home == Tree::Tokens { tree } else { home });

@@ -8,7 +8,7 @@
 //! After a failed write or sync nobody knows what the disk holds, so the first failure ends
 //! all writing until the vault is reopened. A panic inside sled counts as a failure.
 
-use super::batch::Batch;
+use super::batch::{Batch, Turn};
 use super::bundle::Bundle;
 use super::disk::{Disk, Refused};
 use super::epoch::Epoch;
@@ -148,7 +148,8 @@ impl Writer {
         self.disk.check_writable()?;
         let writes = || commits.iter().flat_map(|commit| &commit.writes);
         let sealed = writes().filter(|write| write.row.is_some()).count();
-        let indexed = writes().filter(|write| write.tree == Tree::Secrets).count();
+        let may_index = |write: &&Write| matches!(write.tree, Tree::Secrets | Tree::Grants);
+        let indexed = writes().filter(may_index).count();
         // One more for the head.
         self.take_seals(sealed as u64 + indexed as u64 + 1)?;
         let epoch = self.disk.epoch();
@@ -157,19 +158,20 @@ impl Writer {
         let mut index = std::mem::take(&mut self.index);
         for Write { tree, key, row } in writes() {
             let standing = |home, name: &_| self.standing(&epoch, home, name);
-            batch.put(&epoch.keys, (*tree, key, row.as_deref()), standing).map_err(failed)?;
-            if let (Tree::Secrets, Key::Id(id)) = (tree, key)
-                && (row.is_none() || self.members.element(Tree::Tokens, id).is_none())
-            {
-                let lineage = LineageId::from_bytes(*id);
-                let written = self.members.totals()[Tree::Index as usize];
-                let all = || index::read(&epoch, written);
-                match row {
-                    Some(row) => index.add(&mut segments, lineage, row, all),
-                    None => index.remove(&mut segments, lineage, all),
+            let row = row.as_deref();
+            let turn = batch.put(&epoch.keys, (*tree, key, row), standing).map_err(failed)?;
+            let Key::Id(id) = key else { continue };
+            let lineage = LineageId::from_bytes(*id);
+            let written = self.members.totals()[Tree::Index as usize];
+            let all = || index::read(&epoch, written);
+            match (turn, row) {
+                (Some(Turn::Comes), Some(row)) => {
+                    index.add(&mut segments, lineage, (*tree, row), all)
                 }
-                .map_err(failed)?;
+                (Some(Turn::Goes), _) => index.remove(&mut segments, lineage, all),
+                _ => Ok(()),
             }
+            .map_err(failed)?;
         }
         self.index = index;
         for segment in segments.values() {

@@ -9,7 +9,7 @@ use super::ledger::Book;
 use super::members::Members;
 use super::record::HeadRow;
 use super::tokens::{self, SealedSecret, TokenRecord};
-use super::{Name, StoreError, Tree};
+use super::{Name, StoreError, Tree, grants};
 use crate::crypto::RecordCipher;
 use crate::crypto::stack::wiped;
 use crate::id::LineageId;
@@ -262,6 +262,11 @@ impl Parts {
                 _ => parts.lacks.push(tree.name()),
             }
         }
+        let mut records = bundle.records(home).map(|(tree, _)| tree);
+        if !parts.is_unreadable && records.next() == Some(Tree::Grants) {
+            // It is all that there is before its token comes.
+            parts.lacks.clear();
+        }
         parts
     }
 }
@@ -273,6 +278,10 @@ fn read(epoch: &Epoch, tree: Tree, name: Name, sealed: &[u8]) -> Result<Option<L
         Tree::Secrets => {
             let row = epoch.keys.open(tree, &name, sealed)?;
             Ok(Some(tokens::label_of_secret(&row)?))
+        }
+        Tree::Grants => {
+            let row = epoch.keys.open(tree, &name, sealed)?;
+            Ok(Some(grants::label_of_grant(&row)?))
         }
         Tree::Ledger => Book::read(epoch, &name, sealed).map(|_| None),
         _ => epoch.keys.open(tree, &name, sealed).map(|_| None),

@@ -89,6 +89,11 @@ fn read(row: &[u8]) -> Result<Grant, StoreError> {
     grant().map_err(|_| StoreError::unreadable(Tree::Grants, "a record cannot be read"))
 }
 
+/// The label of the token that a row is to bring.
+pub(super) fn label_of_grant(row: &[u8]) -> Result<Label, StoreError> {
+    Ok(read(row)?.label)
+}
+
 fn key(lineage: LineageId) -> Key {
     Key::Id(*lineage.as_bytes())
 }

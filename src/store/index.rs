@@ -5,13 +5,14 @@
 //! segment = up to 16 tokens, in the order in which they came; its name is made of: number (4), big-endian
 //! ```
 //!
-//! The committer keeps it: a token is in it from its first commit to its removal. Those that come
-//! together are written together; a segment that is empty is removed.
+//! The committer keeps it: a token is in it from its first commit to its removal, and so is a grant
+//! whose token is yet to come. Those that come together are written together; a segment that is empty
+//! is removed.
 
 use super::epoch::Epoch;
 use super::members::{Set, Total};
-use super::record::{self, IndexRow, SecretRow};
-use super::{Key, StoreError, Tree};
+use super::record::{self, IndexRow};
+use super::{Key, StoreError, Tree, grants, tokens};
 use crate::crypto::stack::wiped_shallow;
 use crate::id::LineageId;
 use crate::secret::SecretBytes;
@@ -93,28 +94,31 @@ pub(super) struct Index {
 pub(super) type Changed = BTreeMap<u32, Segment>;
 
 impl Index {
-    /// Notes a token's first commit, which brings its secret.
+    /// Notes a token's first commit, which brings a row of its secret or of its grant.
     pub(super) fn add(
         &mut self,
         changed: &mut Changed,
         lineage: LineageId,
-        secret: &[u8],
+        (tree, row): (Tree, &[u8]),
         all: impl FnOnce() -> Result<Vec<Segment>, StoreError>,
     ) -> Result<(), StoreError> {
-        let row: Result<SecretRow, _> = record::decode(secret);
-        let unreadable = |_| StoreError::unreadable(Tree::Secrets, "a record cannot be read");
-        let label = row.map_err(unreadable)?.label.clone();
+        let label = match tree {
+            Tree::Grants => grants::label_of_grant(row)?,
+            _ => tokens::label_of_secret(row)?,
+        };
         let last = match &mut self.last {
             Some(last) => last,
             none => {
                 let last = all()?.into_iter().max_by_key(|segment| segment.number);
-                none.insert(last.unwrap_or_default())
+                let last = last.unwrap_or_default();
+                // The batch may have changed it already.
+                none.insert(changed.get(&last.number).cloned().unwrap_or(last))
             }
         };
         if last.tokens.len() >= SEGMENT {
             *last = Segment { number: last.number + 1, ..Segment::default() };
         }
-        last.tokens.insert(lineage, label);
+        last.tokens.insert(lineage, label.as_str().into());
         changed.insert(last.number, last.clone());
         Ok(())
     }

@@ -260,7 +260,8 @@ pub(crate) struct Store {
     /// Held over a whole change of the passphrase, its key derivations included: one at a time.
     changing: Mutex<()>,
     ledger: ledger::Accounts,
-    /// Held while an account's record is changed, from its reading to its commit.
+    /// Held over what reads an account and writes it again: else a key or a seed would come back
+    /// that was replaced or forgotten meanwhile.
     accounts: Mutex<()>,
     /// What opening has read, until it is taken.
     opened: Mutex<Vec<(TokenRecord, SealedSecret)>>,

@@ -49,7 +49,7 @@ impl Filling {
             self.epoch.apply(&changes)?;
         }
         self.sealed += 1;
-        self.batch.put(keys, (tree, key, Some(row)), |_, _| Ok(Bundle::default()))
+        self.batch.put(keys, (tree, key, Some(row)), |_, _| Ok(Bundle::default())).map(drop)
     }
 
     /// Ends it with a head that follows `before`, durably.

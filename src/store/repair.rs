@@ -19,7 +19,7 @@ use super::database::Database;
 use super::head::AuditEnd;
 use super::record::{self, Binding, SecretRow, TokenRow};
 use super::rekey::Filling;
-use super::{Key, StoreError, Tree, anchor, header, index, ledger, snapshot, sync};
+use super::{Key, StoreError, Tree, anchor, grants, header, index, ledger, snapshot, sync};
 use crate::crypto::VaultId;
 use crate::environment::Environment;
 use crate::id::LineageId;
@@ -161,7 +161,9 @@ impl Parts {
             let row = record::decode::<SecretRow>(self.secret.as_ref()?).ok()?;
             Some(row.label.clone())
         };
-        Label::new(&by_info().or_else(by_secret)?).ok()
+        let by_grant = || grants::label_of_grant(self.grant.as_ref()?).ok();
+        let told = by_info().or_else(by_secret);
+        told.and_then(|label| Label::new(&label).ok()).or_else(by_grant)
     }
 }
 
@@ -273,13 +275,20 @@ impl Salvage {
         let (exposed, mut known) = (chain.exposed(), BTreeMap::new());
         for (lineage, parts) in self.tokens {
             let (key, label) = (Key::Id(lineage), parts.label());
+            let lineage = LineageId::from_bytes(lineage);
             let Parts { info, secret, ledger, grant, is_mended } = parts;
+            let name = label.as_ref().map_or(String::new(), ToString::to_string);
             let Some(secret) = secret else {
-                told.lost.extend(label);
+                // Nobody else has its refresh token: signing in goes on with that.
+                if let Some(grant) = grant {
+                    known.insert(lineage, name);
+                    filling.put(Tree::Grants, &key, &grant)?;
+                }
+                let by_index = || Label::new(self.known.as_ref()?.get(&lineage)?).ok();
+                told.lost.extend(label.or_else(by_index));
                 continue;
             };
-            let name = label.as_ref().map_or(String::new(), ToString::to_string);
-            known.insert(LineageId::from_bytes(lineage), name);
+            known.insert(lineage, name);
             let id = info.as_ref().and_then(|row| record::decode::<TokenRow<'_>>(row).ok());
             let is_exposed = id.is_some_and(|row| exposed.contains(&row.info.token_id()));
             let ledger = match (ledger, &info) {

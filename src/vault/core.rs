@@ -47,6 +47,8 @@ pub(super) struct Core {
     /// Held to read by all work that blocks: it outlives the futures that wait for it, and close
     /// must not.
     pub(super) at_work: Arc<tokio::sync::RwLock<()>>,
+    /// Held to read while a refresh token is on its way: close waits for it.
+    pub(super) rotating: Arc<tokio::sync::RwLock<()>>,
     closed: AtomicBool,
 }
 
@@ -82,6 +84,7 @@ impl Core {
             turns: Mutex::default(),
             changes: Mutex::default(),
             at_work: Arc::default(),
+            rotating: Arc::default(),
             closed: AtomicBool::new(false),
         }
     }

@@ -143,7 +143,8 @@ impl Vault {
     /// fails, call it again: it goes on with the one that is kept.
     ///
     /// For an OAuth token that is kept as `label` already it takes the refresh token over, after
-    /// [`Error::SignInAnew`].
+    /// [`Error::SignInAnew`] or BitGo's refusal of the one that is kept. Before, that is the only one
+    /// that is good, and stays: [`Error::LabelTaken`].
     ///
     /// OAuth hands tokens out in clear, so that the vault must have been opened to take those
     /// ([`VaultBuilder::dangerous_accept_tokens_in_clear`]).
@@ -302,7 +303,8 @@ impl Vault {
     }
 
     /// Ends renewal and closes the vault for all its clones. It needs no network, and waits for no
-    /// more than work that has begun: a commit, a key derivation. Dropping the last clone closes it
+    /// more than work that has begun: a commit, a key derivation, and the answer to a refresh token that
+    /// is on its way, which would be lost with it. Dropping the last clone closes it
     /// too, and may block for a sync of the disk.
     ///
     /// # Errors
@@ -315,6 +317,7 @@ impl Vault {
         if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }
+        drop(Arc::clone(&core.rotating).write_owned().await);
         drop(Arc::clone(&core.at_work).write_owned().await);
         let runtime = core.runtime.clone();
         let last = Arc::into_inner(core).ok_or(Error::StillInUse)?;

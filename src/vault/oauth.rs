@@ -15,6 +15,7 @@ use crate::rotation::RotationState;
 use crate::secret::{ClientSecret, RefreshToken};
 use crate::store::{Grant, Store, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenKind};
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,16 @@ pub(super) async fn sign_in(
         && let Some(held) = entry.held().filter(|held| held.record.renewal == Renewal::Oauth)
     {
         let lineage = held.record.lineage;
-        core.blocking(move |core| core.store.keep_grant(lineage, &given)).await??;
+        let taken_over = core.blocking(move |core| {
+            let _one_at_a_time = core.begin_change();
+            let kept = core.store.grant(lineage)?;
+            // What rotated is the only one that is good: the one that is given may be spent.
+            if kept.is_some_and(|kept| kept.rotation.before_sending().is_some()) {
+                return Err(Error::LabelTaken { label: given.label });
+            }
+            Ok(core.store.keep_grant(lineage, &given)?)
+        });
+        taken_over.await??;
         core.tracker.track(lineage, held.schedule());
         return core.status(&entry).ok_or(Error::NoSuchToken { label });
     }
@@ -56,8 +66,9 @@ pub(super) async fn sign_in(
         Some((lineage, _)) => (lineage, given),
         None => (core.store.new_lineage()?, given),
     };
+    let asked_at = core.clock.now();
     let tokens = rotate(&core, lineage, grant, Store::keep_first_grant).await?;
-    let Successor { info, secret } = receive(&core, tokens).await?;
+    let Successor { info, secret } = receive(&core, tokens, asked_at).await?;
     let info = mint::arrived(&core, info)?;
     let kept = core.blocking(move |core| {
         let (rules, renewal) = (LocalRules::default(), Renewal::Oauth);
@@ -72,10 +83,27 @@ pub(super) async fn sign_in(
 
 /// The next token of a lineage.
 pub(super) async fn next(core: &Arc<Core>, lineage: LineageId) -> Result<Successor, RenewalError> {
+    let asked_at = core.clock.now();
+    let of_task = Arc::clone(core);
+    let under_way = Arc::clone(&core.rotating).read_owned().await;
+    // A task of its own: a flight is cut off when the vault closes, and a refresh token that is on
+    // its way would be lost with it.
+    let rotating = core.runtime.spawn(async move {
+        let result = rotate_kept(&of_task, lineage).await;
+        drop(of_task);
+        // Where nobody waits any more, close does.
+        (result, under_way)
+    });
+    let (tokens, under_way) = rotating.await.map_err(Error::of_task)?;
+    drop(under_way);
+    let tokens = tokens?;
+    Ok(receive(core, tokens, asked_at).await?)
+}
+
+async fn rotate_kept(core: &Arc<Core>, lineage: LineageId) -> Result<OauthTokens, RenewalError> {
     let grant = core.blocking(move |core| core.store.grant(lineage)).await?;
     let grant = grant.map_err(Error::from)?.ok_or(RenewalError::Incomplete)?;
-    let tokens = rotate(core, lineage, grant, Store::keep_grant).await?;
-    Ok(receive(core, tokens).await?)
+    Ok(rotate(core, lineage, grant, Store::keep_grant).await?)
 }
 
 /// How a grant is kept: before its token is, or with it.
@@ -97,7 +125,10 @@ async fn rotate(
         Ok(rotated) => rotated,
         Err(error) => {
             grant.rotation = grant.rotation.after(&error);
-            core.blocking(move |core| keep(&core.store, lineage, &grant)).await??;
+            let kept = core.blocking(move |core| {
+                keep_after(core, lineage, &grant.refresh_token, &grant, keep)
+            });
+            kept.await??;
             return Err(error.into());
         }
     };
@@ -114,9 +145,14 @@ async fn keep_next(
 ) -> Result<OauthTokens, Error> {
     let kept = core.blocking(move |core| {
         let (mut grant, mut rotated) = (grant, rotated);
+        let sent = RefreshToken::new(grant.refresh_token.expose());
         grant.rotation = RotationState::Settled;
+        let mut keep_token = |next: &RefreshToken| {
+            grant.refresh_token = RefreshToken::new(next.expose());
+            keep_after(core, lineage, &sent, &grant, keep)
+        };
         for _ in 1..KEEP_TRIES {
-            match rotated.kept_by(|next| keep_token(core, lineage, &mut grant, next, keep)) {
+            match rotated.kept_by(&mut keep_token) {
                 Err((error, again)) => {
                     tracing::warn!(%error, "a refresh token that came is not kept yet");
                     rotated = again;
@@ -125,27 +161,35 @@ async fn keep_next(
                 Ok(tokens) => return Ok(tokens),
             }
         }
-        let kept = rotated.kept_by(|next| keep_token(core, lineage, &mut grant, next, keep));
-        kept.map_err(|(error, _)| error)
+        rotated.kept_by(keep_token).map_err(|(error, _)| error)
     });
     Ok(kept.await??)
 }
 
-fn keep_token(
+/// Keeps what came of a refresh token that was sent, unless a human has signed in anew meanwhile:
+/// then what he gave stays.
+fn keep_after(
     core: &Core,
     lineage: LineageId,
-    grant: &mut Grant,
-    next: &RefreshToken,
+    sent: &RefreshToken,
+    grant: &Grant,
     keep: Keep,
 ) -> Result<(), StoreError> {
-    grant.refresh_token = RefreshToken::new(next.expose());
-    keep(&core.store, lineage, grant)
+    let _one_at_a_time = core.begin_change();
+    let ours = [sent.expose(), grant.refresh_token.expose()];
+    match core.store.grant(lineage) {
+        Ok(Some(now)) if !ours.contains(&now.refresh_token.expose()) => Ok(()),
+        _ => keep(&core.store, lineage, grant),
+    }
 }
 
 /// Lets a token that came prove itself.
-async fn receive(core: &Arc<Core>, tokens: OauthTokens) -> Result<Successor, Error> {
+async fn receive(
+    core: &Arc<Core>,
+    tokens: OauthTokens,
+    asked_at: DateTime<Utc>,
+) -> Result<Successor, Error> {
     let OauthTokens { issued, token_id, expires_at, expires_in, .. } = tokens;
-    let asked_at = core.clock.now();
     let Opened { token, in_clear } = mint::open(core, issued, || Err(Error::NoEcdhKey))?;
     let record = mint::own_record(core, &token, token_id).await?;
     let mut info = record.to_info(TokenKind::Oauth, in_clear);

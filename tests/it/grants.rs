@@ -114,3 +114,39 @@ async fn oauth_needs_leave_to_take_tokens_in_clear() {
     assert!(matches!(refused, Error::IssuedInClear), "{refused}");
     assert_eq!(sent(&desk), 0, "nothing was spent");
 }
+
+/// The one that is kept is the only one that is good: what is given again is spent since.
+#[tokio::test(start_paused = true)]
+async fn a_good_refresh_token_is_not_replaced_by_one_that_is_spent() {
+    let desk = desk().await;
+    let given = desk.bitgo.grant_oauth().unwrap();
+    let again = || {
+        let secret = ClientSecret::new(given.client_secret.as_str());
+        let client = OauthClient::new(given.client_id.as_str(), secret);
+        (client, RefreshToken::new(given.refresh_token.as_str()))
+    };
+    sign_in(&desk, again()).await.unwrap();
+    let taken = sign_in(&desk, again()).await.unwrap_err();
+    assert!(matches!(taken, Error::LabelTaken { .. }), "{taken}");
+    sleep(2 * LIFETIME).await;
+    desk.vault.send("bot", &desk.view()).await.unwrap();
+}
+
+/// A refresh token that is on its way comes home, though its vault closes.
+#[tokio::test(start_paused = true)]
+async fn a_close_cuts_no_rotation_off() {
+    let desk = desk().await;
+    sign_in(&desk, grant(&desk)).await.unwrap();
+    fault(&desk, REFRESH, FaultKind::Delay(Duration::from_secs(20)), 1);
+    // It is renewed at two thirds of its life.
+    sleep(Duration::from_secs(405)).await;
+    assert_eq!(sent(&desk), 1, "it is on its way");
+    let busy = desk.vault.clone().close().await.unwrap_err();
+    assert!(matches!(busy, Error::StillInUse), "{busy}");
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(sent(&desk), 2);
+    let options = desk.options().dangerous_accept_tokens_in_clear();
+    let desk = desk.reopened_with(options).await;
+    sleep(LIFETIME).await;
+    desk.vault.send("bot", &desk.view()).await.unwrap();
+}
