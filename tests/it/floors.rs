@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 6] = [
         "id",
         "locked",
         "money",
+        "rotation",
         "scope",
         "secret",
         "token",
