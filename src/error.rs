@@ -46,6 +46,9 @@ pub enum Error {
     /// A piece of text is not the word it should be.
     #[error(transparent)]
     Word(#[from] WordError),
+    /// What a refresh token was exchanged for holds no token.
+    #[error("bitgo answered without a token: its new refresh token is kept, so try again")]
+    NoAccessToken,
     /// A refresh token is spent, or may be: it is not sent again.
     #[error(
         "the refresh token is spent, or may be: sign in anew at bitgo, and hand over the new one"

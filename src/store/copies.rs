@@ -6,7 +6,9 @@
 use super::anchor;
 use super::audit::Chain;
 use super::backup::{Origin, Reader, Writer as BackupWriter};
-use super::{AuditAction, Key, Opening, Place, Store, StoreError, Tree, Write, ledger, lock};
+use super::{
+    AuditAction, Key, Opening, Place, Store, StoreError, Tree, Write, grants, ledger, lock,
+};
 use crate::crypto::KdfParams;
 use crate::environment::Environment;
 use crate::secret::Passphrase;
@@ -81,6 +83,7 @@ impl Store {
             }
             let row = match tree {
                 Tree::Ledger => ledger::unreconciled(&record.row, false)?,
+                Tree::Grants => grants::perhaps_spent(&record.row)?,
                 _ => record.row,
             };
             // What belongs to one token is committed together.

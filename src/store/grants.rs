@@ -7,7 +7,7 @@ use super::{Key, Name, Store, StoreError, Tree, Write};
 use crate::coin_map::CoinMap;
 use crate::id::LineageId;
 use crate::rotation::RotationState;
-use crate::secret::{ClientSecret, RefreshToken};
+use crate::secret::{ClientSecret, RefreshToken, SecretBytes};
 use crate::token::Label;
 
 /// What an OAuth token is renewed with.
@@ -64,14 +64,17 @@ impl Store {
 }
 
 fn write(lineage: LineageId, grant: &Grant) -> Result<Write, StoreError> {
-    let row = GrantRow {
+    Write::put(Tree::Grants, key(lineage), &row_of(grant))
+}
+
+fn row_of(grant: &Grant) -> GrantRow {
+    GrantRow {
         label: grant.label.as_str().into(),
         client_id: grant.client_id.clone(),
         client_secret: grant.client_secret.expose().into(),
         refresh_token: grant.refresh_token.expose().into(),
         rotation: grant.rotation as u8,
-    };
-    Write::put(Tree::Grants, key(lineage), &row)
+    }
 }
 
 fn read(row: &[u8]) -> Result<Grant, StoreError> {
@@ -90,6 +93,17 @@ fn read(row: &[u8]) -> Result<Grant, StoreError> {
 }
 
 /// The label of the token that a row is to bring.
+/// The row of a grant that comes from a backup: it may have been rotated since, so that it is sent
+/// once and no oftener.
+pub(super) fn perhaps_spent(row: &[u8]) -> Result<SecretBytes, StoreError> {
+    let grant = read(row)?;
+    let rotation = match grant.rotation {
+        RotationState::Settled => RotationState::Sent,
+        other => other,
+    };
+    record::encode(&row_of(&Grant { rotation, ..grant }))
+}
+
 pub(super) fn label_of_grant(row: &[u8]) -> Result<Label, StoreError> {
     Ok(read(row)?.label)
 }

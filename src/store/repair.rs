@@ -232,6 +232,7 @@ impl Salvage {
                     let row = match tree {
                         Tree::Tokens => unexposed(&row),
                         Tree::Ledger => ledger::unreconciled(&row, false),
+                        Tree::Grants => grants::perhaps_spent(&row),
                         _ => Ok(row),
                     };
                     let Some(part) = parts.of(tree) else { continue };

@@ -146,8 +146,12 @@ impl Store {
         Ok(orphans)
     }
 
-    /// Keeps what is known of a token that was an orphan.
+    /// Keeps what is known of a token that was an orphan. Refused if it was removed meanwhile; the
+    /// caller sees to it that it is not while this runs.
     pub(crate) fn adopt(&self, record: &TokenRecord) -> Result<(), StoreError> {
+        if self.disk.epoch().row(Tree::Secrets, &key(record.lineage))?.is_none() {
+            return Err(StoreError::Removed);
+        }
         let writes = vec![self.token_write(record)?];
         self.adopt_account(record.lineage, &record.info.spending_limits, writes)
     }

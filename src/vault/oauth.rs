@@ -190,6 +190,7 @@ async fn receive(
     asked_at: DateTime<Utc>,
 ) -> Result<Successor, Error> {
     let OauthTokens { issued, token_id, expires_at, expires_in, .. } = tokens;
+    let issued = issued.ok_or(Error::NoAccessToken)?;
     let Opened { token, in_clear } = mint::open(core, issued, || Err(Error::NoEcdhKey))?;
     let record = mint::own_record(core, &token, token_id).await?;
     let mut info = record.to_info(TokenKind::Oauth, in_clear);

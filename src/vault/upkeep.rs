@@ -137,6 +137,7 @@ async fn reclaim(core: Arc<Core>) -> Result<Vec<Label>, Error> {
             info: mint::arrived(&core, info)?,
         };
         let kept = core.blocking(move |core| {
+            let _one_at_a_time = core.begin_change();
             core.store.adopt(&record)?;
             core.keep(record, sealed);
             Ok::<_, Error>(())

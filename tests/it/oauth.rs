@@ -71,7 +71,9 @@ async fn the_next_refresh_token_is_kept_before_the_token_is_used() {
             Ok::<_, ()>(())
         });
         let tokens = tokens.unwrap();
-        let Issued::Clear(token) = tokens.issued else { panic!("OAuth hands tokens out in clear") };
+        let Some(Issued::Clear(token)) = tokens.issued else {
+            panic!("OAuth hands tokens out in clear")
+        };
         assert!(tokens.expires_at.unwrap() > keeper.client.now());
         let key = AuthKey::new(&token);
         keeper.client.session(Auth::Hmac(&key, AuthVersion::V3)).await.unwrap();

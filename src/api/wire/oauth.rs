@@ -11,8 +11,8 @@ use std::fmt;
 
 /// The answer to a refresh: the next token, and the refresh token for the one after it.
 pub struct OauthTokens {
-    /// `access_token`, or the same sealed.
-    pub issued: Issued,
+    /// `access_token`, or the same sealed; where it is neither, the refresh token is good all the same.
+    pub issued: Option<Issued>,
     /// `refresh_token`: the only one that is good from now on.
     pub refresh_token: RefreshToken,
     /// `token_id`
@@ -39,22 +39,22 @@ impl OauthTokens {
     /// Reads the answer to a refresh.
     ///
     /// # Errors
-    /// [`Malformed`] if one of the two tokens is missing, or a known field does not have its shape.
+    /// [`Malformed`] if there is no refresh token. Nothing else that is odd may lose it: no other is good.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let object = Object::parse(body)?;
         let refresh_token = object.plain_text("refresh_token")?.filter(|text| !text.is_empty());
-        let count = |name| Ok(object.count(name)?.and_then(|secs| i64::try_from(secs).ok()));
+        let count = |name| i64::try_from(object.count(name).ok()??).ok();
         let scope = match object.text("scope") {
             // RFC 6749 section 3.3 writes one string, BitGo's other calls a list.
             Ok(Some(words)) => words.split(' ').map(Scope::of_server).collect(),
-            _ => scopes(&object)?,
+            _ => scopes(&object).unwrap_or_default(),
         };
         Ok(Self {
             refresh_token: RefreshToken::new(required(refresh_token, "refresh_token")?),
-            issued: required(Issued::read(&object, "access_token")?, "access_token")?,
-            token_id: object.word("token_id")?,
-            expires_at: count("expires_at")?.and_then(|secs| DateTime::from_timestamp(secs, 0)),
-            expires_in: count("expires_in")?.and_then(TimeDelta::try_seconds),
+            issued: Issued::read(&object, "access_token").ok().flatten(),
+            token_id: object.word("token_id").ok().flatten(),
+            expires_at: count("expires_at").and_then(|secs| DateTime::from_timestamp(secs, 0)),
+            expires_in: count("expires_in").and_then(TimeDelta::try_seconds),
             scope,
         })
     }
@@ -77,9 +77,12 @@ mod tests {
         for (body, broken) in [
             (format!(r#"{{"access_token":"{hex}"}}"#), "refresh_token"),
             (format!(r#"{{"access_token":"{hex}","refresh_token":""}}"#), "refresh_token"),
-            (r#"{"refresh_token":"next"}"#.to_owned(), "access_token"),
         ] {
             assert_eq!(OauthTokens::parse(body.as_bytes()).unwrap_err(), Malformed(broken));
         }
+        let odd = r#"{"refresh_token":"next","token_id":7,"expires_at":"soon","scope":{}}"#;
+        let read = OauthTokens::parse(odd.as_bytes()).unwrap();
+        assert_eq!(read.refresh_token.expose(), "next");
+        assert!(read.issued.is_none() && read.token_id.is_none() && read.expires_at.is_none());
     }
 }
