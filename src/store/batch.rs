@@ -4,7 +4,7 @@ use super::bundle::Bundle;
 use super::database::Change;
 use super::keys::Keys;
 use super::{Key, Name, StoreError, Tree};
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 /// What a change means for the token under its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +30,8 @@ impl Batch {
         let (home, name) = (tree.home(), keys.name(tree, key));
         let sealed = row.map(|row| keys.seal(tree, &name, row)).transpose()?;
         let bundle = match self.0.entry((home, name)) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(standing(home, &name)?)
-            }
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(standing(home, &name)?),
         };
         let before = bundle.is_of_token();
         bundle.set(tree, sealed);

@@ -63,7 +63,17 @@ fn snapshots(dir: &Path) -> Vec<PathBuf> {
 /// What sled makes of a database by itself.
 fn bare(dir: &Path) -> std::thread::Result<sled::Result<sled::Db>> {
     let config = sled::Config::new().path(dir.join("db.0")).flush_every_ms(None);
-    catch_unwind(AssertUnwindSafe(|| config.open()))
+    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+    if !matches!(opened, Ok(Ok(_))) {
+        // What is left of it may hold the lock for a while, on a busy machine for longer than a
+        // vault waits for that.
+        let log = fs::File::open(dir.join("db.0/db")).unwrap();
+        (0..1000).find(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            log.try_lock().is_ok()
+        });
+    }
+    opened
 }
 
 /// Pages of more than 128 KiB go to files of their own. A record is too small for that, whatever
