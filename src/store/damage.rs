@@ -126,6 +126,7 @@ impl Found {
         if !adds_up || found.is_unreadable {
             found.damage = Some(Damage::of(epoch, &found.members, head));
         }
+        epoch.sync_read()?;
         Ok(found)
     }
 

@@ -146,6 +146,12 @@ impl Database {
         Ok(self.log.sync_all()?)
     }
 
+    /// Makes durable, and closes to others, what reading has made: sled writes a page anew when it
+    /// finds it in many pieces, a large one to a file of its own.
+    pub(super) fn sync_read(&self) -> Result<(), StoreError> {
+        Ok(self.blobs.sync()?)
+    }
+
     /// Makes the changes, all or none; the next write makes them durable.
     pub(super) fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
         guarded(|| {

@@ -3,7 +3,9 @@
 use super::bundle::Bundle;
 use super::database::Database;
 use super::keys::Keys;
-use super::{Key, StoreError, Tree, record};
+use super::members::{Set, Total};
+use super::{Key, Name, StoreError, Tree, record};
+use crate::crypto::stack::wiped_shallow;
 use crate::crypto::{DataKey, VaultId};
 use crate::secret::SecretBytes;
 use std::ops::Deref;
@@ -25,6 +27,27 @@ impl Epoch {
         let keys = Keys::new(data_key, vault_id, number)?;
         let database = Database::open(&Database::path(dir, number))?;
         Ok(Self { number, keys, database })
+    }
+
+    /// Reads all values of a tree. Where they are not those that were written, that is an error at
+    /// the end.
+    pub(super) fn each_written(
+        &self,
+        tree: Tree,
+        written: Total,
+        mut take: impl FnMut(Name, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut found = Set::default();
+        for entry in self.values(tree) {
+            let (name, value) = entry?;
+            let element = wiped_shallow(|| self.keys.element(tree, &name, &value));
+            found.put(name, Some(element));
+            take(name, &value)?;
+        }
+        match found.total() == written {
+            true => Ok(()),
+            false => Err(StoreError::unreadable(tree, "its records are not those written")),
+        }
     }
 
     /// Finds a record, opens it and reads what it holds.

@@ -10,10 +10,9 @@
 //! is removed.
 
 use super::epoch::Epoch;
-use super::members::{Set, Total};
+use super::members::Total;
 use super::record::{self, IndexRow};
 use super::{Key, StoreError, Tree, grants, tokens};
-use crate::crypto::stack::wiped_shallow;
 use crate::id::LineageId;
 use crate::secret::SecretBytes;
 use std::collections::BTreeMap;
@@ -24,17 +23,11 @@ const SEGMENT: usize = 16;
 /// All segments, if they are those that were written.
 pub(super) fn read(epoch: &Epoch, written: Total) -> Result<Vec<Segment>, StoreError> {
     let mut segments = Vec::new();
-    let mut found = Set::default();
-    for entry in epoch.values(Tree::Index) {
-        let (name, sealed) = entry?;
-        let element = wiped_shallow(|| epoch.keys.element(Tree::Index, &name, &sealed));
-        found.put(name, Some(element));
-        segments.push(Segment::of(epoch.keys.read(Tree::Index, &name, &sealed)?));
-    }
-    match found.total() == written {
-        true => Ok(segments),
-        false => Err(StoreError::unreadable(Tree::Index, "its records are not those written")),
-    }
+    epoch.each_written(Tree::Index, written, |name, sealed| {
+        segments.push(Segment::of(epoch.keys.read(Tree::Index, &name, sealed)?));
+        Ok(())
+    })?;
+    Ok(segments)
 }
 
 /// Some of the tokens, by lineage, with their labels.

@@ -17,10 +17,9 @@ use super::database::{self, Database};
 use super::disk::{Disk, Keyring};
 use super::epoch::Epoch;
 use super::head::{AuditEnd, Head, HeadHash};
-use super::members::{Members, Set};
+use super::members::Members;
 use super::{Key, SEALS_FIRST, StoreError, Tree, lock, snapshot, sync};
 use crate::crypto::DataKey;
-use crate::crypto::stack::wiped_shallow;
 use crate::secret::SecretBytes;
 use getrandom::SysRng;
 use std::fs;
@@ -104,19 +103,14 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let epoch = self.disk.epoch();
         for home in Tree::KEPT {
-            let mut found = Set::default();
-            for entry in epoch.values(home) {
-                let (name, value) = entry?;
-                let element = wiped_shallow(|| epoch.keys.element(home, &name, &value));
-                found.put(name, Some(element));
-                for (tree, sealed) in Bundle::split(home, &value)?.records(home) {
+            let written = self.members.totals()[home as usize];
+            epoch.each_written(home, written, |name, value| {
+                for (tree, sealed) in Bundle::split(home, value)?.records(home) {
                     let row = epoch.keys.open(tree, &name, sealed)?;
                     take(tree, Key::of(&epoch.keys, tree, name, &row)?, row)?;
                 }
-            }
-            if found.total() != self.members.totals()[home as usize] {
-                return Err(StoreError::unreadable(home, "its records are not those written"));
-            }
+                Ok(())
+            })?;
         }
         Ok(())
     }

@@ -371,10 +371,19 @@ async fn keep(
         AccountOf::New(account) => (account.user.clone(), Some(account)),
         AccountOf::Known(user) => (user, None),
     };
+    let (lineage, rules) = (core.store.new_lineage()?, LocalRules::default());
+    let record = TokenRecord { lineage, label, account: Some(user), renewal, rules, info };
+    hold(core, record, secret, account).await
+}
+
+/// Keeps a token under its lineage, and holds it from then on.
+pub(super) async fn hold(
+    core: &Arc<Core>,
+    record: TokenRecord,
+    secret: TokenSecret,
+    account: Option<Account>,
+) -> Result<TokenStatus, Error> {
     let kept = core.blocking(move |core| {
-        let lineage = core.store.new_lineage()?;
-        let rules = LocalRules::default();
-        let record = TokenRecord { lineage, label, account: Some(user), renewal, rules, info };
         let sealed = core.store.add_token(&record, &secret, account.as_ref())?;
         let label = record.label.clone();
         let entry = core.keep(record, sealed);

@@ -70,15 +70,9 @@ pub(super) async fn sign_in(
     let tokens = rotate(&core, lineage, grant, Store::keep_first_grant).await?;
     let Successor { info, secret } = receive(&core, tokens, asked_at).await?;
     let info = mint::arrived(&core, info)?;
-    let kept = core.blocking(move |core| {
-        let (rules, renewal) = (LocalRules::default(), Renewal::Oauth);
-        let record = TokenRecord { lineage, label, account: None, renewal, rules, info };
-        let sealed = core.store.add_token(&record, &secret, None)?;
-        let label = record.label.clone();
-        let entry = core.keep(record, sealed);
-        core.status(&entry).ok_or(Error::NoSuchToken { label })
-    });
-    kept.await?
+    let (rules, renewal) = (LocalRules::default(), Renewal::Oauth);
+    let record = TokenRecord { lineage, label, account: None, renewal, rules, info };
+    mint::hold(&core, record, secret, None).await
 }
 
 /// The next token of a lineage.

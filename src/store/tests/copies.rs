@@ -181,6 +181,15 @@ pub(super) fn broken(dir: &Path, parts: &[(Tree, usize)]) -> (Vec<LineageId>, Pa
     (lineages, dir)
 }
 
+/// Of one token the secret, of one what is known of it, and all of a third.
+const PARTS: [(Tree, usize); 5] = [
+    (Tree::Secrets, 0),
+    (Tree::Tokens, 1),
+    (Tree::Tokens, 2),
+    (Tree::Secrets, 2),
+    (Tree::Ledger, 2),
+];
+
 fn labels(labels: &[Label]) -> Vec<&str> {
     labels.iter().map(Label::as_str).collect()
 }
@@ -188,14 +197,7 @@ fn labels(labels: &[Label]) -> Vec<&str> {
 #[test]
 fn a_repair_keeps_what_is_intact_and_says_what_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let parts = [
-        (Tree::Secrets, 0),
-        (Tree::Tokens, 1),
-        (Tree::Tokens, 2),
-        (Tree::Secrets, 2),
-        (Tree::Ledger, 2),
-    ];
-    let (lineages, vault) = broken(dir.path(), &parts);
+    let (lineages, vault) = broken(dir.path(), &PARTS);
     assert!(matches!(open(&vault).map(drop), Err(StoreError::Damaged { .. })));
     let (store, told) = repair(&vault, None).unwrap();
     let told = told.unwrap();
@@ -233,14 +235,7 @@ fn a_repair_keeps_what_is_intact_and_says_what_is_not() {
 #[test]
 fn a_repair_takes_from_a_backup_what_is_missing_and_nothing_that_was_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let parts = [
-        (Tree::Secrets, 0),
-        (Tree::Tokens, 1),
-        (Tree::Tokens, 2),
-        (Tree::Secrets, 2),
-        (Tree::Ledger, 2),
-    ];
-    let (lineages, vault) = broken(dir.path(), &parts);
+    let (lineages, vault) = broken(dir.path(), &PARTS);
     let (store, told) = repair(&vault, Some(&dir.path().join("backup"))).unwrap();
     let told = told.unwrap();
     assert_eq!(labels(&told.restored), ["a", "b", "c"]);

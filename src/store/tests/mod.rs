@@ -3,6 +3,7 @@
 mod compat;
 mod copies;
 mod head;
+mod index;
 pub(super) mod place;
 mod rekey;
 mod review;
