@@ -112,7 +112,8 @@ pub use id::{EnterpriseId, LineageId, TokenId, WalletId};
 pub use locked::LockLevel;
 pub use money::{Amount, Coin};
 pub use policy::{
-    Counter, Denied, Draft, LocalRules, Method, Outcome, Request, RequestError, Rule,
+    ActionKind, CoinRules, CoinUnit, Counter, Decay, Denied, Draft, LocalRules, Method, Outcome,
+    Purpose, Request, RequestError, Rule, TradingRules, WindowRule,
 };
 pub use provider::{Provided, Provider, ProviderError, SecretCommand};
 pub use refresh::Phase;

@@ -103,6 +103,9 @@ pub struct TokenInfo {
     pub ip_restrict: Vec<String>,
     /// The server's spending limits, by coin. A coin that is missing cannot be spent.
     pub spending_limits: CoinMap<SpendingLimit>,
+    /// The limit that ERC-20 coins without one of their own share; `None` where there is none, or
+    /// where it is not known, since the list of tokens alone tells it.
+    pub erc20_limit: Option<SpendingLimit>,
     /// Whether the server handed the token out in clear (accounts without an ECDH key), or it cannot
     /// sign and travels so.
     pub issued_in_clear: bool,

@@ -37,9 +37,27 @@ const RECIPIENT: [&str; 3] = ["address", "amount", "memo"];
 const VIEWS: [&str; 6] =
     ["addresses", "balances", "transfer", "tx", "unspents", "maximumSpendable"];
 
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ActionKind {
+    /// Reads, and moves nothing.
+    View,
+    /// Prepares a transaction on a wallet (`tx/build`): checked, not charged.
+    Build,
+    /// Moves money out of a wallet, in any of BitGo's ways.
+    Spend,
+    /// Places an order at BitGo's trading desk.
+    Order,
+    /// Takes an order back.
+    CancelOrder,
+}
+
 /// What a request would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Action {
+    /// What it is for.
+    pub(crate) kind: ActionKind,
     /// The permission it needs; `None` for what every token may do.
     pub(crate) permission: Option<Permission>,
     /// The wallet it touches.
@@ -90,7 +108,13 @@ impl Action {
     }
 
     fn view(permission: Option<Permission>, wallet: Option<WalletId>) -> Self {
-        Self { permission, wallet, transfers: Vec::new(), is_for_express: false }
+        Self {
+            kind: ActionKind::View,
+            permission,
+            wallet,
+            transfers: Vec::new(),
+            is_for_express: false,
+        }
     }
 
     fn spend(
@@ -118,6 +142,7 @@ impl Action {
             }
         };
         Ok(Self {
+            kind: ActionKind::Spend,
             permission: Some(Permission::WalletSpend),
             wallet: Some(named_wallet(wallet)?),
             transfers,

@@ -73,6 +73,7 @@ fn check_scope(
 
 #[cfg(test)]
 mod tests {
+    use super::super::ActionKind;
     use super::*;
     use crate::id::TokenId;
     use crate::token::TokenKind;
@@ -93,12 +94,14 @@ mod tests {
             is_extensible: false,
             ip_restrict: Vec::new(),
             spending_limits: Default::default(),
+            erc20_limit: None,
             issued_in_clear: false,
         }
     }
 
     fn rule(permission: Permission, token: &TokenInfo, seconds: i64) -> Option<Rule> {
         let action = Action {
+            kind: ActionKind::Spend,
             permission: Some(permission),
             wallet: Some(WALLET),
             transfers: Vec::new(),

@@ -4,7 +4,7 @@
 //! while `used + amount ≤ limit`, in checked arithmetic. What happens to a reservation is
 //! decided by its [`Outcome`] alone; only a release gives anything back.
 
-use super::{Denied, Outcome, Rule, Transfer};
+use super::{Denied, Outcome, Purpose, Rule, Transfer};
 use crate::money::{Amount, Coin};
 use crate::token::SpendingLimit;
 use std::collections::BTreeMap;
@@ -12,8 +12,19 @@ use std::collections::BTreeMap;
 /// What is charged to one coin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
+    pub(crate) purpose: Purpose,
     pub(crate) coin: Coin,
+    /// Whether it falls under the pool of ERC-20 coins, where it has no limit of its own.
+    pub(crate) is_erc20: bool,
     pub(crate) amount: Amount,
+}
+
+impl Charge {
+    /// A withdrawal of a coin that falls under no pool.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn withdrawal(coin: Coin, amount: Amount) -> Self {
+        Self { purpose: Purpose::Withdrawal, coin, is_erc20: false, amount }
+    }
 }
 
 /// The charges of an action, one a coin.
@@ -25,7 +36,15 @@ pub(crate) fn charges(transfers: &[Transfer]) -> Result<Vec<Charge>, Denied> {
             .checked_add(transfer.amount)
             .ok_or_else(|| Denied::body("the amounts add up to more than can be counted"))?;
     }
-    Ok(sums.into_iter().map(|(coin, amount)| Charge { coin: coin.clone(), amount }).collect())
+    Ok(sums
+        .into_iter()
+        .map(|(coin, amount)| Charge {
+            purpose: Purpose::Withdrawal,
+            coin: coin.clone(),
+            is_erc20: false,
+            amount,
+        })
+        .collect())
 }
 
 /// Where spends are reserved before a secret leaves, and settled by their outcome.

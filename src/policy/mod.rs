@@ -19,6 +19,7 @@ mod outcome;
 mod request;
 mod rules;
 
+pub use action::ActionKind;
 pub(crate) use action::{Action, Transfer};
 pub(crate) use check::{check, check_expiry};
 pub use denied::{Denied, Rule};
@@ -26,4 +27,4 @@ pub use limits::Counter;
 pub(crate) use limits::{Charge, Ledger, charges};
 pub use outcome::Outcome;
 pub use request::{Draft, Method, Request, RequestError};
-pub use rules::LocalRules;
+pub use rules::{CoinRules, CoinUnit, Decay, LocalRules, Purpose, TradingRules, WindowRule};

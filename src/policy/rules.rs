@@ -1,4 +1,14 @@
 //! The vault's own rules for one token, beside what BitGo says of it.
+//!
+//! Deny wins, and of two bounds the stricter holds. A token without rules is governed by its own
+//! scopes, wallets and limits; what no record of BitGo's bounds (raw exposure, amounts that the
+//! caller declares, fees) stays denied until a rule allows it.
+
+use super::ActionKind;
+use crate::coin_map::CoinMap;
+use crate::id::WalletId;
+use crate::money::{Amount, Coin};
+use std::time::Duration;
 
 /// Local rules. The default allows nothing that BitGo's own record does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -6,4 +16,98 @@
 pub struct LocalRules {
     /// Whether the token itself may be handed out.
     pub raw_exposure: bool,
+    /// Whether a transaction that the vault cannot read may be sent at amounts that the caller
+    /// declares.
+    pub declared_amounts: bool,
+    /// What the token may be used for; `None` for all that its scopes allow.
+    pub actions: Option<Vec<ActionKind>>,
+    /// The wallets it may be used on; `None` for all that BitGo lets it.
+    pub wallets: Option<Vec<WalletId>>,
+    /// Where money may be sent to, as BitGo spells addresses; `None` for anywhere.
+    pub destinations: Option<Vec<String>>,
+    /// Bounds by coin.
+    pub coins: CoinMap<CoinRules>,
+    /// What may be spent, or how often, over a sliding while.
+    pub windows: Vec<WindowRule>,
+    /// What may be traded; `None` for all that its scopes allow.
+    pub trading: Option<TradingRules>,
+    /// Lets less be spent while BitGo has not confirmed for long what was.
+    pub decay: Option<Decay>,
+    /// Coins that the compiled table does not know. Of one that it knows this changes nothing.
+    pub units: CoinMap<CoinUnit>,
+}
+
+/// Bounds of one coin, in its base unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CoinRules {
+    /// The most that one request may send, over all its recipients.
+    pub per_transaction: Option<Amount>,
+    /// The most that may be spent over the life of the token and its successors.
+    pub total: Option<Amount>,
+    /// The most that one request may offer as a fee or fee rate; without it, a request that names
+    /// any is denied.
+    pub fee: Option<Amount>,
+}
+
+/// What may go out within any stretch of time that is so long.
+///
+/// It runs on the server's time: a spend leaves a window up to 1/64 of its length late, never early.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct WindowRule {
+    /// Which requests count.
+    pub purpose: Purpose,
+    /// The coin that counts.
+    pub coin: Coin,
+    /// How long it is, from a minute to 366 days; for example one day.
+    pub period: Duration,
+    /// The most that may be spent within it, in the coin's base unit.
+    pub sum: Option<Amount>,
+    /// The most requests within it.
+    pub count: Option<u32>,
+}
+
+/// What money moves for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// Out of a wallet: it draws on the token's limit.
+    Withdrawal,
+    /// Inside BitGo, by an order: it draws on local rules alone.
+    Trade,
+}
+
+/// What may be traded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TradingRules {
+    /// The products that may be ordered, such as `TBTC-TUSD*`; `None` for any.
+    pub products: Option<Vec<String>>,
+    /// The most that one order may be for, by the currency that its quantity is in, in base units.
+    /// Currencies that are not named are denied.
+    pub per_order: CoinMap<Amount>,
+    /// Whether orders also draw on the limit for withdrawals.
+    pub counts_as_withdrawal: bool,
+}
+
+/// How the usable share of a limit shrinks while BitGo confirms nothing: all of it until `after`,
+/// then evenly less, and nothing once `over` more has gone by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Decay {
+    /// For how long a confirmation is as good as new, such as one hour.
+    pub after: Duration,
+    /// How long from then on until nothing is left, such as six hours.
+    pub over: Duration,
+}
+
+/// What a coin's amounts are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CoinUnit {
+    /// How many decimals of the coin one base unit is: 8 for bitcoin.
+    pub decimals: u8,
+    /// Whether it falls under the limit that ERC-20 coins share.
+    pub is_erc20: bool,
 }

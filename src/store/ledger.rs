@@ -105,7 +105,7 @@ impl Ledger for Store {
                 return Err(not_reconciled().into());
             }
             let mut after = book.clone();
-            for Charge { coin, amount } in charges {
+            for Charge { coin, amount, .. } in charges {
                 let counter = after.counters.get_mut(coin).ok_or_else(|| no_limit(coin))?;
                 *counter = counter.reserve(coin, *amount)?;
             }
@@ -124,7 +124,7 @@ impl Ledger for Store {
             Outcome::Rejected if book.is_exposed => Outcome::Uncertain,
             outcome => outcome,
         };
-        for Charge { coin, amount } in charges {
+        for Charge { coin, amount, .. } in charges {
             if let Some(counter) = book.counters.get_mut(coin) {
                 *counter = counter.settle(*amount, outcome);
             }

@@ -145,6 +145,7 @@ pub(super) struct InfoRow<'a> {
     is_extensible: bool,
     ip_restrict: Vec<Cow<'a, str>>,
     spending_limits: Vec<(Cow<'a, str>, Option<u128>, u128)>,
+    erc20_limit: Option<(Option<u128>, u128)>,
     issued_in_clear: bool,
 }
 
@@ -183,6 +184,9 @@ impl<'a> From<&'a TokenInfo> for InfoRow<'a> {
                     (coin.as_str().into(), cap, limit.spent.base_units())
                 })
                 .collect(),
+            erc20_limit: info.erc20_limit.map(|SpendingLimit { limit, spent }| {
+                (limit.map(Amount::base_units), spent.base_units())
+            }),
             issued_in_clear: info.issued_in_clear,
         }
     }
@@ -222,6 +226,10 @@ impl TryFrom<InfoRow<'_>> for TokenInfo {
                     Ok((Coin::new(&coin)?, limit))
                 })
                 .collect::<Result<_, Unreadable>>()?,
+            erc20_limit: row.erc20_limit.map(|(limit, spent)| SpendingLimit {
+                limit: limit.map(Amount::new),
+                spent: Amount::new(spent),
+            }),
             issued_in_clear: row.issued_in_clear,
         })
     }

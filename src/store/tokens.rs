@@ -243,7 +243,7 @@ fn record(lineage: LineageId, row: TokenRow<'_>) -> Result<TokenRecord, Unreadab
             RenewalRow::InternalToken => Renewal::InternalToken,
             RenewalRow::Oauth => Renewal::Oauth,
         },
-        rules: LocalRules { raw_exposure: row.raw_exposure },
+        rules: LocalRules { raw_exposure: row.raw_exposure, ..LocalRules::default() },
         info: row.info.try_into()?,
     })
 }

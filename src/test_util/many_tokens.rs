@@ -70,7 +70,7 @@ impl ManyTokens {
     }
 
     fn of(store: Store) -> Result<Self, StoreError> {
-        let charge = Charge { coin: coin(COINS[0])?, amount: Amount::new(1) };
+        let charge = Charge::withdrawal(coin(COINS[0])?, Amount::new(1));
         Ok(Self { tokens: Vec::new(), store, charges: [charge] })
     }
 
@@ -193,6 +193,7 @@ fn info() -> Result<TokenInfo, StoreError> {
             .iter()
             .map(|name| Ok((coin(name)?, limit)))
             .collect::<Result<_, StoreError>>()?,
+        erc20_limit: None,
         issued_in_clear: false,
     })
 }

@@ -52,6 +52,7 @@ pub fn keep_in_store(
         is_extensible: true,
         ip_restrict: Vec::new(),
         spending_limits: CoinMap::default(),
+        erc20_limit: None,
         issued_in_clear: false,
     };
     let record = TokenRecord {

@@ -69,6 +69,7 @@ impl KeptToken {
             // Records differ in length, as real ones do.
             ip_restrict: vec!["x".repeat(length)],
             spending_limits: limits.collect::<Result<_, StoreError>>()?,
+            erc20_limit: None,
             issued_in_clear: false,
         };
         let counters = info.spending_limits.iter();
@@ -215,7 +216,10 @@ impl Work {
     /// # Errors
     /// Those of the store.
     pub fn allow(&self, label: &str, raw_exposure: bool) -> Result<(), StoreError> {
-        let record = TokenRecord { rules: LocalRules { raw_exposure }, ..self.record(label)? };
+        let record = TokenRecord {
+            rules: LocalRules { raw_exposure, ..LocalRules::default() },
+            ..self.record(label)?
+        };
         let action = match raw_exposure {
             true => AuditAction::ExposureAllowed,
             false => AuditAction::ExposureForbidden,
@@ -307,7 +311,7 @@ impl Work {
 }
 
 fn charges(name: &str, amount: u64) -> Result<[Charge; 1], StoreError> {
-    Ok([Charge { coin: coin(name)?, amount: Amount::new(amount.into()) }])
+    Ok([Charge::withdrawal(coin(name)?, Amount::new(amount.into()))])
 }
 
 fn coin(name: &str) -> Result<Coin, StoreError> {

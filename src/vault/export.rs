@@ -93,6 +93,8 @@ struct AccessToken {
 #[serde(rename_all = "camelCase")]
 struct Unlock {
     spending_limits: BTreeMap<String, CoinLimit>,
+    /// What ERC-20 coins without a limit of their own share.
+    all_erc20_tokens_limit: Option<CoinLimit>,
 }
 
 #[derive(Serialize)]
@@ -145,9 +147,10 @@ impl AccessToken {
             is_extensible,
             ip_restrict,
             spending_limits,
+            erc20_limit,
             issued_in_clear,
         } = info;
-        let LocalRules { raw_exposure } = *rules;
+        let LocalRules { raw_exposure, .. } = *rules;
         let limits = spending_limits.iter();
         let limits = limits.map(|(coin, limit)| (coin.to_string(), CoinLimit::of(limit)));
         let parts = |(coin, counter): (Coin, Counter)| (coin.to_string(), Parts::of(&counter));
@@ -172,7 +175,10 @@ impl AccessToken {
             is_extensible: *is_extensible,
             ip_restrict: ip_restrict.clone(),
             issued_in_clear: *issued_in_clear,
-            unlock: Unlock { spending_limits: limits.collect() },
+            unlock: Unlock {
+                spending_limits: limits.collect(),
+                all_erc20_tokens_limit: erc20_limit.as_ref().map(CoinLimit::of),
+            },
             renewal: match renewal {
                 Renewal::Manual => Way::Manual,
                 Renewal::Extend { lifetime } => Way::Extend { duration: lifetime.as_secs() },
@@ -239,7 +245,7 @@ mod tests {
             label: Label::new("desk \"a\"").unwrap(),
             account: Some("user-1".into()),
             renewal: Renewal::Extend { lifetime: Duration::from_secs(3600) },
-            rules: LocalRules { raw_exposure: true },
+            rules: LocalRules { raw_exposure: true, ..LocalRules::default() },
             info: TokenInfo {
                 id: TokenId::from_bytes([2; 16]),
                 kind: TokenKind::LongLived,
@@ -255,6 +261,7 @@ mod tests {
                     (coin("hteth"), limit(None, 0)),
                 ]
                 .into(),
+                erc20_limit: None,
                 issued_in_clear: false,
             },
         }
@@ -295,6 +302,7 @@ mod tests {
             is_extensible: false,
             ip_restrict: Vec::new(),
             spending_limits: CoinMap::default(),
+            erc20_limit: None,
             issued_in_clear: true,
             ..bare.info
         };

@@ -181,6 +181,7 @@ impl TokenRecord {
             is_extensible: self.is_extensible,
             ip_restrict: self.ip_restrict.clone(),
             spending_limits: self.unlock.to_spending_limits(),
+            erc20_limit: self.unlock.to_erc20_limit(),
             issued_in_clear,
         }
     }

@@ -129,6 +129,12 @@ impl Unlock {
             .filter_map(|(coin, limit)| Some((coin.clone(), limit.to_spending_limit()?)))
             .collect()
     }
+
+    /// The pool of ERC-20 coins as the vault counts with it, where the record tells of one that counts.
+    pub fn to_erc20_limit(&self) -> Option<SpendingLimit> {
+        let pool = self.all_erc20_tokens_limit.filter(|pool| pool.enabled)?;
+        pool.limit.to_spending_limit()
+    }
 }
 
 impl Erc20Limit {

@@ -65,6 +65,7 @@ fn kept() -> [(TokenRecord, TokenSecret); 5] {
             is_extensible: false,
             ip_restrict: Vec::new(),
             spending_limits: [].into(),
+            erc20_limit: None,
             issued_in_clear: false,
         },
     };
@@ -118,7 +119,7 @@ fn a_store_to_freeze() {
         store.add_token(record, secret, (number == 0).then_some(&account)).unwrap();
     }
     let spend = |amount: u128, outcome: Option<Outcome>| {
-        let charges = [Charge { coin: coin("tbtc"), amount: Amount::new(amount) }];
+        let charges = [Charge::withdrawal(coin("tbtc"), Amount::new(amount))];
         store.reserve(&lineage(2), &charges).unwrap();
         if let Some(outcome) = outcome {
             store.settle(&lineage(2), &charges, outcome);
@@ -190,7 +191,7 @@ fn told(store: &Store) -> String {
         say(format!("  wallets: {}", wallets.map_or("any".into(), ids)));
         say(format!("  created {}, expires {}", time(*created_at), time(*expires_at)));
         say(format!("  addresses {}", ids(ip_restrict.clone())));
-        let LocalRules { raw_exposure } = rules;
+        let LocalRules { raw_exposure, .. } = rules;
         say(format!("  in clear {}, exposure {raw_exposure}", info.issued_in_clear));
         for (coin, SpendingLimit { limit, spent }) in info.spending_limits.iter() {
             let limit = limit.map_or("none".into(), |limit| limit.to_string());

@@ -60,7 +60,7 @@ fn tbtc() -> Coin {
 }
 
 pub(super) fn charge(amount: u128) -> [Charge; 1] {
-    [Charge { coin: tbtc(), amount: Amount::new(amount) }]
+    [Charge::withdrawal(tbtc(), Amount::new(amount))]
 }
 
 /// A token that may spend 100 tbtc.
@@ -83,6 +83,7 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
             is_extensible: false,
             ip_restrict: vec!["10.0.0.0/24".into()],
             spending_limits: [(tbtc(), limit)].into(),
+            erc20_limit: None,
             issued_in_clear: false,
         },
     };
@@ -247,7 +248,7 @@ fn spends_without_a_limit_are_denied() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
     let lineage = add(&store, "desk");
-    let other = [Charge { coin: Coin::new("teth").unwrap(), amount: Amount::new(1) }];
+    let other = [Charge::withdrawal(Coin::new("teth").unwrap(), Amount::new(1))];
     match store.reserve(&lineage, &other) {
         Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule(), Rule::NoLimit),
         other => panic!("{other:?}"),

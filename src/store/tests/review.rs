@@ -140,7 +140,7 @@ fn all_coins_of_an_exposed_token_are_charged() {
     store.distrust_ledgers().unwrap();
     store.reconcile(record.lineage, &over.into()).unwrap();
     assert_eq!(left(&store), Some(Amount::ZERO));
-    let one = [Charge { coin: teth, amount: Amount::new(1) }];
+    let one = [Charge::withdrawal(teth, Amount::new(1))];
     assert!(store.reserve(&record.lineage, &one).is_err());
 }
 
