@@ -112,8 +112,9 @@ pub use id::{EnterpriseId, LineageId, TokenId, WalletId};
 pub use locked::LockLevel;
 pub use money::{Amount, Coin};
 pub use policy::{
-    ActionKind, CoinRules, CoinUnit, Counter, Decay, Denied, Draft, LocalRules, Method, Outcome,
-    Purpose, Request, RequestError, Rule, TradingRules, WindowRule,
+    ActionKind, CoinRules, CoinUnit, Consulted, Counter, Decay, Denied, Draft, Explanation,
+    LocalRules, Method, Outcome, Purpose, Request, RequestError, Rule, TradingRules, Transfer,
+    WindowRule,
 };
 pub use provider::{Provided, Provider, ProviderError, SecretCommand};
 pub use refresh::Phase;

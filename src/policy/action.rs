@@ -71,13 +71,14 @@ pub(crate) struct Action {
 
 /// One movement of money.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Transfer {
+#[non_exhaustive]
+pub struct Transfer {
     /// The coin.
-    pub(crate) coin: Coin,
+    pub coin: Coin,
     /// How much, in the coin's base unit.
-    pub(crate) amount: Amount,
-    /// Where to.
-    pub(crate) destination: String,
+    pub amount: Amount,
+    /// Where to, as the request spells it; empty for an order, which leaves BitGo for nowhere.
+    pub destination: Box<str>,
 }
 
 impl Action {
@@ -184,7 +185,7 @@ fn transfer(fields: &Fields<'_>, coin: &Coin) -> Result<Transfer, Denied> {
     let destination =
         fields.text("address")?.filter(|text| !text.is_empty()).ok_or_else(missing)?;
     let amount = amount(fields.get("amount").ok_or_else(missing)?)?;
-    Ok(Transfer { coin: coin.clone(), amount, destination })
+    Ok(Transfer { coin: coin.clone(), amount, destination: destination.into() })
 }
 
 fn named_coin(name: &str) -> Result<Coin, Denied> {

@@ -26,6 +26,32 @@ pub enum Rule {
     RawExposure,
     /// What was spent so far is not known.
     Unreconciled,
+    /// The token's local rules do not allow such a request.
+    Action,
+    /// The token's local rules do not allow money to be sent there.
+    Destination,
+    /// The amount exceeds what one request may send.
+    PerTransaction,
+    /// The amount exceeds what is left of the local limit over the token's life.
+    Total,
+    /// The amount, or one more request, exceeds what is left within a while.
+    Window,
+    /// What is left shrank, as BitGo has not confirmed for long what was spent.
+    Decay,
+    /// The amount exceeds what is left of the limit that ERC-20 coins share.
+    Erc20Pool,
+    /// The fee exceeds what the token's local rules allow, or they allow none to be named.
+    Fee,
+    /// The product may not be traded.
+    Product,
+    /// The amount exceeds what one order may be for.
+    Order,
+    /// The request does not say itself what it moves, and may not be declared.
+    Declared,
+    /// How the coin is counted is not known.
+    UnknownCoin,
+    /// The vault is frozen.
+    Frozen,
 }
 
 impl Rule {
@@ -41,6 +67,19 @@ impl Rule {
             Self::Body => "body",
             Self::RawExposure => "raw-exposure",
             Self::Unreconciled => "unreconciled",
+            Self::Action => "action",
+            Self::Destination => "destination",
+            Self::PerTransaction => "per-transaction",
+            Self::Total => "total",
+            Self::Window => "window",
+            Self::Decay => "decay",
+            Self::Erc20Pool => "erc20-pool",
+            Self::Fee => "fee",
+            Self::Product => "product",
+            Self::Order => "order",
+            Self::Declared => "declared",
+            Self::UnknownCoin => "unknown-coin",
+            Self::Frozen => "frozen",
         }
     }
 }
@@ -87,15 +126,30 @@ impl Denied {
 
     /// A spend of `asked` where only `left` remains of `limit`.
     pub(crate) fn over_limit(coin: &Coin, asked: Amount, limit: Amount, left: Amount) -> Self {
-        let mut denied = Self::new(
-            Rule::Limit,
-            format!("{asked} {coin} asked, {left} left of the token's limit of {limit}"),
-        );
-        denied.0.coin = Some(coin.clone());
-        denied.0.asked = Some(asked);
-        denied.0.limit = Some(limit);
-        denied.0.left = Some(left);
-        denied
+        let reason = format!("{asked} {coin} asked, {left} left of the token's limit of {limit}");
+        Self::new(Rule::Limit, reason).counted(coin, asked, limit, left)
+    }
+
+    /// The same refusal with the numbers of a rule that counts.
+    pub(crate) fn counted(
+        mut self,
+        coin: &Coin,
+        asked: Amount,
+        limit: Amount,
+        left: Amount,
+    ) -> Self {
+        self.0.coin = Some(coin.clone());
+        self.0.asked = Some(asked);
+        self.0.limit = Some(limit);
+        self.0.left = Some(left);
+        self
+    }
+
+    /// The same refusal by a rule that frees budget by itself at `resets_at`.
+    #[allow(dead_code, reason = "of windows, which are yet to come")]
+    pub(crate) fn until(mut self, resets_at: DateTime<Utc>) -> Self {
+        self.0.resets_at = Some(resets_at);
+        self
     }
 
     /// The rule that refused.

@@ -4,6 +4,7 @@
 //! request   method, target and body as the exact bytes that will be signed
 //! action    request → what it would do: permission, wallet, transfers
 //! check     action × token → allowed, or the rule that forbids it
+//! explain   what a request was read as, and every rule that was asked about it
 //! limits    the counters of a spending limit, in checked arithmetic
 //! outcome   answer → what became of a signed spend
 //! ```
@@ -13,16 +14,18 @@
 mod action;
 mod check;
 mod denied;
+mod explain;
 mod json;
 mod limits;
 mod outcome;
 mod request;
 mod rules;
 
-pub use action::ActionKind;
-pub(crate) use action::{Action, Transfer};
+pub(crate) use action::Action;
+pub use action::{ActionKind, Transfer};
 pub(crate) use check::{check, check_expiry};
 pub use denied::{Denied, Rule};
+pub use explain::{Consulted, Explanation};
 pub use limits::Counter;
 pub(crate) use limits::{Charge, Ledger, charges};
 pub use outcome::Outcome;
