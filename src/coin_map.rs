@@ -16,9 +16,17 @@ impl<V> CoinMap<V> {
         Some(&self.0[at].1)
     }
 
-    pub(crate) fn get_mut(&mut self, coin: &Coin) -> Option<&mut V> {
-        let at = self.0.binary_search_by(|(other, _)| other.cmp(coin)).ok()?;
-        Some(&mut self.0[at].1)
+    /// Where a coin's value stands, for [`CoinMap::at_mut`].
+    pub(crate) fn position(&self, coin: &Coin) -> Option<usize> {
+        self.0.binary_search_by(|(other, _)| other.cmp(coin)).ok()
+    }
+
+    pub(crate) fn at(&self, position: usize) -> Option<&V> {
+        self.0.get(position).map(|(_, value)| value)
+    }
+
+    pub(crate) fn at_mut(&mut self, position: usize) -> Option<&mut V> {
+        self.0.get_mut(position).map(|(_, value)| value)
     }
 
     /// All values, with their coins.
@@ -108,7 +116,8 @@ mod tests {
             prop_assert!(map.iter().eq(&tree));
             prop_assert_eq!((map.len(), map.is_empty()), (tree.len(), tree.is_empty()));
             prop_assert_eq!(map.get(&coin(&asked)), tree.get(&coin(&asked)));
-            prop_assert_eq!(map.get_mut(&coin(&asked)).copied(), tree.get(&coin(&asked)).copied());
+            let found = map.position(&coin(&asked));
+            prop_assert_eq!(found.and_then(|at| map.at_mut(at).copied()), tree.get(&coin(&asked)).copied());
             prop_assert_eq!(format!("{map:?}"), format!("{tree:?}"));
         }
     }

@@ -76,6 +76,11 @@ impl Amount {
         }
     }
 
+    /// The sum, or [`Amount::MAX`] where it cannot be counted.
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// The difference, or zero where it would fall below.
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))

@@ -1,5 +1,6 @@
 //! A refusal: which rule, and its numbers.
 
+use super::WindowRule;
 use crate::money::{Amount, Coin};
 use chrono::{DateTime, Utc};
 use std::fmt;
@@ -126,30 +127,66 @@ impl Denied {
 
     /// A spend of `asked` where only `left` remains of `limit`.
     pub(crate) fn over_limit(coin: &Coin, asked: Amount, limit: Amount, left: Amount) -> Self {
-        let reason = format!("{asked} {coin} asked, {left} left of the token's limit of {limit}");
-        Self::new(Rule::Limit, reason).counted(coin, asked, limit, left)
+        Self::over(Rule::Limit, coin, asked, limit, left)
     }
 
-    /// The same refusal with the numbers of a rule that counts.
-    pub(crate) fn counted(
-        mut self,
+    /// A spend of `asked` where a rule that counts leaves only `left` of `limit`.
+    pub(crate) fn over(
+        rule: Rule,
         coin: &Coin,
         asked: Amount,
         limit: Amount,
         left: Amount,
     ) -> Self {
-        self.0.coin = Some(coin.clone());
-        self.0.asked = Some(asked);
-        self.0.limit = Some(limit);
-        self.0.left = Some(left);
-        self
+        let of = match rule {
+            Rule::Total => "the total that the token and its successors may spend,",
+            Rule::Erc20Pool => "the limit that ERC-20 coins share,",
+            Rule::Decay => "what may be spent until bitgo confirms anew, within",
+            _ => "the token's limit of",
+        };
+        let reason = format!("{asked} {coin} asked, {left} left of {of} {limit}");
+        Self::with_numbers(rule, reason, coin, asked, limit, left)
     }
 
-    /// The same refusal by a rule that frees budget by itself at `resets_at`.
-    #[allow(dead_code, reason = "of windows, which are yet to come")]
-    pub(crate) fn until(mut self, resets_at: DateTime<Utc>) -> Self {
-        self.0.resets_at = Some(resets_at);
-        self
+    /// A spend, or one more request, that does not fit into a window before `resets_at`.
+    pub(crate) fn over_window(
+        rule: &WindowRule,
+        asked: Amount,
+        left: Amount,
+        requests_left: Option<u64>,
+        resets_at: Option<DateTime<Utc>>,
+    ) -> Self {
+        let WindowRule { coin, period, sum, count, .. } = rule;
+        let secs = period.as_secs();
+        let reason = match (requests_left, count) {
+            (Some(0), Some(count)) => {
+                format!("{count} requests for {coin} within {secs} s, none left")
+            }
+            _ => {
+                let most = sum.unwrap_or(Amount::MAX);
+                format!("{asked} {coin} asked, {left} left of {most} within {secs} s")
+            }
+        };
+        let most = sum.unwrap_or(Amount::MAX);
+        let mut denied = Self::with_numbers(Rule::Window, reason, coin, asked, most, left);
+        denied.0.resets_at = resets_at;
+        denied
+    }
+
+    fn with_numbers(
+        rule: Rule,
+        reason: String,
+        coin: &Coin,
+        asked: Amount,
+        limit: Amount,
+        left: Amount,
+    ) -> Self {
+        let mut denied = Self::new(rule, reason);
+        denied.0.coin = Some(coin.clone());
+        denied.0.asked = Some(asked);
+        denied.0.limit = Some(limit);
+        denied.0.left = Some(left);
+        denied
     }
 
     /// The rule that refused.

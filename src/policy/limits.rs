@@ -1,13 +1,14 @@
 //! The counters of a spending limit.
 //!
-//! `used = accepted + pending + uncertain + reserved + foreign`; a reservation is made only
-//! while `used + amount ≤ limit`, in checked arithmetic. What happens to a reservation is
-//! decided by its [`Outcome`] alone; only a release gives anything back.
+//! `used = accepted + pending + uncertain + reserved + allotted + foreign`, in checked arithmetic.
+//! What happens to a reservation is decided by its [`Outcome`] alone; only a refusal gives anything
+//! back, and that to the allotment it came from.
 
-use super::{Denied, Outcome, Purpose, Rule, Transfer};
+use super::{Decay, Denied, Outcome, Purpose, Transfer};
 use crate::money::{Amount, Coin};
 use crate::token::SpendingLimit;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What is charged to one coin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,71 +48,76 @@ pub(crate) fn charges(transfers: &[Transfer]) -> Result<Vec<Charge>, Denied> {
         .collect())
 }
 
-/// Where spends are reserved before a secret leaves, and settled by their outcome.
-///
-/// `Ok` from [`Ledger::reserve`] is durable: a crash right after counts the spend.
-pub(crate) trait Ledger {
-    /// Which account is charged.
-    type Account;
-    /// Why a reservation was refused: [`Denied`], or the ledger itself failed.
-    type Error: From<Denied>;
-
-    /// Reserves all charges or none.
-    fn reserve(&self, account: &Self::Account, charges: &[Charge]) -> Result<(), Self::Error>;
-
-    /// Settles charges that were reserved.
-    fn settle(&self, account: &Self::Account, charges: &[Charge], outcome: Outcome);
-}
-
 /// The counters of one coin, in base units.
+///
+/// Two bounds hold: BitGo's limit of the token, against what this token [used](Counter::used), and
+/// the total of the token and its successors, against that and what is carried over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counter {
-    /// The most that may be spent; `None` where there is no cap.
+    /// The most that the token may spend, as BitGo has it; `None` where there is no cap.
     pub limit: Option<Amount>,
+    /// The most that it and its successors may spend, from when the budget was last renewed.
+    pub total: Option<Amount>,
     /// Spends the server verifiably accepted.
     pub accepted: Amount,
     /// Spends that wait for an approval.
     pub pending: Amount,
     /// Spends whose outcome is not known; they count as spent.
     pub uncertain: Amount,
-    /// Spends reserved and not settled yet.
+    /// Spends leased or signed, and not settled yet.
     pub reserved: Amount,
+    /// Taken of the limit durably and not drawn by any lease yet. After a crash it counts as spent
+    /// until it is reconciled; a clean close returns it.
+    pub allotted: Amount,
     /// Spends the server counted before this ledger began, or by others.
     pub foreign: Amount,
+    /// What former tokens of the lineage used of the total.
+    pub carried: Amount,
+    /// What of the above was spent before the budget was last renewed: the total does not count it.
+    pub renewed: Amount,
 }
 
 impl Counter {
     /// A ledger's beginning: what the server had counted is foreign to us.
     pub(crate) fn begin(server: &SpendingLimit) -> Self {
-        Self { limit: server.limit, foreign: server.spent, ..Self::default() }
+        Self { limit: server.limit, total: server.limit, foreign: server.spent, ..Self::default() }
     }
 
-    /// All that counts against the limit; `None` if it cannot be counted.
+    /// All that counts against the token's limit; `None` if it cannot be counted.
     pub fn used(&self) -> Option<Amount> {
-        [self.pending, self.uncertain, self.reserved, self.foreign]
-            .iter()
-            .try_fold(self.accepted, |sum, part| sum.checked_add(*part))
+        let parts = [self.pending, self.uncertain, self.reserved, self.allotted, self.foreign];
+        parts.iter().try_fold(self.accepted, |sum, part| sum.checked_add(*part))
     }
 
-    /// What is left of the limit; `None` where there is no cap.
+    /// All that counts against the total; `None` if it cannot be counted.
+    pub fn used_of_total(&self) -> Option<Amount> {
+        Some(self.used()?.checked_add(self.carried)?.saturating_sub(self.renewed))
+    }
+
+    /// What is left of the stricter bound, beside what is allotted; `None` where there is no cap.
     pub fn left(&self) -> Option<Amount> {
-        let used = self.used().unwrap_or(Amount::MAX);
-        self.limit.map(|limit| limit.saturating_sub(used))
+        self.left_of(Share::WHOLE)
     }
 
-    /// The counter after a reservation of `amount`.
-    pub(crate) fn reserve(self, coin: &Coin, amount: Amount) -> Result<Self, Denied> {
-        let uncountable = || Denied::new(Rule::Limit, "more was spent than can be counted");
-        let used = self.used().ok_or_else(uncountable)?;
-        let after = used.checked_add(amount).ok_or_else(uncountable)?;
-        if let Some(limit) = self.limit
-            && after > limit
-        {
-            return Err(Denied::over_limit(coin, amount, limit, limit.saturating_sub(used)));
-        }
-        let reserved = self.reserved.checked_add(amount).ok_or_else(uncountable)?;
-        Ok(Self { reserved, ..self })
+    /// What is left while only a share of either bound may be used.
+    pub(super) fn left_of(&self, share: Share) -> Option<Amount> {
+        let left = |cap: Option<Amount>, used: Option<Amount>| {
+            cap.map(|cap| share.of(cap).saturating_sub(used.unwrap_or(Amount::MAX)))
+        };
+        let bounds = [left(self.limit, self.used()), left(self.total, self.used_of_total())];
+        bounds.into_iter().flatten().min()
+    }
+
+    /// The smaller bound as it stands.
+    pub(super) fn cap(&self) -> Option<Amount> {
+        self.limit.into_iter().chain(self.total).min()
+    }
+
+    /// Moves `amount` of what is allotted to a lease.
+    pub(super) fn draw(&mut self, amount: Amount) {
+        self.allotted = self.allotted.saturating_sub(amount);
+        self.reserved = self.reserved.saturating_add(amount);
     }
 
     /// The counter after a reservation of `amount` was settled.
@@ -121,10 +127,7 @@ impl Counter {
     pub(crate) fn settle(mut self, amount: Amount, outcome: Outcome) -> Self {
         let Some(rest) = self.reserved.checked_sub(amount) else { return self };
         let part = match outcome {
-            Outcome::Rejected => {
-                self.reserved = rest;
-                return self;
-            }
+            Outcome::Rejected => &mut self.allotted,
             Outcome::Accepted => &mut self.accepted,
             Outcome::Pending => &mut self.pending,
             Outcome::Uncertain => &mut self.uncertain,
@@ -136,50 +139,78 @@ impl Counter {
         self
     }
 
-    /// The counter as a crash leaves it: what was reserved may have been spent.
+    /// The counter as a crash leaves it: what was reserved or allotted may have been spent.
     pub(crate) fn after_crash(self) -> Self {
-        self.settle(self.reserved, Outcome::Uncertain)
+        let mut counter = self;
+        let taken = self.reserved.saturating_add(self.allotted);
+        counter.uncertain = self.uncertain.saturating_add(taken);
+        (counter.reserved, counter.allotted) = (Amount::ZERO, Amount::ZERO);
+        counter
+    }
+}
+
+/// A share of a limit, in parts of 2^16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Share(u32);
+
+impl Share {
+    pub(super) const WHOLE: Self = Self(1 << 16);
+
+    /// What remains by a rule when the last confirmation is so old.
+    pub(super) fn after(decay: &Decay, age: Duration) -> Self {
+        let (over, late) = (decay.over.as_millis().max(1), age.saturating_sub(decay.after));
+        let rest = over.saturating_sub(late.as_millis());
+        let parts = rest.saturating_mul(1 << 16) / over;
+        Self(u32::try_from(parts).unwrap_or(1 << 16).min(1 << 16))
+    }
+
+    /// That share of an amount, rounded down.
+    fn of(self, amount: Amount) -> Amount {
+        let (units, share) = (amount.base_units(), u128::from(self.0));
+        Amount::new((units >> 16) * share + (((units & 0xffff) * share) >> 16))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    fn coin() -> Coin {
-        Coin::new("tbtc").unwrap()
+    fn amount(units: u128) -> Amount {
+        Amount::new(units)
     }
 
     #[test]
-    fn the_whole_limit_is_usable_and_not_one_unit_more() {
-        let counter = Counter { limit: Some(Amount::new(10)), ..Counter::default() };
-        let counter = counter.reserve(&coin(), Amount::new(9)).unwrap();
-        let denied = counter.reserve(&coin(), Amount::new(2)).unwrap_err();
-        assert_eq!(
-            denied.to_string(),
-            "denied by limit: 2 tbtc asked, 1 left of the token's limit of 10"
-        );
-        assert_eq!((denied.asked(), denied.left()), (Some(Amount::new(2)), Some(Amount::new(1))));
-        let counter = counter.reserve(&coin(), Amount::new(1)).unwrap();
-        assert_eq!(counter.left(), Some(Amount::ZERO));
+    fn the_stricter_bound_holds() {
+        let server = SpendingLimit { limit: Some(amount(100)), spent: amount(10) };
+        let counter = Counter { total: Some(amount(60)), ..Counter::begin(&server) };
+        assert_eq!((counter.left(), counter.cap()), (Some(amount(50)), Some(amount(60))));
+        let counter = Counter { carried: amount(45), allotted: amount(2), ..counter };
+        assert_eq!(counter.left(), Some(amount(3)));
+        let counter = Counter { renewed: amount(10), ..counter };
+        assert_eq!(counter.left(), Some(amount(13)));
+        assert_eq!(Counter { total: None, ..counter }.left(), Some(amount(88)));
+        assert_eq!(Counter { limit: None, total: None, ..counter }.left(), None);
     }
 
     #[test]
-    fn what_cannot_be_counted_is_denied() {
-        let counter = Counter { accepted: Amount::MAX, ..Counter::default() };
-        assert!(counter.reserve(&coin(), Amount::new(1)).is_err());
-        let counter = Counter { accepted: Amount::MAX, pending: Amount::MAX, ..Counter::default() };
-        assert!(counter.reserve(&coin(), Amount::ZERO).is_err());
-        let transfer = |amount| Transfer { coin: coin(), amount, destination: "a".into() };
-        assert!(charges(&[transfer(Amount::MAX), transfer(Amount::new(1))]).is_err());
+    fn what_cannot_be_counted_leaves_nothing() {
+        let limit = Some(Amount::MAX);
+        let counter =
+            Counter { limit, accepted: Amount::MAX, pending: amount(1), ..Counter::default() };
+        assert_eq!((counter.used(), counter.left()), (None, Some(Amount::ZERO)));
+        let transfer = |amount| Transfer { coin: coin("a"), amount, destination: "a".into() };
+        assert!(charges(&[transfer(Amount::MAX), transfer(amount(1))]).is_err());
+    }
+
+    fn coin(name: &str) -> Coin {
+        Coin::new(name).unwrap()
     }
 
     #[test]
     fn charges_are_summed_by_coin() {
-        let transfer = |coin: &str, amount| Transfer {
-            coin: Coin::new(coin).unwrap(),
-            amount: Amount::new(amount),
+        let transfer = |name: &str, units| Transfer {
+            coin: coin(name),
+            amount: amount(units),
             destination: "a".into(),
         };
         let sums = charges(&[transfer("b", 1), transfer("a", 2), transfer("b", 3)]).unwrap();
@@ -187,28 +218,15 @@ mod tests {
         assert_eq!(sums, [("a", 2), ("b", 4)]);
     }
 
-    proptest! {
-        /// Against a plain model: what was signed and not verifiably refused never exceeds the limit.
-        #[test]
-        fn never_over_the_limit(limit in 0u128..1000, steps in prop::collection::vec((0u128..300, 0u8..5), 0..60)) {
-            let mut counter = Counter { limit: Some(Amount::new(limit)), ..Counter::default() };
-            let mut counted = 0;
-            for (amount, step) in steps {
-                let Ok(reserved) = counter.reserve(&coin(), Amount::new(amount)) else {
-                    prop_assert!(counted + amount > limit, "denied with room left");
-                    continue;
-                };
-                counter = match step {
-                    0 => reserved.settle(Amount::new(amount), Outcome::Rejected),
-                    1 => reserved.settle(Amount::new(amount), Outcome::Accepted),
-                    2 => reserved.settle(Amount::new(amount), Outcome::Pending),
-                    3 => reserved.settle(Amount::new(amount), Outcome::Uncertain),
-                    _ => reserved.after_crash(),
-                };
-                counted += if step == 0 { 0 } else { amount };
-                prop_assert!(counted <= limit);
-                prop_assert_eq!(counter.used(), Some(Amount::new(counted)));
-            }
-        }
+    #[test]
+    fn less_may_be_used_the_older_the_confirmation() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let decay = Decay { after: hours(1), over: hours(4) };
+        let left = |age| Share::after(&decay, age).of(amount(1000)).base_units();
+        let ages = [0, 1, 2, 3, 4, 5, 1_000_000].map(|age| left(hours(age)));
+        assert_eq!(ages, [1000, 1000, 750, 500, 250, 0, 0]);
+        assert_eq!(Share::WHOLE.of(Amount::MAX), Amount::MAX);
+        let at_once = Decay { after: Duration::ZERO, over: Duration::ZERO };
+        assert_eq!(Share::after(&at_once, Duration::from_millis(1)).of(amount(7)), Amount::ZERO);
     }
 }

@@ -7,6 +7,7 @@ use super::head::AuditEnd;
 use super::record::{self, AuditRow};
 use super::{Key, Store, StoreError, TokenRecord, Tree, Write, lock};
 use crate::id::TokenId;
+use crate::policy::Book;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,8 +110,8 @@ impl Store {
         match changed {
             Some(record) => {
                 let writes = vec![entry, self.token_write(record)?];
-                let limits = &record.info.spending_limits;
-                self.commit_to_account(record.lineage, limits, writes, Some(next))?;
+                let bounds = |book: &mut Book| book.apply(&record.rules);
+                self.commit_to_account(record.lineage, bounds, writes, Some(next))?;
             }
             None => self.committer.submit(vec![entry], Some(next)).wait()?,
         }

@@ -47,7 +47,7 @@ struct Commit {
 
 /// A commit that is on its way.
 #[must_use]
-pub(super) struct Ticket(Receiver<Result<(), Refused>>);
+pub(crate) struct Ticket(Receiver<Result<(), Refused>>);
 
 impl Ticket {
     /// Waits until the commit is durable, or known not to be.

@@ -5,7 +5,7 @@ use super::database::Half;
 use super::epoch::Epoch;
 use super::head::{Head, HeadHash};
 use super::index::{self, Segment};
-use super::ledger::Book;
+use super::ledger;
 use super::members::Members;
 use super::record::HeadRow;
 use super::tokens::{self, SealedSecret, TokenRecord};
@@ -13,6 +13,7 @@ use super::{Name, StoreError, Tree, grants};
 use crate::crypto::RecordCipher;
 use crate::crypto::stack::wiped;
 use crate::id::LineageId;
+use crate::policy::Book;
 use crate::token::Label;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -148,7 +149,7 @@ impl Found {
         self.read(epoch, Tree::Tokens, half, |found, name, value| {
             let bundle = Bundle::split(Tree::Tokens, value)?;
             if let Some(sealed) = bundle.get(Tree::Ledger) {
-                let book = Book::read(epoch, &name, sealed)?;
+                let book = ledger::read(epoch, &name, sealed)?;
                 found.books.insert(LineageId::from_bytes(name), book);
             }
             // Of a repaired vault it may be all that is left of a token that it is not known.
@@ -284,7 +285,7 @@ fn read(epoch: &Epoch, tree: Tree, name: Name, sealed: &[u8]) -> Result<Option<L
             let row = epoch.keys.open(tree, &name, sealed)?;
             Ok(Some(grants::label_of_grant(&row)?))
         }
-        Tree::Ledger => Book::read(epoch, &name, sealed).map(|_| None),
+        Tree::Ledger => ledger::read(epoch, &name, sealed).map(|_| None),
         _ => epoch.keys.open(tree, &name, sealed).map(|_| None),
     }
 }

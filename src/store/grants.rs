@@ -4,7 +4,6 @@
 use super::bundle::Bundle;
 use super::record::{self, GrantRow};
 use super::{Key, Name, Store, StoreError, Tree, Write};
-use crate::coin_map::CoinMap;
 use crate::id::LineageId;
 use crate::rotation::RotationState;
 use crate::secret::{ClientSecret, RefreshToken, SecretBytes};
@@ -59,7 +58,7 @@ impl Store {
     /// Keeps the grant of a token. Refused for one that was removed.
     pub(crate) fn keep_grant(&self, lineage: LineageId, grant: &Grant) -> Result<(), StoreError> {
         let writes = vec![write(lineage, grant)?];
-        self.commit_to_account(lineage, &CoinMap::default(), writes, None)
+        self.commit_to_account(lineage, |_| {}, writes, None)
     }
 }
 

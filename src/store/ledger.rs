@@ -1,76 +1,72 @@
-//! The ledger in sled: a reservation is durable before the secret leaves.
+//! The ledger in sled: a book's state is durable before a secret leaves by it.
 //!
-//! The counters in memory are the truth while the vault is open; every change is queued to the
-//! committer under the same lock, so what reaches the disk is always the latest. Reservations
-//! wait for their commit, settlements do not: losing one only leaves the spend counted. What is
-//! found reserved at open was cut off by a crash and counts as spent.
+//! The books in memory are the truth while the vault is open; every state is queued to the committer
+//! under its book's lock, so what reaches the disk is always the latest. What is taken of a limit
+//! waits for its commit. Settlements do not: the disk catches up with them in a while
+//! ([`Store::post_ledgers`]), and losing one only leaves the spend counted. What is found reserved or
+//! allotted at open was cut off by a crash and counts as spent.
 
+use super::committer::Ticket;
 use super::epoch::Epoch;
 use super::head::AuditEnd;
-use super::record::{self, CounterRow, LedgerRow, TokenRow, Unreadable};
-use super::{Key, Name, Store, StoreError, Tree, Write, lock};
+use super::record::{self, LedgerRow, TokenRow};
+use super::{Key, Name, Store, StoreError, TokenRecord, Tree, Write, lock};
 use crate::coin_map::CoinMap;
 use crate::id::LineageId;
-use crate::money::{Amount, Coin};
-use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
+use crate::policy::{
+    Book, Charge, Counter, Denied, Draw, Drift, Escrow, Ledger, LocalRules, Moment, Outcome,
+    Sample, Sampling, not_reconciled,
+};
 use crate::secret::SecretBytes;
-use crate::token::{SpendingLimit, TokenInfo};
+use crate::token::TokenInfo;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// The counters of one lineage.
-type Counters = CoinMap<Counter>;
-
-/// Counters that begin at the server's.
-fn begin(limits: &CoinMap<SpendingLimit>) -> Counters {
-    limits.iter().map(|(coin, limit)| (coin.clone(), Counter::begin(limit))).collect()
+/// Reads the book of a lineage as a crash would have left it: a clean close leaves nothing reserved.
+/// The stack is wiped by whoever calls it.
+pub(super) fn read(epoch: &Epoch, name: &Name, sealed: &[u8]) -> Result<Book, StoreError> {
+    let row = epoch.keys.open_unwiped(Tree::Ledger, name, sealed)?;
+    let book = record::decode::<LedgerRow<'_>>(&row).and_then(Book::try_from);
+    let unreadable = |_| StoreError::unreadable(Tree::Ledger, "a record cannot be read");
+    Ok(book.map_err(unreadable)?.after_crash())
 }
 
-/// Charges all that is left of every limit, for good.
-fn exhaust(counters: &mut Counters) -> Result<(), Denied> {
-    for (coin, counter) in counters.iter_mut() {
-        // Of a coin that is over its limit nothing is left: it keeps no other from being charged.
-        if let Some(left) = counter.left().filter(|left| *left > Amount::ZERO) {
-            *counter = counter.reserve(coin, left)?.settle(left, Outcome::Uncertain);
-        }
-    }
-    Ok(())
-}
-
-/// What one lineage spent.
-#[derive(Clone, Default)]
-pub(super) struct Book {
-    counters: Counters,
-    /// Whether its token was handed out: from then on nothing is given back.
-    is_exposed: bool,
-    /// Whether the counters are of a past that may not be the last: then nothing is spent.
-    is_unreconciled: bool,
-}
-
-impl Book {
-    /// Reads the ledger of a lineage. What is found reserved was cut off by a crash. The stack is
-    /// wiped by whoever calls it.
-    pub(super) fn read(epoch: &Epoch, name: &Name, sealed: &[u8]) -> Result<Self, StoreError> {
-        let row = epoch.keys.open_unwiped(Tree::Ledger, name, sealed)?;
-        let book = || -> Result<_, Unreadable> {
-            let LedgerRow { is_exposed, is_unreconciled, counters } = record::decode(&row)?;
-            let counters = counters.into_iter().map(|(coin, counter)| {
-                Ok((Coin::new(&coin)?, Counter::from(counter).after_crash()))
-            });
-            let counters = counters.collect::<Result<_, Unreadable>>()?;
-            Ok(Self { counters, is_exposed, is_unreconciled })
-        };
-        book().map_err(|_| StoreError::unreadable(Tree::Ledger, "a record cannot be read"))
-    }
-}
-
-/// Guards every change of a book together with its place in the commit queue.
+/// The books of all lineages.
 #[derive(Default)]
-pub(super) struct Accounts(Mutex<HashMap<LineageId, Book>>);
+pub(super) struct Books {
+    /// Held for a look-up or an insertion.
+    by_lineage: RwLock<HashMap<LineageId, Arc<Escrow>>>,
+    /// Those that the disk lags behind, or that may have something to return.
+    behind: Mutex<Vec<Arc<Escrow>>>,
+}
 
-impl Accounts {
+impl Books {
     pub(super) fn of(books: HashMap<LineageId, Book>) -> Self {
-        Self(Mutex::new(books))
+        let escrows = books
+            .into_iter()
+            .map(|(lineage, book)| (lineage, Arc::new(Escrow::new(lineage, book))));
+        Self { by_lineage: RwLock::new(escrows.collect()), behind: Mutex::default() }
+    }
+
+    fn get(&self, lineage: LineageId) -> Option<Arc<Escrow>> {
+        let books = self.by_lineage.read().unwrap_or_else(PoisonError::into_inner);
+        books.get(&lineage).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Escrow>> {
+        let books = self.by_lineage.read().unwrap_or_else(PoisonError::into_inner);
+        books.values().cloned().collect()
+    }
+
+    fn insert(&self, lineage: LineageId, book: Book) -> Arc<Escrow> {
+        let escrow = Arc::new(Escrow::new(lineage, book));
+        let mut books = self.by_lineage.write().unwrap_or_else(PoisonError::into_inner);
+        books.insert(lineage, Arc::clone(&escrow));
+        escrow
+    }
+
+    fn remove(&self, lineage: LineageId) -> Option<Arc<Escrow>> {
+        self.by_lineage.write().unwrap_or_else(PoisonError::into_inner).remove(&lineage)
     }
 }
 
@@ -94,88 +90,91 @@ impl From<StoreError> for LedgerError {
 }
 
 impl Ledger for Store {
-    type Account = LineageId;
+    type Pending = Ticket;
     type Error = LedgerError;
 
-    fn reserve(&self, lineage: &LineageId, charges: &[Charge]) -> Result<(), LedgerError> {
-        let ticket = {
-            let mut accounts = lock(&self.ledger.0);
-            let book = accounts.get_mut(lineage).ok_or_else(not_reconciled)?;
-            if book.is_unreconciled && !charges.is_empty() {
-                return Err(not_reconciled().into());
-            }
-            let mut after = book.clone();
-            for Charge { coin, amount, .. } in charges {
-                let counter = after.counters.get_mut(coin).ok_or_else(|| no_limit(coin))?;
-                *counter = counter.reserve(coin, *amount)?;
-            }
-            let ticket = self.submit(vec![self.ledger_write(*lineage, &after)?]);
-            *book = after;
-            ticket
-        };
-        Ok(ticket.wait()?)
+    fn begin(&self, lineage: LineageId, book: &Book) -> Result<Ticket, LedgerError> {
+        Ok(self.submit(vec![ledger_write(lineage, book)?]))
     }
 
-    fn settle(&self, lineage: &LineageId, charges: &[Charge], outcome: Outcome) {
-        let mut accounts = lock(&self.ledger.0);
-        let Some(book) = accounts.get_mut(lineage) else { return };
-        // What an exposed token spends is not seen, so no refusal frees budget any more.
-        let outcome = match outcome {
-            Outcome::Rejected if book.is_exposed => Outcome::Uncertain,
-            outcome => outcome,
-        };
-        for Charge { coin, amount, .. } in charges {
-            if let Some(counter) = book.counters.get_mut(coin) {
-                *counter = counter.settle(*amount, outcome);
-            }
-        }
-        match self.ledger_write(*lineage, book) {
-            Ok(write) => drop(self.submit(vec![write])),
-            Err(error) => {
-                tracing::warn!(%error, "a settlement stays in memory; after a crash the spend counts")
-            }
-        }
+    fn wait(&self, pending: Ticket) -> Result<(), LedgerError> {
+        Ok(pending.wait()?)
     }
 }
 
 impl Store {
+    /// The escrow of a lineage, if its ledger is known.
+    pub(crate) fn escrow(&self, lineage: LineageId) -> Option<Arc<Escrow>> {
+        self.ledger.get(lineage)
+    }
+
+    /// Settles what was reserved. The disk learns of it in a while.
+    pub(crate) fn settle(
+        &self,
+        escrow: &Arc<Escrow>,
+        charges: &[Charge],
+        draw: Draw,
+        outcome: Outcome,
+    ) {
+        if escrow.settle(charges, draw, outcome) {
+            lock(&self.ledger.behind).push(Arc::clone(escrow));
+        }
+    }
+
+    /// Lets the disk catch up with what was settled, and returns what idle books were allotted.
+    pub(crate) fn post_ledgers(&self) {
+        let behind = std::mem::take(&mut *lock(&self.ledger.behind));
+        for escrow in behind {
+            match escrow.post(self) {
+                Ok(true) => lock(&self.ledger.behind).push(escrow),
+                Ok(false) => {}
+                Err(LedgerError::Store(error)) => {
+                    tracing::warn!(%error, "a settlement stays in memory; after a crash the spend counts");
+                }
+                Err(LedgerError::Denied(_)) => {}
+            }
+        }
+    }
+
+    /// Returns all that is allotted, at a clean close.
+    pub(super) fn return_allotments(&self) {
+        for escrow in std::mem::take(&mut *lock(&self.ledger.behind)) {
+            if let Err(LedgerError::Store(error)) = escrow.give_back(self) {
+                tracing::warn!(%error, "an allotment is not returned; it counts as spent");
+            }
+        }
+    }
+
+    /// The latest time of the server's that any book has seen, in milliseconds since 1970; 0 if none.
+    pub(crate) fn seen_ms(&self) -> i64 {
+        let seen = |escrow: &Arc<Escrow>| escrow.look(|book| book.seen_ms);
+        self.ledger.all().iter().map(seen).max().unwrap_or(0)
+    }
+
     /// The counters of a lineage, if its ledger is known.
     pub(crate) fn counters(&self, lineage: LineageId) -> Option<CoinMap<Counter>> {
-        lock(&self.ledger.0).get(&lineage).map(|book| book.counters.clone())
+        Some(self.ledger.get(lineage)?.look(Book::counters))
     }
 
     /// Charges all that is left of every limit of a lineage, durably and for good: its token goes
     /// out raw, and what it spends from there is not seen.
     pub(crate) fn exhaust(&self, lineage: LineageId) -> Result<(), LedgerError> {
-        let ticket = {
-            let mut accounts = lock(&self.ledger.0);
-            let book = accounts.get_mut(&lineage).ok_or_else(not_reconciled)?;
-            let mut after = Book { is_exposed: true, ..book.clone() };
-            exhaust(&mut after.counters)?;
-            let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
-            *book = after;
-            ticket
-        };
-        Ok(ticket.wait()?)
+        self.change_book(lineage, Book::expose)
     }
 
-    /// Begins a lineage's ledger at the server's counters, in one commit with `writes`.
-    pub(super) fn open_account(
+    /// A lineage's budget begins anew by its totals, durably.
+    pub(crate) fn renew_budget(&self, lineage: LineageId) -> Result<(), LedgerError> {
+        self.change_book(lineage, Book::renew_budget)
+    }
+
+    /// Takes into account what BitGo counted, durably.
+    pub(crate) fn sample(
         &self,
         lineage: LineageId,
-        limits: &CoinMap<SpendingLimit>,
-        mut writes: Vec<Write>,
-    ) -> Result<(), StoreError> {
-        let book = Book { counters: begin(limits), is_exposed: false, is_unreconciled: false };
-        writes.push(self.ledger_write(lineage, &book)?);
-        self.commit(writes)?;
-        lock(&self.ledger.0).insert(lineage, book);
-        Ok(())
-    }
-
-    /// Whether a lineage spends nothing until it is reconciled.
-    pub(crate) fn is_unreconciled(&self, lineage: LineageId) -> bool {
-        lock(&self.ledger.0).get(&lineage).is_none_or(|book| book.is_unreconciled)
+        before: &Sampling,
+        sample: &Sample<'_>,
+    ) -> Result<Vec<Drift>, LedgerError> {
+        self.change_book(lineage, |book| book.sample(before, sample))
     }
 
     /// Begins the ledger of a lineage anew at the server's counters, durably, if it is not believed.
@@ -183,54 +182,58 @@ impl Store {
     pub(crate) fn reconcile(
         &self,
         lineage: LineageId,
-        limits: &CoinMap<SpendingLimit>,
+        info: &TokenInfo,
+        server_ms: i64,
+    ) -> Result<(), LedgerError> {
+        if self.ledger.get(lineage).is_none() {
+            self.ledger.insert(lineage, Book { is_unreconciled: true, ..Book::default() });
+        }
+        self.change_book(lineage, |book| book.begin_anew(info, server_ms))
+    }
+
+    fn change_book<T>(
+        &self,
+        lineage: LineageId,
+        change: impl FnOnce(&mut Book) -> T,
+    ) -> Result<T, LedgerError> {
+        let escrow = self.ledger.get(lineage).ok_or_else(not_reconciled)?;
+        escrow.change(self, change, |after| self.begin(lineage, after))
+    }
+
+    /// Begins a lineage's ledger at the server's counters, in one commit with `writes`.
+    pub(super) fn open_account(
+        &self,
+        record: &TokenRecord,
+        mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let ticket = {
-            let mut accounts = lock(&self.ledger.0);
-            let book = accounts
-                .entry(lineage)
-                .or_insert_with(|| Book { is_unreconciled: true, ..Book::default() });
-            if !book.is_unreconciled {
-                return Ok(());
-            }
-            let mut counters = begin(limits);
-            for (coin, counter) in counters.iter_mut() {
-                // A limit of ours that was stricter than the server's stays.
-                let old = book.counters.get(coin);
-                let limits = [counter.limit, old.and_then(|old| old.limit)];
-                counter.limit = limits.into_iter().flatten().min();
-                // What waits for an approval may still go out.
-                counter.pending = old.map_or(Amount::ZERO, |old| old.pending);
-            }
-            if book.is_exposed {
-                // What it spends outside is not seen.
-                exhaust(&mut counters).map_err(|_| uncountable())?;
-            }
-            let after = Book { counters, is_unreconciled: false, ..*book };
-            let ticket = self.submit(vec![self.ledger_write(lineage, &after)?]);
-            *book = after;
-            ticket
-        };
-        ticket.wait()
+        let book = Book::begin(&record.info, &record.rules);
+        writes.push(ledger_write(record.lineage, &book)?);
+        self.commit(writes)?;
+        self.ledger.insert(record.lineage, book);
+        Ok(())
+    }
+
+    /// Whether a lineage spends nothing until it is reconciled.
+    pub(crate) fn is_unreconciled(&self, lineage: LineageId) -> bool {
+        self.ledger.get(lineage).is_none_or(|escrow| escrow.look(|book| book.is_unreconciled))
     }
 
     /// Gives a lineage a ledger if it has none, in one commit with `writes`. It is not believed.
     pub(super) fn adopt_account(
         &self,
-        lineage: LineageId,
-        limits: &CoinMap<SpendingLimit>,
+        record: &TokenRecord,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let ticket = {
-            let mut accounts = lock(&self.ledger.0);
-            let book = accounts
-                .entry(lineage)
-                .or_insert_with(|| Book { counters: begin(limits), ..Book::default() });
-            book.is_unreconciled = true;
-            writes.push(self.ledger_write(lineage, book)?);
-            self.submit(writes)
+        let lineage = record.lineage;
+        let escrow = self.ledger.get(lineage).unwrap_or_else(|| {
+            self.ledger.insert(lineage, Book::begin(&record.info, &record.rules))
+        });
+        let distrust = |book: &mut Book| book.is_unreconciled = true;
+        let begin = |after: &Book| {
+            writes.push(ledger_write(lineage, after)?);
+            Ok(self.submit(writes))
         };
-        ticket.wait()
+        Ok(escrow.change(self, distrust, begin)?)
     }
 
     /// Ends a lineage's ledger, in one commit with `writes`.
@@ -239,78 +242,56 @@ impl Store {
         lineage: LineageId,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let ticket = {
-            // Removed under the lock, so that no later settlement can be queued behind it.
-            let mut accounts = lock(&self.ledger.0);
-            writes.push(Write::remove(Tree::Ledger, Key::Id(*lineage.as_bytes())));
-            accounts.remove(&lineage);
-            self.submit(writes)
+        writes.push(Write::remove(Tree::Ledger, Key::Id(*lineage.as_bytes())));
+        // Closed under its lock, so that no later settlement is queued behind it.
+        let ticket = match self.ledger.remove(lineage) {
+            Some(escrow) => escrow.close(|| self.submit(writes)),
+            None => self.submit(writes),
         };
         ticket.wait()
     }
 
-    /// Commits `writes` of a lineage, and with them the limits of its successor where those are
-    /// stricter. Refused for a lineage that was removed: nothing of it comes back.
+    /// Commits `writes` of a token, and with them what they change of its bounds. Refused for a lineage
+    /// that was removed: nothing of it comes back.
     pub(super) fn commit_to_account(
         &self,
         lineage: LineageId,
-        successor: &CoinMap<SpendingLimit>,
+        change: impl FnOnce(&mut Book),
         mut writes: Vec<Write>,
         audit: Option<AuditEnd>,
     ) -> Result<(), StoreError> {
-        let ticket = {
-            let mut accounts = lock(&self.ledger.0);
-            let book = accounts.get_mut(&lineage).ok_or(StoreError::Removed)?;
-            let mut after = book.clone();
-            for (coin, counter) in after.counters.iter_mut() {
-                counter.limit = match (counter.limit, successor.get(coin).and_then(|s| s.limit)) {
-                    (Some(old), Some(new)) => Some(old.min(new)),
-                    (old, new) => old.or(new),
-                };
-            }
-            writes.push(self.ledger_write(lineage, &after)?);
-            let ticket = self.committer.submit(writes, audit);
-            *book = after;
-            ticket
+        let escrow = self.ledger.get(lineage).ok_or(StoreError::Removed)?;
+        let begin = |after: &Book| {
+            writes.push(ledger_write(lineage, after)?);
+            Ok(self.committer.submit(writes, audit))
         };
-        ticket.wait()
-    }
-
-    /// What a lineage that is not reconciled spent is known to the server by its token's counter. Once
-    /// that token has a successor with a counter of its own, nobody knows: the budget counts as spent.
-    pub(super) fn give_up_unreconciled(&self, lineage: LineageId) {
-        if let Some(book) =
-            lock(&self.ledger.0).get_mut(&lineage).filter(|book| book.is_unreconciled)
-        {
-            // Where that fails it stays as it is, and spends nothing.
-            if exhaust(&mut book.counters).is_ok() {
-                (book.is_exposed, book.is_unreconciled) = (true, false);
-            }
-        }
+        Ok(escrow.change(self, change, begin)?)
     }
 
     /// Lets no lineage spend until it is reconciled, in one commit.
     pub(super) fn distrust_ledgers(&self) -> Result<(), StoreError> {
-        let ticket = {
-            let mut accounts = lock(&self.ledger.0);
-            let writes = accounts.iter_mut().map(|(lineage, book)| {
-                book.is_unreconciled = true;
-                self.ledger_write(*lineage, book)
-            });
-            self.submit(writes.collect::<Result<_, _>>()?)
-        };
-        ticket.wait()
+        let mut writes = Vec::new();
+        for escrow in self.ledger.all() {
+            escrow.distrust();
+            writes.push(escrow.look(|book| ledger_write(escrow.lineage(), book))?);
+        }
+        self.commit(writes)
     }
+}
 
-    fn ledger_write(&self, lineage: LineageId, book: &Book) -> Result<Write, StoreError> {
-        let rows = book
-            .counters
-            .iter()
-            .map(|(coin, counter)| (coin.as_str().into(), CounterRow::from(counter)));
-        let Book { is_exposed, is_unreconciled, .. } = *book;
-        let row = LedgerRow { is_exposed, is_unreconciled, counters: rows.collect() };
-        Write::put(Tree::Ledger, Key::Id(*lineage.as_bytes()), &row)
+impl From<LedgerError> for StoreError {
+    /// Of changes, which nothing but the store refuses: a lineage without a ledger is one that was
+    /// removed.
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Store(error) => error,
+            LedgerError::Denied(_) => Self::Removed,
+        }
     }
+}
+
+fn ledger_write(lineage: LineageId, book: &Book) -> Result<Write, StoreError> {
+    Write::put(Tree::Ledger, Key::Id(*lineage.as_bytes()), &LedgerRow::of(book))
 }
 
 /// The row of a ledger, marked as one that may not be the last, and, where that is known from
@@ -327,27 +308,33 @@ pub(super) fn unreconciled_of(token: &[u8], is_exposed: bool) -> Result<SecretBy
     let unreadable = |_| StoreError::unreadable(Tree::Tokens, "a record cannot be read");
     let row: TokenRow<'_> = record::decode(token).map_err(unreadable)?;
     let info = TokenInfo::try_from(row.info).map_err(unreadable)?;
-    let counters = info.spending_limits.iter();
-    let counters =
-        counters.map(|(coin, limit)| (coin.as_str().into(), (&Counter::begin(limit)).into()));
-    let counters = counters.collect();
-    record::encode(&LedgerRow { is_exposed, is_unreconciled: true, counters })
+    let book =
+        Book { is_exposed, is_unreconciled: true, ..Book::begin(&info, &LocalRules::default()) };
+    record::encode(&LedgerRow::of(&book))
 }
 
-fn uncountable() -> StoreError {
-    StoreError::unreadable(Tree::Ledger, "more was spent than can be counted")
-}
+/// Spends without a vault around: each as if long after the one before, so that nothing is taken but
+/// what is asked for.
+#[cfg(any(test, feature = "test-util"))]
+impl Store {
+    pub(crate) fn reserve(
+        &self,
+        lineage: &LineageId,
+        charges: &[Charge],
+    ) -> Result<(), LedgerError> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static MINUTES: AtomicU64 = AtomicU64::new(0);
+        let minutes = MINUTES.fetch_add(1, Ordering::Relaxed);
+        let now = Moment { monotonic: std::time::Duration::from_secs(60 * minutes), server_ms: 1 };
+        let escrow = self.ledger.get(*lineage).ok_or_else(not_reconciled)?;
+        escrow.reserve(self, charges, now).map(drop)
+    }
 
-fn not_reconciled() -> Denied {
-    Denied::new(
-        Rule::Unreconciled,
-        "the vault does not know what this token spent, so it spends nothing; reconcile it",
-    )
-}
-
-fn no_limit(coin: &Coin) -> Denied {
-    Denied::new(
-        Rule::NoLimit,
-        format!("the token has no spending limit for {coin}; issue one that has"),
-    )
+    /// Settles, and begins to write it at once.
+    pub(crate) fn settle_latest(&self, lineage: &LineageId, charges: &[Charge], outcome: Outcome) {
+        if let Some(escrow) = self.ledger.get(*lineage) {
+            self.settle(&escrow, charges, Draw::LATEST, outcome);
+            self.post_ledgers();
+        }
+    }
 }

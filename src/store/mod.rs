@@ -259,7 +259,7 @@ pub(crate) struct Store {
     memory: Locked<RecordCipher>,
     /// Held over a whole change of the passphrase, its key derivations included: one at a time.
     changing: Mutex<()>,
-    ledger: ledger::Accounts,
+    ledger: ledger::Books,
     /// Held over what reads an account and writes it again: else a key or a seed would come back
     /// that was replaced or forgotten meanwhile.
     accounts: Mutex<()>,
@@ -352,6 +352,13 @@ impl Store {
         } else {
             Err(StoreError::OtherEnvironment { bound_to: bound.root_uri })
         }
+    }
+}
+
+impl Drop for Store {
+    /// What nobody drew is returned; the committer, which goes next, writes it.
+    fn drop(&mut self) {
+        self.return_allotments();
     }
 }
 

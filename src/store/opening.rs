@@ -17,7 +17,7 @@ use super::disk::{Disk, Keyring, Refused};
 use super::epoch::Epoch;
 use super::index::Index;
 use super::keys::Keys;
-use super::ledger::Accounts;
+use super::ledger::Books;
 use super::lock::LockFile;
 use super::repair::{Plan, Repair, read_backup};
 use super::{
@@ -254,7 +254,7 @@ impl Store {
             disk,
             memory,
             changing: Mutex::default(),
-            ledger: Accounts::of(books),
+            ledger: Books::of(books),
             accounts: Mutex::default(),
             opened: Mutex::new(tokens),
             audit: Mutex::new(head.audit),

@@ -205,7 +205,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..grants {
                         exhaust_grant(&store);
-                        store.reserve(&lineage, &charge(0)).unwrap();
+                        store.renew_budget(lineage).unwrap();
                     }
                 });
             }

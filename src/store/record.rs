@@ -9,8 +9,12 @@
 //!                (32) ‖ per tree 0 to 4: values (8) ‖ sum (32)
 //! audit  (65)    number (8) ‖ milliseconds since 1970 (8) ‖ action (1) ‖ token id (16) ‖ hash of the
 //!                entry before (32)
-//! ledger         exposed (1) ‖ unreconciled (1) ‖ per coin: its name ‖ limit (Option of 16) ‖ accepted,
-//!                pending, uncertain, reserved, foreign (16 each)
+//! ledger         exposed (1) ‖ unreconciled (1) ‖ seen, confirmed (8 each) ‖ decay (Option of 8 ‖ 8) ‖
+//!                per coin: its name ‖ counter ‖ pool (Option of counter) ‖ per window: purpose (1) ‖
+//!                coin ‖ milliseconds (8) ‖ sum (Option of 16) ‖ count (Option of 4) ‖ per slot: end (8)
+//!                ‖ sum (16) ‖ count (8)
+//! counter        of the server's (1) ‖ own total, limit, total (Options of 16) ‖ accepted, pending,
+//!                uncertain, reserved, foreign, carried, renewed (16 each)
 //! ```
 //!
 //! The other rows are drawn by their fields below. Rows are apart from the types the rest of the vault
@@ -22,7 +26,7 @@ use crate::crypto::RECORD_MAX;
 use crate::environment::Environment;
 use crate::id::TokenId;
 use crate::money::{Amount, Coin};
-use crate::policy::Counter;
+use crate::policy::{Book, Counter, Decay, Meter, Purpose, Slot, Window, WindowRule};
 use crate::scope::Scope;
 use crate::secret::SecretBytes;
 use crate::token::{SpendingLimit, TokenInfo, TokenKind};
@@ -31,6 +35,7 @@ use bincode::enc::write::SizeWriter;
 use bincode::{BorrowDecode, Decode, Encode};
 use chrono::{DateTime, Utc};
 use std::borrow::Cow;
+use std::time::Duration;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const FORMAT: Configuration<LittleEndian, Fixint, Limit<RECORD_MAX>> = bincode::config::standard()
@@ -262,47 +267,160 @@ pub(super) struct GrantRow {
     pub(super) rotation: u8,
 }
 
-/// What one lineage spent, by coin.
+/// What one lineage spent, and by which bounds.
 #[derive(Encode, BorrowDecode)]
 pub(super) struct LedgerRow<'a> {
     pub(super) is_exposed: bool,
     pub(super) is_unreconciled: bool,
+    pub(super) seen_ms: i64,
+    pub(super) confirmed_ms: i64,
+    pub(super) decay: Option<(u64, u64)>,
     pub(super) counters: Vec<(Cow<'a, str>, CounterRow)>,
+    pub(super) pool: Option<CounterRow>,
+    pub(super) windows: Vec<WindowRow<'a>>,
 }
 
 #[derive(Encode, Decode)]
 pub(super) struct CounterRow {
+    is_of_server: bool,
+    own_total: Option<u128>,
     limit: Option<u128>,
+    total: Option<u128>,
     accepted: u128,
     pending: u128,
     uncertain: u128,
+    /// Leased, signed or allotted: a crash cannot tell them apart.
     reserved: u128,
     foreign: u128,
+    carried: u128,
+    renewed: u128,
 }
 
-impl From<&Counter> for CounterRow {
-    fn from(counter: &Counter) -> Self {
-        Self {
-            limit: counter.limit.map(Amount::base_units),
-            accepted: counter.accepted.base_units(),
-            pending: counter.pending.base_units(),
-            uncertain: counter.uncertain.base_units(),
-            reserved: counter.reserved.base_units(),
-            foreign: counter.foreign.base_units(),
+/// What went out within a while. A slot is its end, a sum and a number of requests.
+#[derive(Encode, BorrowDecode)]
+pub(super) struct WindowRow<'a> {
+    purpose: u8,
+    coin: Cow<'a, str>,
+    period_ms: u64,
+    sum: Option<u128>,
+    count: Option<u32>,
+    slots: Vec<(i64, u128, u64)>,
+}
+
+impl LedgerRow<'_> {
+    pub(super) fn of(book: &Book) -> LedgerRow<'_> {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let counters = book.coins.iter();
+        LedgerRow {
+            is_exposed: book.is_exposed,
+            is_unreconciled: book.is_unreconciled,
+            seen_ms: book.seen_ms,
+            confirmed_ms: book.confirmed_ms,
+            decay: book.decay.map(|decay| (millis(decay.after), millis(decay.over))),
+            counters: counters.map(|(coin, meter)| (coin.as_str().into(), meter.into())).collect(),
+            pool: book.pool.as_deref().map(CounterRow::from),
+            windows: book.windows.iter().map(WindowRow::from).collect(),
         }
     }
 }
 
-impl From<CounterRow> for Counter {
-    fn from(row: CounterRow) -> Self {
+impl TryFrom<LedgerRow<'_>> for Book {
+    type Error = Unreadable;
+
+    fn try_from(row: LedgerRow<'_>) -> Result<Self, Unreadable> {
+        let counters = row.counters.into_iter();
+        let windows = row.windows.into_iter().map(Window::try_from);
+        Ok(Self {
+            coins: counters
+                .map(|(coin, counter)| Ok((Coin::new(&coin)?, counter.into())))
+                .collect::<Result<_, Unreadable>>()?,
+            pool: row.pool.map(|pool| Box::new(pool.into())),
+            windows: windows.collect::<Result<_, _>>()?,
+            is_exposed: row.is_exposed,
+            is_unreconciled: row.is_unreconciled,
+            seen_ms: row.seen_ms,
+            confirmed_ms: row.confirmed_ms,
+            decay: row.decay.map(|(after, over)| Decay {
+                after: Duration::from_millis(after),
+                over: Duration::from_millis(over),
+            }),
+            ..Self::default()
+        })
+    }
+}
+
+impl From<&Meter> for CounterRow {
+    fn from(meter: &Meter) -> Self {
+        let Meter { counter, is_of_server, own_total, .. } = meter;
         Self {
+            is_of_server: *is_of_server,
+            own_total: own_total.map(Amount::base_units),
+            limit: counter.limit.map(Amount::base_units),
+            total: counter.total.map(Amount::base_units),
+            accepted: counter.accepted.base_units(),
+            pending: counter.pending.base_units(),
+            uncertain: counter.uncertain.base_units(),
+            reserved: counter.reserved.saturating_add(counter.allotted).base_units(),
+            foreign: counter.foreign.base_units(),
+            carried: counter.carried.base_units(),
+            renewed: counter.renewed.base_units(),
+        }
+    }
+}
+
+impl From<CounterRow> for Meter {
+    fn from(row: CounterRow) -> Self {
+        let counter = Counter {
             limit: row.limit.map(Amount::new),
+            total: row.total.map(Amount::new),
             accepted: Amount::new(row.accepted),
             pending: Amount::new(row.pending),
             uncertain: Amount::new(row.uncertain),
             reserved: Amount::new(row.reserved),
+            allotted: Amount::ZERO,
             foreign: Amount::new(row.foreign),
+            carried: Amount::new(row.carried),
+            renewed: Amount::new(row.renewed),
+        };
+        Self::kept(counter, row.is_of_server, row.own_total.map(Amount::new))
+    }
+}
+
+impl<'a> From<&'a Window> for WindowRow<'a> {
+    fn from(window: &'a Window) -> Self {
+        let WindowRule { purpose, coin, period, sum, count } = &window.rule;
+        let slots = window.slots.iter();
+        Self {
+            purpose: match purpose {
+                Purpose::Withdrawal => 0,
+                Purpose::Trade => 1,
+            },
+            coin: coin.as_str().into(),
+            period_ms: u64::try_from(period.as_millis()).unwrap_or(u64::MAX),
+            sum: sum.map(Amount::base_units),
+            count: *count,
+            slots: slots.map(|slot| (slot.until_ms, slot.sum.base_units(), slot.count)).collect(),
         }
+    }
+}
+
+impl TryFrom<WindowRow<'_>> for Window {
+    type Error = Unreadable;
+
+    fn try_from(row: WindowRow<'_>) -> Result<Self, Unreadable> {
+        let rule = WindowRule {
+            purpose: match row.purpose {
+                0 => Purpose::Withdrawal,
+                1 => Purpose::Trade,
+                _ => return Err(Unreadable),
+            },
+            coin: Coin::new(&row.coin)?,
+            period: Duration::from_millis(row.period_ms),
+            sum: row.sum.map(Amount::new),
+            count: row.count,
+        };
+        let slot = |(until_ms, sum, count)| Slot { until_ms, sum: Amount::new(sum), count };
+        Ok(Self::kept(rule, row.slots.into_iter().map(slot).collect()))
     }
 }
 
@@ -378,29 +496,72 @@ mod tests {
         assert_eq!((&encode(&audit).unwrap()[..], drawn.len()), (&drawn[..], 65));
 
         let counter = |limit| CounterRow {
+            is_of_server: true,
+            own_total: None,
             limit,
+            total: Some(8),
             accepted: 1,
             pending: 2,
             uncertain: 3,
             reserved: 4,
             foreign: 5,
+            carried: 6,
+            renewed: 7,
         };
-        let counters = vec![("tbtc".into(), counter(Some(9))), ("eth".into(), counter(None))];
-        let ledger = LedgerRow { is_exposed: true, is_unreconciled: false, counters };
-        let wide = |number: u128| number.to_le_bytes();
-        let parts = [1, 2, 3, 4, 5].map(wide).concat();
+        let window = WindowRow {
+            purpose: 1,
+            coin: "eth".into(),
+            period_ms: 60_000,
+            sum: None,
+            count: Some(2),
+            slots: vec![(1000, 3, 4)],
+        };
+        let ledger = LedgerRow {
+            is_exposed: true,
+            is_unreconciled: false,
+            seen_ms: 10,
+            confirmed_ms: 11,
+            decay: None,
+            counters: vec![("tbtc".into(), counter(Some(9))), ("eth".into(), counter(None))],
+            pool: None,
+            windows: vec![window],
+        };
+        let (wide, long) =
+            (|number: u128| number.to_le_bytes(), |number: u64| number.to_le_bytes());
+        let parts = [1, 2, 3, 4, 5, 6, 7].map(wide).concat();
         let drawn = [
             &[1, 0][..],
-            &[2, 0, 0, 0, 0, 0, 0, 0],
-            &[4, 0, 0, 0, 0, 0, 0, 0],
+            &long(10),
+            &long(11),
+            &[0],
+            &long(2),
+            &long(4),
             b"tbtc",
+            &[1, 0],
             &[1],
             &wide(9),
+            &[1],
+            &wide(8),
             &parts,
-            &[3, 0, 0, 0, 0, 0, 0, 0],
+            &long(3),
             b"eth",
+            &[1, 0],
             &[0],
+            &[1],
+            &wide(8),
             &parts,
+            &[0],
+            &long(1),
+            &[1],
+            &long(3),
+            b"eth",
+            &long(60_000),
+            &[0],
+            &[1, 2, 0, 0, 0],
+            &long(1),
+            &long(1000),
+            &wide(3),
+            &long(4),
         ];
         assert_eq!(encode(&ledger).unwrap()[..], drawn.concat());
 

@@ -8,7 +8,7 @@ use super::{Key, Name, Store, StoreError, Tree, Write, lock};
 use crate::crypto::stack::wiped_record;
 use crate::crypto::{RecordCipher, random};
 use crate::id::LineageId;
-use crate::policy::LocalRules;
+use crate::policy::{Book, LocalRules};
 use crate::secret::AccessToken;
 use crate::token::{Label, Renewal, TokenInfo};
 use getrandom::SysRng;
@@ -71,7 +71,7 @@ impl Store {
         if let Some(account) = account {
             writes.push(self.account_write(account)?);
         }
-        self.open_account(record.lineage, &record.info.spending_limits, writes)?;
+        self.open_account(record, writes)?;
         self.seal_in_memory(record.lineage, &row)
     }
 
@@ -83,16 +83,18 @@ impl Store {
         secret: &TokenSecret,
     ) -> Result<SealedSecret, StoreError> {
         let row = secret_row(record, secret);
-        let limits = &record.info.spending_limits;
-        if let Some(before) = self.disk.epoch().row(Tree::Tokens, &key(record.lineage))? {
+        let before = self.disk.epoch().row(Tree::Tokens, &key(record.lineage))?;
+        let is_same = before.is_some_and(|before| {
             let before: Result<TokenRow<'_>, _> = record::decode(&before);
-            let is_same = before.is_ok_and(|before| before.info.token_id() == record.info.id);
-            if !is_same {
-                self.give_up_unreconciled(record.lineage);
-            }
-        }
+            before.is_ok_and(|before| before.info.token_id() == record.info.id)
+        });
+        let (info, rules) = (&record.info, &record.rules);
+        let bounds = |book: &mut Book| match is_same {
+            true => book.tighten(info, rules),
+            false => book.succeed(info, rules),
+        };
         let writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
-        self.commit_to_account(record.lineage, limits, writes, None)?;
+        self.commit_to_account(record.lineage, bounds, writes, None)?;
         self.seal_in_memory(record.lineage, &row)
     }
 
@@ -153,7 +155,7 @@ impl Store {
             return Err(StoreError::Removed);
         }
         let writes = vec![self.token_write(record)?];
-        self.adopt_account(record.lineage, &record.info.spending_limits, writes)
+        self.adopt_account(record, writes)
     }
 
     /// Opens a token.

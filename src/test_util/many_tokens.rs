@@ -6,7 +6,7 @@ use crate::crypto::{CryptoError, KdfParams, random};
 use crate::environment::Environment;
 use crate::id::{EnterpriseId, TokenId};
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, Ledger, LocalRules, Outcome};
+use crate::policy::{Charge, LocalRules, Outcome};
 use crate::secret::{AccessToken, EcdhXprv, Passphrase};
 use crate::store::{
     Account, LedgerError, SealedSecret, Store, StoreError, TokenRecord, TokenSecret,
@@ -167,7 +167,7 @@ impl ManyTokens {
 
     /// Settles a spend that was reserved; does not wait for the disk.
     pub fn settle(&self, i: usize) {
-        self.store.settle(&self.tokens[i].0.lineage, &self.charges, Outcome::Accepted);
+        self.store.settle_latest(&self.tokens[i].0.lineage, &self.charges, Outcome::Accepted);
     }
 }
 

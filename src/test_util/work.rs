@@ -9,7 +9,7 @@ use crate::crypto::{CryptoError, KdfParams};
 use crate::environment::Environment;
 use crate::id::TokenId;
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, Counter, Ledger, LocalRules, Outcome};
+use crate::policy::{Charge, Counter, LocalRules, Outcome};
 use crate::secret::{AccessToken, EcdhXprv, Passphrase};
 use crate::store::{
     Account, AuditAction, Damage, LedgerError, Opening, SealedSecret, Store, StoreError,
@@ -207,7 +207,7 @@ impl Work {
         outcome: Outcome,
     ) -> Result<(), StoreError> {
         let lineage = self.record(label)?.lineage;
-        self.store.settle(&lineage, &charges(coin, amount)?, outcome);
+        self.store.settle_latest(&lineage, &charges(coin, amount)?, outcome);
         Ok(())
     }
 

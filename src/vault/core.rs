@@ -2,12 +2,14 @@
 
 use super::entry::{Entry, Held, TokenStatus};
 use super::refusals::Refusals;
+use super::server_time::ServerTime;
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::crypto::{AuthVersion, EcdhPublicKey, LastStep};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::id::LineageId;
+use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
 use crate::refresh::Tracker;
 use crate::store::{AuditAction, SealedSecret, Store, TokenRecord};
@@ -33,6 +35,7 @@ pub(super) struct Core {
     pub(super) tracker: Tracker,
     pub(super) runtime: Handle,
     pub(super) refusals: Refusals,
+    pub(super) server_time: ServerTime,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// Held for a look-up or an insertion, never across either's consequences.
@@ -68,6 +71,7 @@ impl Core {
     ) -> Self {
         Self {
             refusals: Refusals::new(clock.now().timestamp_millis()),
+            server_time: ServerTime::resume(store.seen_ms(), clock.monotonic()),
             opened_at: clock.monotonic(),
             store,
             client,
@@ -87,6 +91,13 @@ impl Core {
             rotating: Arc::default(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// Now, as spends count it.
+    pub(super) fn moment(&self) -> Moment {
+        let monotonic = self.clock.monotonic();
+        self.server_time.note(self.client.heard_ms(), monotonic);
+        Moment { monotonic, server_ms: self.server_time.now_ms(monotonic) }
     }
 
     /// Runs work that blocks (Argon2, a commit) where it may. It runs to its end in any case.

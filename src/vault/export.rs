@@ -124,11 +124,15 @@ struct Rules {
 #[derive(Serialize)]
 struct Parts {
     limit: Option<String>,
+    total: Option<String>,
     accepted: String,
     pending: String,
     uncertain: String,
     reserved: String,
+    allotted: String,
     foreign: String,
+    carried: String,
+    renewed: String,
     used: Option<String>,
     left: Option<String>,
 }
@@ -204,14 +208,29 @@ impl CoinLimit {
 
 impl Parts {
     fn of(counter: &Counter) -> Self {
-        let Counter { limit, accepted, pending, uncertain, reserved, foreign } = counter;
+        let Counter {
+            limit,
+            total,
+            accepted,
+            pending,
+            uncertain,
+            reserved,
+            allotted,
+            foreign,
+            carried,
+            renewed,
+        } = counter;
         Self {
             limit: digits(*limit),
+            total: digits(*total),
             accepted: accepted.to_string(),
             pending: pending.to_string(),
             uncertain: uncertain.to_string(),
             reserved: reserved.to_string(),
+            allotted: allotted.to_string(),
             foreign: foreign.to_string(),
+            carried: carried.to_string(),
+            renewed: renewed.to_string(),
             used: digits(counter.used()),
             left: digits(counter.left()),
         }
@@ -278,11 +297,15 @@ mod tests {
         let amount = Amount::new;
         let counter = Counter {
             limit: Some(Amount::MAX),
+            total: None,
             accepted: amount(1),
             pending: amount(2),
             uncertain: amount(3),
             reserved: amount(4),
+            allotted: amount(5),
             foreign: amount(9_007_199_254_740_993),
+            carried: amount(6),
+            renewed: amount(7),
         };
         let uncountable =
             Counter { accepted: Amount::MAX, foreign: amount(1), ..Counter::default() };
@@ -345,7 +368,8 @@ mod tests {
             "txValueLimit": "340282366920938463463374607431768211455",
             "maxLimit": false
           }
-        }
+        },
+        "allErc20TokensLimit": null
       },
       "renewal": {
         "way": "extend",
@@ -357,23 +381,31 @@ mod tests {
       "counters": {
         "hteth": {
           "limit": null,
+          "total": null,
           "accepted": "340282366920938463463374607431768211455",
           "pending": "0",
           "uncertain": "0",
           "reserved": "0",
+          "allotted": "0",
           "foreign": "1",
+          "carried": "0",
+          "renewed": "0",
           "used": null,
           "left": null
         },
         "tbtc": {
           "limit": "340282366920938463463374607431768211455",
+          "total": null,
           "accepted": "1",
           "pending": "2",
           "uncertain": "3",
           "reserved": "4",
+          "allotted": "5",
           "foreign": "9007199254740993",
-          "used": "9007199254741003",
-          "left": "340282366920938463463365600232513470452"
+          "carried": "6",
+          "renewed": "7",
+          "used": "9007199254741008",
+          "left": "340282366920938463463365600232513470447"
         }
       }
     },
@@ -392,7 +424,8 @@ mod tests {
       "ipRestrict": [],
       "issuedInClear": true,
       "unlock": {
-        "spendingLimits": {}
+        "spendingLimits": {},
+        "allErc20TokensLimit": null
       },
       "renewal": {
         "way": "internalToken"

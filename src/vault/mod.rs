@@ -11,6 +11,7 @@
 //! oauth       refresh tokens: what rotated is durable first
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
 //! send        the same, with the vault's own HTTP client
+//! server_time what the server's clock shows, by its verified answers
 //! refusals    that one refusal gives back one reservation
 //! export      what is known of the tokens, as JSON
 //! renewal     what renewing a token means
@@ -31,6 +32,7 @@ mod refusals;
 mod renewal;
 mod reservation;
 mod send;
+mod server_time;
 mod session;
 mod signed;
 mod totp;

@@ -117,6 +117,7 @@ impl<'r> Signed<'r> {
     fn heard(&self, at: DateTime<Utc>, outcome: Outcome, headers: &HeaderMap) -> Outcome {
         let (refusals, at_ms) = (&self.core.refusals, at.timestamp_millis());
         refusals.note(at_ms);
+        self.core.server_time.note(at_ms, self.core.clock.monotonic());
         let is_bound = matches!(self.key, Some((_, AuthVersion::V4)));
         if outcome != Outcome::Rejected || is_bound || !self.reservation.is_made() {
             return outcome;

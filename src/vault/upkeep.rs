@@ -109,7 +109,7 @@ async fn reconcile(core: Arc<Core>, label: Label) -> Result<TokenStatus, Error> 
             }
             let now = core.clock.now();
             core.store.append_audit(AuditAction::Reconciled, info.id, None, now)?;
-            Ok(core.store.reconcile(lineage, &info.spending_limits)?)
+            Ok(core.store.reconcile(lineage, &info, core.moment().server_ms)?)
         });
         reconciled.await??;
     }

@@ -122,7 +122,7 @@ fn a_store_to_freeze() {
         let charges = [Charge::withdrawal(coin("tbtc"), Amount::new(amount))];
         store.reserve(&lineage(2), &charges).unwrap();
         if let Some(outcome) = outcome {
-            store.settle(&lineage(2), &charges, outcome);
+            store.settle_latest(&lineage(2), &charges, outcome);
         }
     };
     spend(20_000, Some(Outcome::Accepted));
@@ -207,7 +207,7 @@ fn told(store: &Store) -> String {
         let LedgerRow { is_exposed, is_unreconciled, .. } = record::decode(&ledger).unwrap();
         say(format!("  ledger: exposed {is_exposed}, unreconciled {is_unreconciled}"));
         for (coin, counter) in store.counters(*lineage).unwrap() {
-            let Counter { limit, accepted, pending, uncertain, reserved, foreign } = counter;
+            let Counter { limit, accepted, pending, uncertain, reserved, foreign, .. } = counter;
             let limit = limit.map_or("none".into(), |limit| limit.to_string());
             say(format!(
                 "  spent {coin}: limit {limit}, accepted {accepted}, pending {pending}, \

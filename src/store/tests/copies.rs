@@ -52,7 +52,7 @@ fn a_backup_becomes_a_vault_that_spends_once_it_is_reconciled() {
     assert_unreconciled(&restored, lineage);
     // BitGo has seen 60 of the 100 spent, and now allows 90.
     let limit = SpendingLimit { limit: Some(Amount::new(90)), spent: Amount::new(60) };
-    restored.reconcile(lineage, &[(tbtc(), limit)].into()).unwrap();
+    restored.reconcile(lineage, &info_of([(tbtc(), limit)]), 1).unwrap();
     restored.reserve(&lineage, &charge(30)).unwrap();
     assert!(restored.reserve(&lineage, &charge(1)).is_err());
     drop(restored);
@@ -60,7 +60,7 @@ fn a_backup_becomes_a_vault_that_spends_once_it_is_reconciled() {
     assert_eq!(used(&reopened, lineage), 90);
     // What is known is not begun anew.
     reopened
-        .reconcile(lineage, &[(tbtc(), SpendingLimit { spent: Amount::ZERO, ..limit })].into())
+        .reconcile(lineage, &info_of([(tbtc(), SpendingLimit { spent: Amount::ZERO, ..limit })]), 1)
         .unwrap();
     assert_eq!(used(&reopened, lineage), 90);
 }
@@ -294,7 +294,7 @@ fn an_exposed_token_whose_ledger_is_lost_stays_exposed() {
     let (store, _) = repair(dir.path(), None).unwrap();
     let limit = SpendingLimit { limit: Some(Amount::new(100)), spent: Amount::ZERO };
     for (lineage, spent) in lineages.iter().zip([100, 0]) {
-        store.reconcile(*lineage, &[(tbtc(), limit)].into()).unwrap();
+        store.reconcile(*lineage, &info_of([(tbtc(), limit)]), 1).unwrap();
         assert_eq!(used(&store, *lineage), spent);
     }
 }

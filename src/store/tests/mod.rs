@@ -11,6 +11,7 @@ mod seals;
 mod sled_faults;
 
 use super::*;
+use crate::coin_map::CoinMap;
 use crate::crypto::KdfParams;
 use crate::id::{LineageId, TokenId};
 use crate::money::{Amount, Coin};
@@ -90,6 +91,24 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
     let secret = TokenSecret { token: AccessToken::new(TOKEN), extension_key: None };
     store.add_token(&record, &secret, None).unwrap();
     record.lineage
+}
+
+/// A token of which nothing is known but what it may spend.
+pub(super) fn info_of(limits: impl Into<CoinMap<SpendingLimit>>) -> TokenInfo {
+    TokenInfo {
+        id: TokenId::from_bytes([5; 16]),
+        kind: TokenKind::LongLived,
+        scopes: Vec::new(),
+        enterprise: None,
+        permitted_wallets: None,
+        created_at: None,
+        expires_at: None,
+        is_extensible: false,
+        ip_restrict: Vec::new(),
+        spending_limits: limits.into(),
+        erc20_limit: None,
+        issued_in_clear: false,
+    }
 }
 
 pub(super) fn used(store: &Store, lineage: LineageId) -> u128 {
@@ -221,12 +240,30 @@ fn settlements_are_kept_by_a_close() {
         (8, Outcome::Rejected),
     ] {
         store.reserve(&lineage, &charge(amount)).unwrap();
-        store.settle(&lineage, &charge(amount), outcome);
+        store.settle_latest(&lineage, &charge(amount), outcome);
     }
-    let counters = store.counters(lineage);
-    assert_eq!(used(&store, lineage), 7);
+    let mut counters = store.counters(lineage).unwrap();
+    assert_eq!(used(&store, lineage), 15, "what was refused is still allotted");
     drop(store);
-    assert_eq!(open(dir.path()).unwrap().counters(lineage), counters);
+    // It is returned by a clean close, and by nothing less.
+    counters.at_mut(0).unwrap().allotted = Amount::ZERO;
+    assert_eq!(open(dir.path()).unwrap().counters(lineage).unwrap(), counters);
+}
+
+#[test]
+fn what_is_allotted_counts_as_spent_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    store.reserve(&lineage, &charge(8)).unwrap();
+    store.settle_latest(&lineage, &charge(8), Outcome::Rejected);
+    let killed = killed_copy(dir.path());
+    assert_eq!(used(&open(killed.path()).unwrap(), lineage), 8);
+    (0..9).for_each(|_| store.post_ledgers());
+    assert_eq!(used(&store, lineage), 0, "an idle book returns it");
+    // Behind this commit the return is durable.
+    store.renew_budget(lineage).unwrap();
+    assert_eq!(used(&open(killed_copy(dir.path()).path()).unwrap(), lineage), 0);
 }
 
 #[test]
@@ -287,7 +324,7 @@ fn a_removed_token_does_not_come_back() {
     store.remove_token(lineage).unwrap();
     let renewed = store.replace_token(&record, &secret);
     assert!(matches!(renewed, Err(StoreError::Removed)));
-    store.settle(&lineage, &charge(1), Outcome::Accepted);
+    store.settle_latest(&lineage, &charge(1), Outcome::Accepted);
     drop(store);
     let store = open(dir.path()).unwrap();
     assert!(store.tokens().unwrap().is_empty());
@@ -318,7 +355,7 @@ fn an_exposed_token_gives_nothing_back() {
     let lineage = add(&store, "desk");
     store.reserve(&lineage, &charge(60)).unwrap();
     store.exhaust(lineage).unwrap();
-    store.settle(&lineage, &charge(60), Outcome::Rejected);
+    store.settle_latest(&lineage, &charge(60), Outcome::Rejected);
     assert_eq!(used(&store, lineage), 100);
     drop(store);
     let store = open(dir.path()).unwrap();

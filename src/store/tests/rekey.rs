@@ -65,7 +65,7 @@ fn all_that_was_kept_is_kept_under_another_key() {
         // A token that was held through it opens as before, and the vault goes on.
         let secret = store.open_secret(sealed.0.lineage, &sealed.1).unwrap();
         assert_eq!(secret.token.expose(), TOKEN);
-        store.reserve(&sealed.0.lineage, &charge(0)).unwrap();
+        store.renew_budget(sealed.0.lineage).unwrap();
         let killed = killed_copy(dir.path());
         assert_eq!(content(&open(killed.path()).unwrap()), before, "epoch {epoch}");
     }
@@ -113,7 +113,7 @@ fn a_rekey_killed_at_any_step_is_undone_or_finished() {
             let header = Header::read(copy.path()).unwrap();
             assert_eq!(header.epoch, epoch, "{step}");
             let lineage = store.tokens().unwrap()[0].0.lineage;
-            store.reserve(&lineage, &charge(0)).unwrap();
+            store.renew_budget(lineage).unwrap();
         }
         // It can be done again from there.
         let store = open(copy.path()).unwrap();
@@ -156,7 +156,7 @@ fn a_key_near_its_end_is_replaced_by_itself() {
         Ok(())
     };
     store.committer.alone(near_its_end).unwrap();
-    store.reserve(&lineage, &charge(0)).unwrap();
+    store.renew_budget(lineage).unwrap();
     assert_eq!(Header::read(dir.path()).unwrap().epoch, 1);
     assert_eq!(content(&store), before);
     let used = store.committer.alone(|writer| Ok(writer.seals.used)).unwrap();
@@ -179,12 +179,12 @@ fn a_key_that_cannot_be_replaced_ends_before_it_is_unsafe() {
         }
     };
     store.committer.alone(use_up(SEALS_REKEY)).unwrap();
-    store.reserve(&lineage, &charge(0)).unwrap();
+    store.renew_budget(lineage).unwrap();
     store.committer.alone(use_up(SEALS_MAX - 1)).unwrap();
-    let refused = store.reserve(&lineage, &charge(0));
+    let refused = store.renew_budget(lineage);
     assert!(matches!(refused, Err(LedgerError::Store(StoreError::SealsExhausted))), "{refused:?}");
     fs::remove_file(dir.path().join("db.1")).unwrap();
-    store.reserve(&lineage, &charge(0)).unwrap();
+    store.renew_budget(lineage).unwrap();
     assert_eq!(Header::read(dir.path()).unwrap().epoch, 1);
 }
 

@@ -138,7 +138,7 @@ fn all_coins_of_an_exposed_token_are_charged() {
     let left = |store: &Store| store.counters(record.lineage).unwrap()[&teth].left();
     assert_eq!(left(&store), Some(Amount::ZERO));
     store.distrust_ledgers().unwrap();
-    store.reconcile(record.lineage, &over.into()).unwrap();
+    store.reconcile(record.lineage, &info_of(over), 1).unwrap();
     assert_eq!(left(&store), Some(Amount::ZERO));
     let one = [Charge::withdrawal(teth, Amount::new(1))];
     assert!(store.reserve(&record.lineage, &one).is_err());
@@ -203,14 +203,14 @@ fn a_renewal_in_between_makes_no_fresh_budget() {
     let store = create(dir.path());
     let lineage = add(&store, "desk");
     store.reserve(&lineage, &charge(90)).unwrap();
-    store.settle(&lineage, &charge(90), Outcome::Accepted);
+    store.settle_latest(&lineage, &charge(90), Outcome::Accepted);
     store.distrust_ledgers().unwrap();
     // As an internal token is renewed: under another id, its counter at the server at nought.
     let (mut record, sealed) = store.tokens().unwrap().remove(0);
     record.info.id = TokenId::from_bytes([6; 16]);
     let secret = store.open_secret(lineage, &sealed).unwrap();
     store.replace_token(&record, &secret).unwrap();
-    store.reconcile(lineage, &[(tbtc(), limit(100, 0))].into()).unwrap();
+    store.reconcile(lineage, &info_of([(tbtc(), limit(100, 0))]), 1).unwrap();
     assert!(store.reserve(&lineage, &charge(11)).is_err(), "it is one limit for the lineage");
 }
 
@@ -221,9 +221,9 @@ fn what_waits_for_an_approval_outlives_a_reconciliation() {
     let store = create(dir.path());
     let lineage = add(&store, "desk");
     store.reserve(&lineage, &charge(60)).unwrap();
-    store.settle(&lineage, &charge(60), Outcome::Pending);
+    store.settle_latest(&lineage, &charge(60), Outcome::Pending);
     store.distrust_ledgers().unwrap();
-    store.reconcile(lineage, &[(tbtc(), limit(100, 0))].into()).unwrap();
+    store.reconcile(lineage, &info_of([(tbtc(), limit(100, 0))]), 1).unwrap();
     assert_eq!(used(&store, lineage), 60);
 }
 
@@ -324,7 +324,7 @@ fn a_reader_may_hold_an_epoch_over_its_end() {
     assert!(held.values(Tree::Tokens).count() > 0);
     drop(held);
     let lineage = store.tokens().unwrap()[0].0.lineage;
-    store.reserve(&lineage, &charge(0)).unwrap();
+    store.renew_budget(lineage).unwrap();
     drop(store);
     assert_eq!(content(&open(dir.path()).unwrap()), before);
     assert_eq!(databases(dir.path()), ["db.1"]);

@@ -45,7 +45,7 @@ fn a_clean_opening_costs_the_seals_it_used() {
         let before = granted();
         let store = open(dir.path()).unwrap();
         for _ in 0..spends {
-            store.reserve(&lineage, &charge(0)).unwrap();
+            store.renew_budget(lineage).unwrap();
         }
         drop(store);
         // A record and the head each.
@@ -60,7 +60,7 @@ fn a_killed_opening_costs_the_first_grant_at_most() {
     for round in 0..30 {
         let before = Header::read(dir.path()).unwrap().seals;
         let store = open(dir.path()).unwrap();
-        store.reserve(&lineage, &charge(0)).unwrap();
+        store.renew_budget(lineage).unwrap();
         let killed = killed_copy(dir.path());
         drop(store);
         let cost = Header::read(killed.path()).unwrap().seals - before;

@@ -1,0 +1,560 @@
+//! What one lineage spent and may spend: every counter that a request draws on, all of them or none.
+//!
+//! ```text
+//! limit ── take, durable ──> allotted ── draw ──> reserved ── settle ──> accepted, pending, uncertain
+//!   ^                         |    ^                |
+//!   └───── return, close ─────┘    └─── refused ────┘        a crash: allotted, reserved ──> uncertain
+//! ```
+//!
+//! A lease draws from what is allotted, in memory. Where that is too little, the book takes more of
+//! the limits: what is asked for, and beside it, in a burst, up to a sixteenth of the limit. All of
+//! it counts at once, and what is to spare is drawn from once it is durable ([`Book::land`]); so
+//! what a crash finds on disk covers all that can have been signed (O'Neil's escrow).
+//!
+//! ```text
+//! meter    one counter: of a coin, or of the pool of ERC-20 coins
+//! window   what went out within a while
+//! sample   what BitGo counted, held against what we did
+//! consult  every bound with its numbers
+//! ```
+
+mod consult;
+mod meter;
+mod sample;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub(crate) use meter::Meter;
+pub use sample::Drift;
+pub(crate) use sample::{Sample, Sampling};
+pub(crate) use window::{Slot, Window};
+
+use super::limits::Share;
+use super::{Charge, Counter, Decay, Denied, LocalRules, Outcome, Purpose, Rule};
+use crate::coin_map::CoinMap;
+use crate::money::{Amount, Coin};
+use crate::token::TokenInfo;
+use meter::Standing;
+use std::time::Duration;
+use window::Load;
+
+/// What is allotted beside what is asked for is at most this part of a limit.
+const SPARE_PART: u128 = 16;
+/// Takes so soon after each other are a burst, in which each takes twice as much as the one before.
+const BURST: Duration = Duration::from_secs(1);
+/// After so long without one, the next takes no more than it needs.
+const BURST_OVER: Duration = Duration::from_secs(10);
+/// How often a burst doubles.
+const BURST_MAX: u32 = 20;
+/// The most windows of one token.
+pub(crate) const WINDOWS_MAX: usize = 64;
+
+/// When something happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// In the clock's monotonic time.
+    pub(crate) monotonic: Duration,
+    /// By the server's clock, in milliseconds since 1970; 0 where it is not known.
+    pub(crate) server_ms: i64,
+}
+
+/// What one lineage spent and may spend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Book {
+    pub(crate) coins: CoinMap<Meter>,
+    /// What ERC-20 coins without a limit of their own share.
+    pub(crate) pool: Option<Box<Meter>>,
+    pub(crate) windows: Vec<Window>,
+    /// Whether its token was handed out: from then on nothing is given back.
+    pub(crate) is_exposed: bool,
+    /// Whether the counters are of a past that may not be the last: then nothing is spent.
+    pub(crate) is_unreconciled: bool,
+    /// The latest time of the server's that it was used at, in milliseconds since 1970; 0 if none.
+    pub(crate) seen_ms: i64,
+    /// When the server last told what it had counted, by its own clock; 0 if it never did.
+    pub(crate) confirmed_ms: i64,
+    pub(crate) decay: Option<Decay>,
+    pub(crate) flow: Flow,
+}
+
+/// How draws come: of this process alone, and never written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    next_draw: u64,
+    /// Changes with every change of limits: what was in flight before does not land.
+    edition: u64,
+    burst: u32,
+    last_take: Option<Duration>,
+}
+
+/// What a request holds of a book: the settlement's way back to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Draw {
+    number: u64,
+    /// The time whose slots it counts in.
+    at_ms: i64,
+}
+
+#[cfg(any(test, feature = "test-util"))]
+impl Draw {
+    /// A draw that is taken for newer than any change of limits.
+    pub(crate) const LATEST: Self = Self { number: u64::MAX, at_ms: 0 };
+}
+
+/// What came of asking for a draw.
+#[derive(Debug)]
+pub(crate) enum Drawn {
+    /// It was drawn from what is allotted.
+    Done(Draw),
+    /// It was drawn, and for it more was taken: it holds once that is durable.
+    Taken(Take),
+    /// It will fit once what is in flight has landed.
+    Wait,
+}
+
+/// What was taken of the limits.
+#[derive(Debug)]
+pub(crate) struct Take {
+    pub(crate) draw: Draw,
+    edition: u64,
+    parts: Vec<Part>,
+}
+
+/// What was taken of one counter: for the draw itself, and to spare.
+#[derive(Debug)]
+struct Part {
+    place: Place,
+    asked: Load,
+    taken: Load,
+    spare: Load,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Coin(usize),
+    Pool,
+    Window(usize),
+}
+
+/// The counters that a charge draws on.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    coin: Option<usize>,
+    pool: bool,
+    /// A bit for each.
+    windows: u64,
+}
+
+impl Iterator for Places {
+    type Item = Place;
+
+    fn next(&mut self) -> Option<Place> {
+        if let Some(at) = self.coin.take() {
+            return Some(Place::Coin(at));
+        }
+        if std::mem::take(&mut self.pool) {
+            return Some(Place::Pool);
+        }
+        if self.windows == 0 {
+            return None;
+        }
+        let at = self.windows.trailing_zeros();
+        self.windows &= self.windows - 1;
+        Some(Place::Window(usize::try_from(at).ok()?))
+    }
+}
+
+impl Book {
+    /// The book of a token as it begins: at the server's counters.
+    pub(crate) fn begin(info: &TokenInfo, rules: &LocalRules) -> Self {
+        let limits = info.spending_limits.iter();
+        let mut book = Self {
+            coins: limits.map(|(coin, limit)| (coin.clone(), Meter::of_server(limit))).collect(),
+            pool: info.erc20_limit.as_ref().map(|pool| Box::new(Meter::of_server(pool))),
+            ..Self::default()
+        };
+        book.apply(rules);
+        book
+    }
+
+    /// The book as a crash leaves it.
+    pub(crate) fn after_crash(mut self) -> Self {
+        self.meters_mut().for_each(Meter::crash);
+        self.windows.iter_mut().for_each(Window::crash);
+        self.flow = Flow::default();
+        self
+    }
+
+    /// Draws all charges, or none.
+    pub(crate) fn draw(&mut self, charges: &[Charge], now: Moment) -> Result<Drawn, Denied> {
+        if self.is_unreconciled {
+            return Err(not_reconciled());
+        }
+        self.roll(now.server_ms);
+        let (mut takes, mut waits) = (false, false);
+        let share = self.share();
+        for charge in charges {
+            for place in self.places(charge)? {
+                match self.standing(place, charge, charges, share) {
+                    Standing::Drawable => {}
+                    Standing::Takes => takes = true,
+                    Standing::Waits => waits = true,
+                    Standing::Over(_) => return Err(self.refusal(place, charge, charges, share)),
+                }
+            }
+        }
+        if waits {
+            return Ok(Drawn::Wait);
+        }
+        let draw = Draw { number: self.flow.next_draw, at_ms: self.seen_ms };
+        self.flow.next_draw += 1;
+        if !takes {
+            for charge in charges {
+                let load = Load::one(charge.amount);
+                for place in self.places(charge)? {
+                    match place {
+                        Place::Window(at) => self.window_mut(at).map(|window| window.draw(load)),
+                        place => self.meter_mut(place).map(|meter| meter.draw(load.sum)),
+                    };
+                }
+            }
+            return Ok(Drawn::Done(draw));
+        }
+        self.note_take(now.monotonic);
+        let mut parts = Vec::new();
+        for charge in charges {
+            let asked = Load::one(charge.amount);
+            for place in self.places(charge)? {
+                let burst = self.flow.burst;
+                let took = match place {
+                    Place::Window(at) => self.window_mut(at).map(|w| w.take(asked, burst)),
+                    place => self.meter_mut(place).map(|meter| {
+                        let (taken, spare) = meter.take(asked.sum, burst, share);
+                        (Load { sum: taken, count: 0 }, Load { sum: spare, count: 0 })
+                    }),
+                };
+                if let Some((taken, spare)) = took {
+                    parts.push(Part { place, asked, taken, spare });
+                }
+            }
+        }
+        Ok(Drawn::Taken(Take { draw, edition: self.flow.edition, parts }))
+    }
+
+    /// What was taken is durable: what was to spare may be drawn.
+    pub(crate) fn land(&mut self, take: &Take) {
+        if take.edition != self.flow.edition {
+            return;
+        }
+        for Part { place, spare, .. } in &take.parts {
+            match *place {
+                Place::Window(at) => {
+                    self.window_mut(at).map(|window| window.land(take.draw.at_ms, *spare))
+                }
+                place => self.meter_mut(place).map(|meter| meter.land(spare.sum)),
+            };
+        }
+    }
+
+    /// What was taken will not be durable: as if it had not been drawn. After a change of limits it
+    /// stays counted.
+    pub(crate) fn undo(&mut self, take: &Take) {
+        if take.edition != self.flow.edition {
+            return;
+        }
+        for Part { place, asked, taken, spare } in &take.parts {
+            match *place {
+                Place::Window(at) => self
+                    .window_mut(at)
+                    .map(|window| window.undo(take.draw.at_ms, *asked, *taken, *spare)),
+                place => {
+                    self.meter_mut(place).map(|meter| meter.undo(asked.sum, taken.sum, spare.sum))
+                }
+            };
+        }
+    }
+
+    /// Settles what was drawn for these charges.
+    pub(crate) fn settle(&mut self, charges: &[Charge], draw: Draw, outcome: Outcome) {
+        // What an exposed token spends is not seen, so no refusal frees budget any more.
+        let outcome = match outcome {
+            Outcome::Rejected if self.is_exposed => Outcome::Uncertain,
+            outcome => outcome,
+        };
+        for charge in charges {
+            // A coin that no limit knows any more has nothing to be settled.
+            for place in self.places(charge).unwrap_or_default() {
+                match place {
+                    Place::Window(at) if outcome == Outcome::Rejected => {
+                        if let Some(window) = self.window_mut(at).filter(|w| w.holds(draw.number)) {
+                            window.release(draw.at_ms, Load::one(charge.amount));
+                        }
+                    }
+                    Place::Window(_) => {}
+                    place => {
+                        if let Some(meter) = self.meter_mut(place) {
+                            meter.settle(draw.number, charge.amount, outcome);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns what nobody drew, but for what is in flight. Whether there was any.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let before = self.is_allotted();
+        self.meters_mut().for_each(Meter::give_back);
+        self.windows.iter_mut().for_each(Window::give_back);
+        before
+    }
+
+    /// Whether anything is allotted that nobody drew.
+    pub(crate) fn is_allotted(&self) -> bool {
+        let mut meters = self.coins.iter().map(|(_, meter)| meter).chain(self.pool.as_deref());
+        meters.any(|meter| meter.counter.allotted > Amount::ZERO)
+            || self.windows.iter().any(|window| window.allotted != Load::default())
+    }
+
+    /// How many draws there were. Who sees the same number twice sees an idle book.
+    pub(crate) fn draws(&self) -> u64 {
+        self.flow.next_draw
+    }
+
+    /// Brings the bounds to what the rules say. What nobody drew is returned first: from here on
+    /// nothing is drawn under the former ones.
+    pub(crate) fn apply(&mut self, rules: &LocalRules) {
+        self.fence();
+        self.decay = rules.decay;
+        let next_draw = self.flow.next_draw;
+        let total = |coin: &Coin| rules.coins.get(coin).and_then(|rules| rules.total);
+        let mut coins: Vec<(Coin, Meter)> = std::mem::take(&mut self.coins).into_iter().collect();
+        coins.iter_mut().for_each(|(coin, meter)| meter.bound(total(coin)));
+        for (coin, bounds) in rules.coins.iter() {
+            if bounds.total.is_some() && !coins.iter().any(|(known, _)| known == coin) {
+                let mut meter = Meter::default().from(next_draw);
+                meter.bound(bounds.total);
+                coins.push((coin.clone(), meter));
+            }
+        }
+        self.coins = coins.into_iter().collect();
+        let mut former = std::mem::take(&mut self.windows);
+        let windows = rules.windows.iter().take(WINDOWS_MAX).map(|rule| {
+            match former.iter().position(|window| window.is_of(rule)) {
+                Some(at) => former.swap_remove(at).under(rule.clone()),
+                None => Window::new(rule.clone(), next_draw),
+            }
+        });
+        self.windows = windows.collect();
+    }
+
+    /// Goes on with another token of the lineage: its counters at BitGo are its own, what the former
+    /// one used is carried over.
+    pub(crate) fn succeed(&mut self, info: &TokenInfo, rules: &LocalRules) {
+        // Nobody can tell any more what a lineage that is not reconciled spent.
+        if self.is_unreconciled {
+            self.exhaust();
+            self.is_unreconciled = false;
+        }
+        self.fence();
+        let next_draw = self.flow.next_draw;
+        let mut coins: Vec<(Coin, Meter)> = std::mem::take(&mut self.coins).into_iter().collect();
+        for (coin, meter) in &mut coins {
+            meter.succeed(info.spending_limits.get(coin), next_draw);
+        }
+        for (coin, limit) in info.spending_limits.iter() {
+            if !coins.iter().any(|(known, _)| known == coin) {
+                coins.push((coin.clone(), Meter::of_server(limit).from(next_draw)));
+            }
+        }
+        self.coins = coins.into_iter().collect();
+        let pool = info.erc20_limit.as_ref();
+        match &mut self.pool {
+            // Whether there still is one, the list of tokens alone tells.
+            Some(meter) => meter.succeed(pool, next_draw),
+            none => *none = pool.map(|pool| Box::new(Meter::of_server(pool).from(next_draw))),
+        }
+        self.apply(rules);
+    }
+
+    /// The same token, of which BitGo says anew what it may spend: the stricter limit holds.
+    pub(crate) fn tighten(&mut self, info: &TokenInfo, rules: &LocalRules) {
+        for (coin, meter) in self.coins.iter_mut() {
+            meter.tighten(info.spending_limits.get(coin));
+        }
+        if let Some(meter) = &mut self.pool {
+            meter.tighten(info.erc20_limit.as_ref());
+        }
+        self.apply(rules);
+    }
+
+    /// Charges all that is left of every bound, for good: the token goes out raw.
+    pub(crate) fn expose(&mut self) {
+        self.is_exposed = true;
+        self.exhaust();
+    }
+
+    fn exhaust(&mut self) {
+        self.flow.edition += 1;
+        self.meters_mut().for_each(Meter::exhaust);
+        let seen_ms = self.seen_ms;
+        for window in &mut self.windows {
+            window.roll(seen_ms);
+            window.fill();
+        }
+    }
+
+    /// A budget that begins anew by the totals. What BitGo counts of the token is not changed by it.
+    pub(crate) fn renew_budget(&mut self) {
+        self.fence();
+        self.meters_mut().for_each(Meter::renew);
+    }
+
+    fn fence(&mut self) {
+        self.flow.edition += 1;
+        self.meters_mut().for_each(Meter::fence);
+        self.windows.iter_mut().for_each(Window::give_back_allotted);
+    }
+
+    /// Moves on to a time of the server's. It never goes back.
+    fn roll(&mut self, server_ms: i64) {
+        self.seen_ms = self.seen_ms.max(server_ms);
+        for window in &mut self.windows {
+            window.roll(self.seen_ms);
+        }
+    }
+
+    fn note_take(&mut self, now: Duration) {
+        let ago = self.flow.last_take.map(|last| now.saturating_sub(last));
+        self.flow.burst = match ago {
+            Some(ago) if ago < BURST => (self.flow.burst + 1).min(BURST_MAX),
+            Some(ago) if ago < BURST_OVER => self.flow.burst.saturating_sub(1),
+            _ => 0,
+        };
+        self.flow.last_take = Some(now);
+    }
+
+    /// What share of the limits may be used, as old as the last confirmation is.
+    fn share(&self) -> Share {
+        self.decay.map_or(Share::WHOLE, |decay| {
+            let age = u64::try_from(self.seen_ms.saturating_sub(self.confirmed_ms)).unwrap_or(0);
+            Share::after(&decay, Duration::from_millis(age))
+        })
+    }
+
+    fn places(&self, charge: &Charge) -> Result<Places, Denied> {
+        let mut places = Places::default();
+        if charge.purpose == Purpose::Withdrawal {
+            let coin = self.coins.position(&charge.coin);
+            let meter = coin.and_then(|at| self.coins.at(at));
+            let has_own = meter.is_some_and(|meter| meter.is_of_server);
+            let is_bounded = meter.is_some_and(|meter| meter.counter.total.is_some());
+            places.coin = coin.filter(|_| has_own || is_bounded);
+            places.pool = charge.is_erc20 && !has_own && self.pool.is_some();
+            if places.coin.is_none() && !places.pool {
+                return Err(no_limit(&charge.coin));
+            }
+        }
+        for (at, window) in self.windows.iter().enumerate().take(WINDOWS_MAX) {
+            if window.counts(charge.purpose, &charge.coin) {
+                if self.seen_ms == 0 {
+                    return Err(no_time());
+                }
+                places.windows |= 1 << at;
+            }
+        }
+        Ok(places)
+    }
+
+    /// What all charges together ask of a place.
+    fn asked(&self, place: Place, charge: &Charge, charges: &[Charge]) -> Amount {
+        match place {
+            // Each coin is charged once for each purpose; the pool by several coins.
+            Place::Pool => {
+                charges.iter().fold(Amount::ZERO, |sum, charge| match self.places(charge) {
+                    Ok(Places { pool: true, .. }) => sum.saturating_add(charge.amount),
+                    _ => sum,
+                })
+            }
+            _ => charge.amount,
+        }
+    }
+
+    fn standing(
+        &self,
+        place: Place,
+        charge: &Charge,
+        charges: &[Charge],
+        share: Share,
+    ) -> Standing {
+        let asked = self.asked(place, charge, charges);
+        match place {
+            Place::Window(at) => self.windows.get(at).map_or(Standing::Drawable, |window| {
+                let [sum, count] = window.standing(Load::one(asked));
+                match (sum, count) {
+                    (Standing::Over(_), _) | (_, Standing::Drawable) => sum,
+                    (_, Standing::Over(_)) | (Standing::Drawable, _) => count,
+                    (Standing::Waits, _) | (_, Standing::Waits) => Standing::Waits,
+                    _ => Standing::Takes,
+                }
+            }),
+            place => self.meter(place).map_or(Standing::Over(Amount::ZERO), |meter| {
+                match meter.can_count(asked) {
+                    true => meter.standing(asked, share),
+                    false => Standing::Over(Amount::ZERO),
+                }
+            }),
+        }
+    }
+
+    fn meter(&self, place: Place) -> Option<&Meter> {
+        match place {
+            Place::Coin(at) => self.coins.at(at),
+            Place::Pool => self.pool.as_deref(),
+            Place::Window(_) => None,
+        }
+    }
+
+    fn meter_mut(&mut self, place: Place) -> Option<&mut Meter> {
+        match place {
+            Place::Coin(at) => self.coins.at_mut(at),
+            Place::Pool => self.pool.as_deref_mut(),
+            Place::Window(_) => None,
+        }
+    }
+
+    fn window_mut(&mut self, at: usize) -> Option<&mut Window> {
+        self.windows.get_mut(at)
+    }
+
+    fn meters_mut(&mut self) -> impl Iterator<Item = &mut Meter> {
+        self.coins.iter_mut().map(|(_, meter)| meter).chain(self.pool.as_deref_mut())
+    }
+
+    /// The counters as they are shown, by coin.
+    pub(crate) fn counters(&self) -> CoinMap<Counter> {
+        self.coins.iter().map(|(coin, meter)| (coin.clone(), meter.counter)).collect()
+    }
+}
+
+pub(crate) fn not_reconciled() -> Denied {
+    Denied::new(
+        Rule::Unreconciled,
+        "the vault does not know what this token spent, so it spends nothing; reconcile it",
+    )
+}
+
+fn no_limit(coin: &Coin) -> Denied {
+    Denied::new(
+        Rule::NoLimit,
+        format!("the token has no spending limit for {coin}; issue one that has"),
+    )
+}
+
+fn no_time() -> Denied {
+    Denied::new(
+        Rule::Unreconciled,
+        "the server's time is not known yet, which windows run on; reconcile the token",
+    )
+}
