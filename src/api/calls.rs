@@ -10,6 +10,7 @@ use super::wire::{IssuedToken, LoginAnswer, ScopedSession, TokenRecord};
 use crate::crypto::password_hmac;
 use crate::id::TokenId;
 use crate::secret::{LoginPassword, Otp, to_json};
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -103,6 +104,17 @@ impl Client {
     /// What any call may meet.
     pub async fn session(&self, auth: Auth<'_>) -> Result<TokenRecord, ApiError> {
         self.get(Endpoint::Session, Some(auth)).await?.read(TokenRecord::parse_session)
+    }
+
+    /// As [`Client::session`], with the time at which the server signed it; `None` for a bearer that
+    /// cannot sign.
+    pub(crate) async fn session_sample(
+        &self,
+        auth: Auth<'_>,
+    ) -> Result<(TokenRecord, Option<DateTime<Utc>>), ApiError> {
+        let answer = self.get(Endpoint::Session, Some(auth)).await?;
+        let answered_at = answer.server_time;
+        Ok((answer.read(TokenRecord::parse_session)?, answered_at))
     }
 
     /// Fetches the user's internal token. The same `id` and `expires` as before mean it has not

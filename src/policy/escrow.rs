@@ -7,7 +7,7 @@
 //! disk holds more as spent, never less.
 
 use super::book::{Book, Draw, Drawn, Moment};
-use super::sync::{Condvar, Mutex, lock, wait};
+use super::sync::{AtomicI64, AtomicU64, Condvar, Mutex, Ordering, lock, wait};
 use super::{Charge, Denied, Outcome};
 use crate::id::LineageId;
 
@@ -33,6 +33,19 @@ pub(crate) struct Escrow {
     lineage: LineageId,
     state: Mutex<State>,
     landed: Condvar,
+    /// Requests that were signed, and those of them whose outcome is settled.
+    signed: AtomicU64,
+    resolved: AtomicU64,
+    /// The time within the latest of them, in milliseconds since 1970.
+    last_signed_ms: AtomicI64,
+}
+
+/// That nothing signed waits for its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quiet {
+    signed: u64,
+    /// The time within the latest signed request; `i64::MIN` where there was none.
+    pub(crate) last_signed_ms: i64,
 }
 
 struct State {
@@ -49,7 +62,14 @@ struct State {
 impl Escrow {
     pub(crate) fn new(lineage: LineageId, book: Book) -> Self {
         let state = State { book, is_behind: false, posted: 0, idle_posts: 0, is_closed: false };
-        Self { lineage, state: Mutex::new(state), landed: Condvar::new() }
+        Self {
+            lineage,
+            state: Mutex::new(state),
+            landed: Condvar::new(),
+            signed: AtomicU64::new(0),
+            resolved: AtomicU64::new(0),
+            last_signed_ms: AtomicI64::new(i64::MIN),
+        }
     }
 
     pub(crate) fn lineage(&self) -> LineageId {
@@ -90,6 +110,27 @@ impl Escrow {
         drop(state);
         self.landed.notify_all();
         landed.map(|()| take.draw)
+    }
+
+    /// A request for which was reserved is signed, with this time within.
+    pub(crate) fn sign(&self, at_ms: i64) {
+        self.last_signed_ms.fetch_max(at_ms, Ordering::AcqRel);
+        self.signed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A signed request was settled.
+    pub(crate) fn resolve(&self) {
+        self.resolved.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether nothing signed waits for its outcome. Where the answer is the same twice, nothing was
+    /// signed in between either.
+    pub(crate) fn quiet(&self) -> Option<Quiet> {
+        // In this order: what is signed meanwhile is seen as unresolved.
+        let resolved = self.resolved.load(Ordering::Acquire);
+        let signed = self.signed.load(Ordering::Acquire);
+        let last_signed_ms = self.last_signed_ms.load(Ordering::Acquire);
+        (signed == resolved).then_some(Quiet { signed, last_signed_ms })
     }
 
     /// Settles what was reserved. The answer is whether the disk begins to lag behind by it: then the

@@ -32,7 +32,7 @@ pub use book::Drift;
 pub(crate) use book::{Book, Draw, Meter, Moment, Sample, Sampling, Slot, Window, not_reconciled};
 pub(crate) use check::{check, check_expiry};
 pub use denied::{Denied, Rule};
-pub(crate) use escrow::{Escrow, Ledger};
+pub(crate) use escrow::{Escrow, Ledger, Quiet};
 pub use explain::{Consulted, Explanation};
 pub use limits::Counter;
 pub(crate) use limits::{Charge, charges};

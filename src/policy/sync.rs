@@ -1,6 +1,7 @@
 //! The locks of what many threads draw on. A model checker puts its own in their place
 //! (tests/interleavings).
 
+pub(super) use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
 
 use std::sync::PoisonError;

@@ -47,11 +47,13 @@ pub enum AuditAction {
     TotpSeedKept,
     /// The seed of an account's one-time passwords was forgotten, or was about to be.
     TotpSeedForgotten,
+    /// A token's budget began anew, or was about to.
+    BudgetRenewed,
 }
 
 impl AuditAction {
     /// In the order of their numbers on disk: new ones come last.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Exposed,
         Self::ExposureAllowed,
         Self::ExposureForbidden,
@@ -67,6 +69,7 @@ impl AuditAction {
         Self::LimitsRemoved,
         Self::TotpSeedKept,
         Self::TotpSeedForgotten,
+        Self::BudgetRenewed,
     ];
 
     /// Whether it befell a token, and not the vault as a whole.
@@ -79,6 +82,7 @@ impl AuditAction {
                 | Self::Reconciled
                 | Self::SpooferSeen
                 | Self::LimitsRemoved
+                | Self::BudgetRenewed
         )
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Vault;
 use super::core::Core;
+use super::reconciliation::{RECONCILE_EVERY, Reconciler};
 use crate::api::{Client, ClientSettings};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{AuthVersion, EcdhPublicKey, KdfParams};
@@ -28,6 +29,7 @@ pub struct VaultBuilder {
     accepts_clear: bool,
     accepts_rollback: bool,
     lease_lifetime: Duration,
+    reconcile_every: Duration,
     client: ClientSettings,
     clock: Arc<dyn Clock>,
 }
@@ -42,6 +44,7 @@ impl VaultBuilder {
             accepts_clear: false,
             accepts_rollback: false,
             lease_lifetime: LEASE_LIFETIME,
+            reconcile_every: RECONCILE_EVERY,
             client: ClientSettings::default(),
             clock: Arc::new(SystemClock::new()),
         }
@@ -117,6 +120,13 @@ impl VaultBuilder {
     /// is kept and never signed goes on holding it.
     pub fn lease_lifetime(mut self, lifetime: Duration) -> Self {
         self.lease_lifetime = lifetime;
+        self
+    }
+
+    /// How often BitGo is asked what a token that spends has spent ([`Vault::reconcile`]); 5 minutes
+    /// unless said otherwise. A token that does not spend is not asked about.
+    pub fn reconcile_every(mut self, every: Duration) -> Self {
+        self.reconcile_every = every;
         self
     }
 
@@ -302,7 +312,8 @@ impl VaultBuilder {
         }
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
         let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);
-        Ok(Vault { core, refresher: Arc::new(refresher) })
+        let reconciler = Reconciler::start(&core, options.reconcile_every, &core.runtime);
+        Ok(Vault { core, refresher: Arc::new(refresher), reconciler: Arc::new(reconciler) })
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Core {
     pub(super) server_time: ServerTime,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
+    /// By the wall clock, in milliseconds since 1970.
+    pub(super) opened_at_ms: i64,
     /// Held for a look-up or an insertion, never across either's consequences.
     entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
     /// Labels that a mint under way will use.
@@ -73,6 +75,7 @@ impl Core {
             refusals: Refusals::new(clock.now().timestamp_millis()),
             server_time: ServerTime::resume(store.seen_ms(), clock.monotonic()),
             opened_at: clock.monotonic(),
+            opened_at_ms: clock.now().timestamp_millis(),
             store,
             client,
             clock,
@@ -212,6 +215,20 @@ impl Core {
     pub(super) fn list(&self) -> Vec<TokenStatus> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.values().filter_map(|entry| self.status(entry)).collect()
+    }
+
+    /// The entries whose tokens fit, with their labels.
+    pub(super) fn entries_where(&self, fits: impl Fn(&Held) -> bool) -> Vec<(Label, Arc<Entry>)> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let fitting =
+            entries.iter().filter(|(_, entry)| entry.held().is_some_and(|held| fits(&held)));
+        fitting.map(|(label, entry)| (label.clone(), Arc::clone(entry))).collect()
+    }
+
+    /// Whether a token can sign, so that answers to it bear an HMAC.
+    pub(super) fn signs(&self, held: &Held) -> bool {
+        let secret = self.store.open_secret(held.record.lineage, &held.secret);
+        secret.is_ok_and(|secret| secret.token.can_sign())
     }
 
     /// All tokens as they are held, by label.

@@ -334,7 +334,7 @@ pub(super) async fn look_for_spoofer(
 }
 
 /// Says, and writes down, that somebody else acts as the user.
-async fn note_spoofer(core: &Arc<Core>, id: TokenId) -> Result<(), Error> {
+pub(super) async fn note_spoofer(core: &Arc<Core>, id: TokenId) -> Result<(), Error> {
     tracing::warn!(token = %id, "somebody else acts as this user (spooferContext)");
     let noted = core.blocking(move |core| {
         core.store.append_audit(AuditAction::SpooferSeen, id, None, core.clock.now())

@@ -13,6 +13,7 @@
 //! send        the same, with the vault's own HTTP client
 //! server_time what the server's clock shows, by its verified answers
 //! refusals    that one refusal gives back one reservation
+//! reconciliation  what BitGo counted, held against the ledger
 //! export      what is known of the tokens, as JSON
 //! renewal     what renewing a token means
 //! session     unlocked, locked, ended at BitGo
@@ -28,6 +29,7 @@ mod lease;
 mod mint;
 mod oauth;
 mod passphrase;
+mod reconciliation;
 mod refusals;
 mod renewal;
 mod reservation;
@@ -47,6 +49,7 @@ pub use signed::Signed;
 
 use self::core::Core;
 use self::credential::Sender;
+use self::reconciliation::Reconciler;
 use crate::api::{CreateToken, OauthClient};
 use crate::environment::Environment;
 use crate::error::Error;
@@ -71,8 +74,9 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Vault {
     core: Arc<Core>,
-    /// Shared by the clones, so that renewal ends with the last of them.
+    /// Shared by the clones, so that these end with the last of them.
     refresher: Arc<Refresher>,
+    reconciler: Arc<Reconciler>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -314,8 +318,11 @@ impl Vault {
     /// way: they can settle, but get no new lease, and the store closes with the last of them. [`Error::Interrupted`] if the runtime
     /// ends first; what was committed is safe all the same.
     pub async fn close(self) -> Result<(), Error> {
-        let Self { core, refresher } = self;
+        let Self { core, refresher, reconciler } = self;
         core.close();
+        if let Some(reconciler) = Arc::into_inner(reconciler) {
+            reconciler.end().await;
+        }
         if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }

@@ -4,12 +4,14 @@ use super::core::Core;
 use crate::error::Error;
 use crate::id::LineageId;
 use crate::policy::{Charge, Draw, Escrow, Outcome, not_reconciled};
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
 /// Charges that are reserved, and settled exactly once. Without charges there is nothing to settle.
 pub(super) struct Reservation {
     core: Arc<Core>,
     drawn: Option<Drawn>,
+    is_signed: bool,
     /// What dropping it means.
     unsettled: Outcome,
 }
@@ -36,12 +38,17 @@ impl Reservation {
                 Some(Drawn { escrow, charges, draw })
             }
         };
-        Ok(Self { core: Arc::clone(core), drawn, unsettled: Outcome::Rejected })
+        Ok(Self { core: Arc::clone(core), drawn, is_signed: false, unsettled: Outcome::Rejected })
     }
 
-    /// From here on dropping it counts as spent: the request may leave any moment.
-    pub(super) fn commit(&mut self) {
+    /// From here on dropping it counts as spent: the request, which bears this time, may leave any
+    /// moment.
+    pub(super) fn commit(&mut self, now: DateTime<Utc>) {
         self.unsettled = Outcome::Uncertain;
+        if let Some(drawn) = &self.drawn {
+            drawn.escrow.sign(now.timestamp_millis());
+            self.is_signed = true;
+        }
     }
 
     /// Settles it, and nothing but this outcome counts any more.
@@ -59,6 +66,9 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(Drawn { escrow, charges, draw }) = &self.drawn {
             self.core.store.settle(escrow, charges, *draw, self.unsettled);
+            if self.is_signed {
+                escrow.resolve();
+            }
         }
     }
 }

@@ -154,7 +154,7 @@ async fn check_no_limits(core: &Arc<Core>, label: &Label, held: &Held) -> Result
 
 /// The record of a long-lived token as the list of tokens has it, read with a session of its account
 /// or, where there is none, with itself.
-async fn listed(core: &Core, label: &Label, held: &Held) -> Result<WireRecord, Error> {
+pub(super) async fn listed(core: &Core, label: &Label, held: &Held) -> Result<WireRecord, Error> {
     let unknown = || Error::LimitsUnknown { label: label.clone() };
     let now = core.clock.now();
     let holdings = core.holdings();

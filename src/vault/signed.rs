@@ -47,7 +47,8 @@ impl<'r> Signed<'r> {
         let (target, body) = (request.target(), request.body());
         let auth = Some(credential.auth());
         let asked = Asked { auth, method: &method, target, request_id };
-        let mut headers = asked.headers(body, core.clock.now())?;
+        let now = core.clock.now();
+        let mut headers = asked.headers(body, now)?;
         if !body.is_empty() {
             let json = HeaderValue::from_static("application/json");
             headers.insert(CONTENT_TYPE, json);
@@ -57,7 +58,7 @@ impl<'r> Signed<'r> {
             Credential::Travels(_) => None,
         };
         let floor_ms = core.refusals.newest_ms().max(core.client.heard_ms());
-        reservation.commit();
+        reservation.commit(now);
         Ok(Self { core, request, method, headers, request_id, key, floor_ms, reservation })
     }
 

@@ -312,9 +312,18 @@ impl Book {
 
     /// Whether anything is allotted that nobody drew.
     pub(crate) fn is_allotted(&self) -> bool {
-        let mut meters = self.coins.iter().map(|(_, meter)| meter).chain(self.pool.as_deref());
-        meters.any(|meter| meter.counter.allotted > Amount::ZERO)
+        self.meters().any(|meter| meter.counter.allotted > Amount::ZERO)
             || self.windows.iter().any(|window| window.allotted != Load::default())
+    }
+
+    /// Whether BitGo counts what is spent.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.meters().any(|meter| meter.is_of_server)
+    }
+
+    /// Whether anything counts as spent of which nobody knows.
+    pub(crate) fn has_uncertain(&self) -> bool {
+        !self.is_exposed && self.meters().any(|meter| meter.counter.uncertain > Amount::ZERO)
     }
 
     /// How many draws there were. Who sees the same number twice sees an idle book.
@@ -526,6 +535,10 @@ impl Book {
 
     fn window_mut(&mut self, at: usize) -> Option<&mut Window> {
         self.windows.get_mut(at)
+    }
+
+    fn meters(&self) -> impl Iterator<Item = &Meter> {
+        self.coins.iter().map(|(_, meter)| meter).chain(self.pool.as_deref())
     }
 
     fn meters_mut(&mut self) -> impl Iterator<Item = &mut Meter> {

@@ -1,0 +1,297 @@
+//! What BitGo counted of a token's spends, asked for and held against the ledger (policy/book/sample.rs).
+//!
+//! ```text
+//! due                                                      after
+//! a token spent, or its rules run on confirmations         RECONCILE_EVERY since the last sample
+//! a crash, or a lost answer, left something uncertain      at once, and once a sample can resolve it
+//! its ledger is not believed                               once a sample can begin it anew
+//! ```
+//!
+//! A sample resolves what is uncertain only if nothing that was signed can still be on its way: BitGo
+//! takes a request for as long as its window is, and may count it a while later.
+
+use super::Vault;
+use super::core::Core;
+use super::credential::Credential;
+use super::entry::{Entry, Held, TokenStatus};
+use super::{mint, session};
+use crate::api::ApiError;
+use crate::crypto::WINDOW_BACK_MS;
+use crate::error::Error;
+use crate::policy::{Book, Denied, Drift, Escrow, Quiet, Rule, Sample};
+use crate::secret::Passphrase;
+use crate::store::AuditAction;
+use crate::token::{Label, SpendingLimit};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+/// How often a token that spends is reconciled, unless said otherwise.
+pub(super) const RECONCILE_EVERY: Duration = Duration::from_secs(300);
+/// How often it is looked for tokens that are due.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// The most tokens that are reconciled in one look.
+const AT_ONCE: usize = 32;
+
+/// How long what was signed may be on its way: BitGo's window, and a while to count it.
+const ON_ITS_WAY_MS: i64 = WINDOW_BACK_MS + 300_000;
+const ON_ITS_WAY: Duration = Duration::from_millis(ON_ITS_WAY_MS.unsigned_abs());
+/// How much older than the question an answer may be by the two clocks.
+const CLOCKS_APART_MS: i64 = 60_000;
+
+impl Vault {
+    /// Asks BitGo what the token kept as `label` has spent, and brings the ledger to it: what others
+    /// spent with it counts at once; what was uncertain is freed as far as BitGo did not count it, once
+    /// nothing that was signed can still be on its way. [`Vault::events`] tells where the counts went
+    /// apart. The vault does this by itself ([`VaultBuilder::reconcile_every`](super::VaultBuilder::reconcile_every)).
+    ///
+    /// After a restore, a repair or an accepted rollback the vault does not know what was spent: this
+    /// lets the token spend again. An internal token has to be reconciled before it is renewed: its
+    /// successor's counter at BitGo does not tell what it spent, so that its budget is then gone.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for a token whose ledger is not believed within ten minutes of the opening:
+    /// what was signed before it may still be on its way. For one that cannot sign, answers prove
+    /// nothing: denied too. [`Error::Api`], [`Error::Store`].
+    pub async fn reconcile(&self, label: &str) -> Result<TokenStatus, Error> {
+        let label = Label::new(label)?;
+        let reconciled = self.core.run_to_end(async move |core| {
+            let entry = core.entry(&label)?;
+            reconcile(&core, &label, &entry).await?;
+            core.status(&entry).ok_or(Error::NoSuchToken { label })
+        });
+        reconciled.await
+    }
+
+    /// Begins the budget of the token kept as `label` anew: its totals no longer count what was spent
+    /// so far. What is pending or uncertain still counts, and BitGo's own limit of the token stands.
+    /// It is for tokens that are renewed, whose successors otherwise share one total. Loosening asks
+    /// for the passphrase.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongPassphrase`](crate::StoreError::WrongPassphrase); [`Error::NoSuchToken`];
+    /// [`Error::Store`].
+    pub async fn renew_budget(&self, label: &str, passphrase: Passphrase) -> Result<(), Error> {
+        let label = Label::new(label)?;
+        let renewed = self.core.blocking(move |core| {
+            core.store.check_passphrase(&passphrase)?;
+            let _one_at_a_time = core.begin_change();
+            let gone = || Error::NoSuchToken { label: label.clone() };
+            let held = core.entry(&label)?.held().ok_or_else(gone)?;
+            let (lineage, id) = (held.record.lineage, held.record.info.id);
+            core.store.append_audit(AuditAction::BudgetRenewed, id, None, core.clock.now())?;
+            Ok(core.store.renew_budget(lineage)?)
+        });
+        renewed.await?
+    }
+}
+
+/// Takes one sample of a token, or begins its ledger anew if that is not believed.
+async fn reconcile(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Result<(), Error> {
+    let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
+    let lineage = held.record.lineage;
+    let is_believed = !core.store.is_unreconciled(lineage);
+    if !is_believed {
+        let open_for = core.clock.monotonic().saturating_sub(core.opened_at);
+        if let Some(left) = ON_ITS_WAY.checked_sub(open_for).filter(|left| !left.is_zero()) {
+            return Err(unreconciled(format!(
+                "what was signed before the vault was opened may still be on its way: reconcile in {} s",
+                left.as_secs() + 1
+            )));
+        }
+    }
+    let secret = core.store.open_secret(lineage, &held.secret)?;
+    let credential = Credential::of(core, &secret.token)?;
+    let escrow = core.store.escrow(lineage);
+    let before = escrow.as_ref().map(|escrow| (escrow.look(Book::sampling), escrow.quiet()));
+    let asked_ms = core.moment().server_ms;
+    let (record, answered_at) = core.client.session_sample(credential.auth()).await?;
+    let Some(answered_ms) = answered_at.map(|at| at.timestamp_millis()) else {
+        return Err(unreconciled(
+            "answers to this token bear no hmac, so what they say frees nothing: issue a new one",
+        ));
+    };
+    if answered_ms < asked_ms - CLOCKS_APART_MS {
+        return Err(unreconciled("the answer is older than the question: reconcile again"));
+    }
+    if record.id != held.record.info.id {
+        return Err(Error::WrongRecord);
+    }
+    if record.is_spoofed() {
+        mint::note_spoofer(core, record.id).await?;
+    }
+    let mut info = record.to_info(held.record.info.kind, held.record.info.issued_in_clear);
+    let has_pool = escrow.as_ref().is_some_and(|escrow| escrow.look(|book| book.pool.is_some()));
+    if has_pool || !is_believed {
+        info.erc20_limit = pool(core, label, &held).await?;
+    }
+    if !is_believed {
+        mint::look_for_spoofer(core, &secret.token, record.id).await?;
+    }
+    drop((secret, credential));
+    let of_entry = Arc::clone(entry);
+    let drifts = core.blocking(move |core| {
+        // What BitGo said is of this token, and neither of its successor nor of one removed.
+        let _one_at_a_time = core.begin_change();
+        if !of_entry.held().is_some_and(|now| now.record.info.id == held.record.info.id) {
+            return Err(unreconciled(
+                "the token was removed or renewed meanwhile: reconcile again",
+            ));
+        }
+        core.server_time.note(answered_ms, core.clock.monotonic());
+        match (escrow, before) {
+            (Some(escrow), Some((sampling, quiet))) if is_believed => {
+                let sample = Sample {
+                    limits: &info.spending_limits,
+                    pool: info.erc20_limit,
+                    server_ms: answered_ms,
+                    is_quiescent: is_quiescent(core, &escrow, quiet, answered_ms),
+                };
+                Ok(core.store.sample(lineage, &sampling, &sample)?)
+            }
+            _ => {
+                let now = core.clock.now();
+                core.store.append_audit(AuditAction::Reconciled, info.id, None, now)?;
+                core.store.reconcile(lineage, &info, answered_ms)?;
+                Ok(Vec::new())
+            }
+        }
+    });
+    let drifts = drifts.await??;
+    drifts.into_iter().for_each(|drift| tell(core, label, drift));
+    Ok(())
+}
+
+/// Whether nothing of ours can have been on its way when the server answered: nothing was, before it
+/// was asked and since, and all that ever was signed is too old.
+fn is_quiescent(core: &Core, escrow: &Escrow, before: Option<Quiet>, answered_ms: i64) -> bool {
+    let open_for = core.clock.monotonic().saturating_sub(core.opened_at);
+    before.is_some_and(|quiet| {
+        let last_ms = quiet.last_signed_ms.max(core.opened_at_ms);
+        escrow.quiet() == Some(quiet)
+            && open_for >= ON_ITS_WAY
+            && answered_ms > last_ms.saturating_add(ON_ITS_WAY_MS)
+    })
+}
+
+/// The limit that ERC-20 coins share stands in the list of tokens alone. Who cannot read that keeps
+/// what is known.
+async fn pool(core: &Core, label: &Label, held: &Held) -> Result<Option<SpendingLimit>, Error> {
+    match session::listed(core, label, held).await {
+        Ok(record) => Ok(record.unlock.to_erc20_limit()),
+        Err(Error::LimitsUnknown { .. }) => {
+            tracing::warn!(
+                token = %held.record.info.id,
+                "the limit that erc-20 coins share is not reconciled: log in to the same account"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn tell(core: &Core, label: &Label, drift: Drift) {
+    let coin = drift.coin.as_ref().map_or("erc-20 coins", |coin| coin.as_str());
+    let (counted, accepted, foreign) = (drift.counted, drift.accepted, drift.foreign);
+    if drift.is_contradiction() {
+        tracing::error!(%label, coin, %counted, %accepted, "bitgo counted less than it accepted");
+    } else if drift.is_of_others() {
+        tracing::warn!(%label, coin, %counted, %foreign, "others spend with this token");
+    } else {
+        tracing::info!(%label, coin, %counted, resolved = %drift.resolved, "reconciled");
+    }
+    let _ = core;
+}
+
+fn unreconciled(why: impl Into<String>) -> Error {
+    Denied::new(Rule::Unreconciled, why).into()
+}
+
+/// The task that reconciles what is due. It ends with its owner.
+pub(super) struct Reconciler(JoinHandle<()>);
+
+/// When a token was last asked about, and what it had done until then.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    at: Duration,
+    draws: u64,
+    /// Whether something uncertain could not be resolved then.
+    is_open: bool,
+}
+
+impl Reconciler {
+    pub(super) fn start(core: &Arc<Core>, every: Duration, runtime: &Handle) -> Self {
+        Self(runtime.spawn(run(Arc::downgrade(core), every)))
+    }
+
+    /// Ends it; what it has begun to write is written all the same.
+    pub(super) async fn end(mut self) {
+        self.0.abort();
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl Drop for Reconciler {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn run(core: Weak<Core>, every: Duration) {
+    let mut asked: HashMap<Label, Asked> = HashMap::new();
+    loop {
+        {
+            let Some(core) = core.upgrade() else { return };
+            let now = core.clock.monotonic();
+            let due = core.entries_where(|held| is_due(&core, held, &asked, every, now));
+            for (label, entry) in due.into_iter().take(AT_ONCE) {
+                let draws = entry.held().and_then(|held| core.store.escrow(held.record.lineage));
+                let draws = draws.map_or(0, |escrow| escrow.look(Book::draws));
+                if let Err(error) = reconcile(&core, &label, &entry).await {
+                    match &error {
+                        Error::Api(ApiError::Unreachable { .. } | ApiError::Lost { .. }) => {
+                            tracing::debug!(%label, %error, "not reconciled");
+                        }
+                        error => tracing::warn!(%label, %error, "not reconciled"),
+                    }
+                }
+                let is_open = entry.held().is_some_and(|held| has_uncertain(&core, &held));
+                asked.insert(label, Asked { at: core.clock.monotonic(), draws, is_open });
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn is_due(
+    core: &Core,
+    held: &Held,
+    asked: &HashMap<Label, Asked>,
+    every: Duration,
+    now: Duration,
+) -> bool {
+    let Some(escrow) = core.store.escrow(held.record.lineage) else { return false };
+    // BitGo counts nothing, or its answers prove nothing.
+    let is_counted = escrow.look(|book| book.pool.is_some() || book.is_counted());
+    if !is_counted || held.record.info.issued_in_clear && !core.signs(held) {
+        return false;
+    }
+    let (draws, decays) = escrow.look(|book| (book.draws(), book.decay.is_some()));
+    match asked.get(&held.record.label) {
+        _ if escrow.look(|book| book.is_unreconciled) => {
+            now.saturating_sub(core.opened_at) >= ON_ITS_WAY
+                && asked.get(&held.record.label).is_none_or(|last| now >= last.at + every)
+        }
+        None => draws > 0 || decays || has_uncertain(core, held),
+        Some(last) => {
+            (draws != last.draws || decays || last.is_open) && now >= last.at.saturating_add(every)
+        }
+    }
+}
+
+fn has_uncertain(core: &Core, held: &Held) -> bool {
+    let Some(escrow) = core.store.escrow(held.record.lineage) else { return false };
+    escrow.look(Book::has_uncertain)
+}
