@@ -2,6 +2,8 @@
 
 use super::Vault;
 use super::core::Core;
+use super::hands::Hands;
+use super::keys::Keys;
 use crate::api::{Client, ClientSettings};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{AuthVersion, EcdhPublicKey, KdfParams};
@@ -296,13 +298,15 @@ impl VaultBuilder {
             options.lease_lifetime,
             tracker,
             runtime,
+            Keys::new()?,
         ));
         for (record, secret) in tokens {
             core.keep(record, secret);
         }
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
         let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);
-        Ok(Vault { core, refresher: Arc::new(refresher) })
+        let hands = Arc::new(Hands::of(&core));
+        Ok(Vault { core, hands, refresher: Arc::new(refresher) })
     }
 }
 

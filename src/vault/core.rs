@@ -1,6 +1,7 @@
 //! What every part of the vault works on.
 
 use super::entry::{Entry, Held, TokenStatus};
+use super::keys::Keys;
 use super::refusals::Refusals;
 use crate::api::Client;
 use crate::clock::Clock;
@@ -33,6 +34,7 @@ pub(super) struct Core {
     pub(super) tracker: Tracker,
     pub(super) runtime: Handle,
     pub(super) refusals: Refusals,
+    pub(super) keys: Arc<Keys>,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// Held for a look-up or an insertion, never across either's consequences.
@@ -65,8 +67,10 @@ impl Core {
         lease_lifetime: Duration,
         tracker: Tracker,
         runtime: Handle,
+        keys: Keys,
     ) -> Self {
         Self {
+            keys: Arc::new(keys),
             refusals: Refusals::new(clock.now().timestamp_millis()),
             opened_at: clock.monotonic(),
             store,
@@ -127,10 +131,11 @@ impl Core {
         Ok(asked.await.map_err(Error::of_task)??)
     }
 
-    /// Takes no more leases and mints, and ends renewal.
+    /// Takes no more leases and mints, ends renewal, and wipes the keys of tokens in use.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.tracker.stop();
+        self.keys.shut();
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.values().for_each(|entry| entry.give_up());
     }
@@ -166,7 +171,7 @@ impl Core {
         let (lineage, renews) = (record.lineage, record.renewal != Renewal::Manual);
         let held = Held::new(record, secret);
         let schedule = held.schedule();
-        let entry = Arc::new(Entry::new(held));
+        let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys)));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(label, Arc::clone(&entry));
         // Only now: the first attempt may come at once, and must find it.

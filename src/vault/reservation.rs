@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 /// Charges that are reserved, and settled exactly once.
 pub(super) struct Reservation {
-    core: Arc<Core>,
+    /// `None` where there is nothing to settle: a count that all threads write would cost a view more
+    /// than its check.
+    core: Option<Arc<Core>>,
     lineage: LineageId,
     charges: Vec<Charge>,
     /// What dropping it means.
@@ -25,7 +27,8 @@ impl Reservation {
         if !charges.is_empty() {
             core.store.reserve(&lineage, &charges)?;
         }
-        Ok(Self { core: Arc::clone(core), lineage, charges, unsettled: Outcome::Rejected })
+        let core = (!charges.is_empty()).then(|| Arc::clone(core));
+        Ok(Self { core, lineage, charges, unsettled: Outcome::Rejected })
     }
 
     /// From here on dropping it counts as spent: the request may leave any moment.
@@ -40,14 +43,14 @@ impl Reservation {
 
     /// Whether there is anything to settle.
     pub(super) fn is_made(&self) -> bool {
-        !self.charges.is_empty()
+        self.core.is_some()
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if self.is_made() {
-            self.core.store.settle(&self.lineage, &self.charges, self.unsettled);
+        if let Some(core) = &self.core {
+            core.store.settle(&self.lineage, &self.charges, self.unsettled);
         }
     }
 }
