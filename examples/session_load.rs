@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn log_in(bitgo: &Emulator, client: &Client) -> Result<AuthKey, Box<dyn Error>> {
+async fn log_in(bitgo: &Emulator, client: &Client) -> Result<Box<AuthKey>, Box<dyn Error>> {
     let (password, options) = (bitgo.password(), LoginOptions::default());
     let login = client.login(bitgo.email(), &password, &bitgo.otp(), &options).await?;
     let sealed = login.encrypted_ecdh_xprv.ok_or("the account has a key")?;

@@ -86,6 +86,17 @@ impl SecretBytes {
     pub(crate) fn copy_of(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
+
+    /// The bytes as text, in the buffer that they are in. What is none is wiped.
+    pub(crate) fn into_text(mut self) -> Option<Box<str>> {
+        match String::from_utf8(std::mem::take(&mut self.0).into()) {
+            Ok(text) => Some(text.into()),
+            Err(error) => {
+                drop(Zeroizing::new(error.into_bytes()));
+                None
+            }
+        }
+    }
 }
 
 impl Deref for SecretBytes {

@@ -6,6 +6,7 @@ use crate::money::Amount;
 use crate::scope::Scope;
 use crate::word_error::WordError;
 use chrono::{DateTime, Utc};
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
@@ -30,6 +31,13 @@ impl Label {
 
     /// The label as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Labels are looked up by text that is none yet.
+impl Borrow<str> for Label {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 const TOKEN: &str = "v2x5970f8a0723276938e9c690ec6f881216ca24de9251063741108df4c79d4b7ee";
 const ID: &str = "f168582fd28e9a5a2c991b716ce1f85c";
 
-static KEY: LazyLock<AuthKey> = LazyLock::new(|| AuthKey::new(&AccessToken::new(TOKEN)));
+static KEY: LazyLock<Box<AuthKey>> = LazyLock::new(|| AuthKey::new(&AccessToken::new(TOKEN)));
 
 fuzz_target!(|text: &str| {
     let mut lines = text.splitn(3, '\n');

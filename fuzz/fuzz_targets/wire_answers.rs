@@ -37,7 +37,7 @@ const HEAP_PER_BYTE: usize = 80;
 const HEAP_AT_LEAST: usize = 4096;
 
 /// A token that no input knows.
-static KEY: LazyLock<AuthKey> = LazyLock::new(|| {
+static KEY: LazyLock<Box<AuthKey>> = LazyLock::new(|| {
     let mut token = [0; 32];
     SysRng.try_fill_bytes(&mut token).unwrap();
     let token = format!("v2x{}", base16ct::lower::encode_string(&token));

@@ -107,7 +107,7 @@ mod tests {
     const ASKED: Asked<'_> =
         Asked { auth: None, method: &Method::GET, target: "/api/v2/user/session", request_id: ID };
 
-    fn key(digit: &str) -> AuthKey {
+    fn key(digit: &str) -> Box<AuthKey> {
         AuthKey::new(&AccessToken::new(format!("v2x{}", digit.repeat(64))))
     }
 

@@ -21,8 +21,12 @@ const X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
 const X_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
 const X_AUTH_REQUEST_ID: HeaderName = HeaderName::from_static("x-auth-request-id");
 
-/// The most headers that are made here, and a content type.
-const HEADERS_MAX: usize = 8;
+/// How many headers are made here, and a content type: for so many a map of eight places is made.
+const HEADERS: usize = 6;
+/// The same in version 4.
+const HEADERS_V4: usize = 8;
+
+const BEARER: &str = "Bearer ";
 
 /// How a request proves who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +57,11 @@ impl Asked<'_> {
     /// # Errors
     /// [`ApiError::Unsendable`] for a token in clear that is no header.
     pub fn headers(&self, body: &[u8], now: DateTime<Utc>) -> Result<HeaderMap, ApiError> {
-        let id = self.request_id.to_string();
-        let mut headers = HeaderMap::with_capacity(HEADERS_MAX);
-        headers.insert(REQUEST_ID, hex_header(&id));
+        let mut digits = [0; 32];
+        let id = self.request_id.hex(&mut digits);
+        let is_v4 = matches!(self.auth, Some(Auth::Hmac(_, AuthVersion::V4)));
+        let mut headers = HeaderMap::with_capacity(if is_v4 { HEADERS_V4 } else { HEADERS });
+        headers.insert(REQUEST_ID, hex_header(id));
         let (key, version) = match self.auth {
             Some(Auth::Hmac(key, version)) => (key, version),
             Some(Auth::Bearer(token)) => {
@@ -67,20 +73,19 @@ impl Asked<'_> {
             None => return Ok(headers),
         };
         let timestamp_ms = now.timestamp_millis();
-        let hmac = key.sign_request(&self.subject(version, timestamp_ms, &id), body);
-        let hmac = sensitive(&hmac).expect("hex digits make a header");
-        let bearer = bearer(key.bearer()).expect("hex digits make a header");
+        let hmac = key.sign_request(&self.subject(version, timestamp_ms, id), body);
+        let (bearer, hmac) = signed(key, &hmac).expect("hex digits make a header");
         headers.insert(AUTHORIZATION, bearer);
         headers.insert(AUTH_VERSION, HeaderValue::from_static(version.as_str()));
         match version {
             AuthVersion::V2 | AuthVersion::V3 => {
-                headers.extend([(AUTH_TIMESTAMP, timestamp_ms.into()), (HMAC, hmac)])
+                headers.extend([(AUTH_TIMESTAMP, number_header(timestamp_ms)), (HMAC, hmac)])
             }
             AuthVersion::V4 => headers.extend([
-                (X_REQUEST_TIMESTAMP, timestamp_ms.div_euclid(1000).into()),
+                (X_REQUEST_TIMESTAMP, number_header(timestamp_ms.div_euclid(1000))),
                 (X_SIGNATURE, hmac),
                 (X_CONTENT_SHA256, hex_header(&content_digest(body))),
-                (X_AUTH_REQUEST_ID, hex_header(&id)),
+                (X_AUTH_REQUEST_ID, hex_header(id)),
             ]),
         }
         Ok(headers)
@@ -101,7 +106,8 @@ impl Asked<'_> {
         body: &[u8],
         now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>, Distrust> {
-        let id = self.request_id.to_string();
+        let mut digits = [0; 32];
+        let id = self.request_id.hex(&mut digits);
         if headers.get_all(REQUEST_ID).iter().any(|echo| echo.as_bytes() != id.as_bytes()) {
             return Err(Distrust::OtherRequest);
         }
@@ -118,7 +124,7 @@ impl Asked<'_> {
         let timestamp_ms = timestamp.checked_mul(unit_ms).ok_or(Distrust::HmacWrong)?;
         let answered_at =
             DateTime::from_timestamp_millis(timestamp_ms).ok_or(Distrust::HmacWrong)?;
-        let subject = self.subject(version, timestamp_ms, &id);
+        let subject = self.subject(version, timestamp_ms, id);
         key.verify_response(&subject, status, body, hmac).map_err(|_| Distrust::HmacWrong)?;
         check_window(timestamp_ms, now.timestamp_millis())
             .map_err(|_| Distrust::OutsideWindow { answered_at })?;
@@ -135,15 +141,31 @@ fn hex_header(hex: &str) -> HeaderValue {
     HeaderValue::from_str(hex).expect("hex digits make a header")
 }
 
+/// As `HeaderValue::from`, in one buffer instead of two.
+fn number_header(number: i64) -> HeaderValue {
+    HeaderValue::from_str(itoa::Buffer::new().format(number)).expect("digits make a header")
+}
+
 fn bearer(secret: &str) -> Option<HeaderValue> {
-    sensitive(&Zeroizing::new(format!("Bearer {secret}")))
+    sensitive(&Zeroizing::new([BEARER, secret].concat()))
+}
+
+/// The bearer and the HMAC of a request, in one buffer.
+fn signed(key: &AuthKey, hmac: &str) -> Option<(HeaderValue, HeaderValue)> {
+    let text = Zeroizing::new([BEARER, key.bearer(), hmac].concat().into_bytes());
+    let mut bearer = Bytes::from_owner(text);
+    let hmac = bearer.split_off(BEARER.len() + key.bearer().len());
+    Some((sensitive_shared(bearer)?, sensitive_shared(hmac)?))
 }
 
 /// A value that is neither printed nor kept in HTTP/2's tables of headers. A signature is no
 /// secret, but opens the window in which its request may be repeated.
 pub(super) fn sensitive(text: &str) -> Option<HeaderValue> {
-    // Every clone of the value shares this buffer, which is wiped with the last of them.
-    let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
+    sensitive_shared(Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec())))
+}
+
+/// Every clone of the value shares its buffer, which is wiped with the last of them.
+fn sensitive_shared(bytes: Bytes) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -13,7 +13,7 @@ use crate::secret::wipe;
 use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use std::slice;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 type State = [u32; 8];
 type Block = [u8; 64];
@@ -43,13 +43,15 @@ const AFTER_HASH: Block = {
 ///
 /// # Security
 /// As good as the key: whoever has them makes MACs.
-#[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct HmacKey {
-    inner: State,
-    outer: State,
+    pub(super) inner: State,
+    pub(super) outer: State,
 }
 
 impl HmacKey {
+    /// Room for a key.
+    pub(super) const BLANK: Self = Self { inner: [0; 8], outer: [0; 8] };
+
     /// A key of any length; one that is longer than a block is replaced by its SHA-256.
     pub(super) fn new(key: &[u8]) -> Self {
         let mut block: Zeroizing<Block> = Zeroizing::new([0; 64]);
@@ -93,6 +95,15 @@ impl HmacKey {
         key
     }
 }
+
+impl Drop for HmacKey {
+    fn drop(&mut self) {
+        wipe(&mut self.inner);
+        wipe(&mut self.outer);
+    }
+}
+
+impl ZeroizeOnDrop for HmacKey {}
 
 /// A message on its way through HMAC, fed piece by piece. It is wiped when dropped.
 pub(super) struct Message<'a> {

@@ -10,6 +10,7 @@
 //! ecdh          token issuance: the secret that both sides share
 //! midstate      HMAC-SHA256 keyed once, PBKDF2 on top of it
 //! request_auth  HMAC of requests and answers, v2 to v4
+//! key_slots     keys of tokens in use, in fixed places that are read without a lock
 //! target        method and target as they are signed
 //! extension     the key that extends a session
 //! totp          one-time passwords from a seed
@@ -23,6 +24,7 @@ pub(crate) mod envelope;
 mod error;
 mod extension;
 mod kdf;
+mod key_slots;
 mod keys;
 #[cfg(test)]
 mod known;
@@ -30,6 +32,7 @@ mod midstate;
 mod request_auth;
 pub(crate) mod stack;
 mod stream;
+mod sync;
 mod target;
 mod totp;
 
@@ -43,7 +46,9 @@ pub use envelope::{
 pub use error::{CryptoError, ErrorClass};
 pub use extension::{ExtensionKey, verify_extension};
 pub use kdf::{KdfParams, Salt, key_encryption_key};
+pub(crate) use key_slots::{KeyPlace, KeySlots};
 pub use keys::{DataKey, KeyEncryptionKey, MacKey, WRAPPED_LEN};
+pub(crate) use request_auth::KEY_WORDS;
 pub use request_auth::{
     AuthKey, AuthVersion, HmacHex, Subject, WINDOW_BACK_MS, WINDOW_FORWARD_MS, check_window,
     content_digest, password_hmac,

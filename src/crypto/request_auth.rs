@@ -12,16 +12,20 @@
 //! ```
 
 use super::CryptoError;
+use super::key_slots::Words;
 use super::midstate::{HmacKey, Message};
 use super::stack::wiped_shallow;
 use super::target::{canonical_method, canonical_target};
-use crate::secret::{AccessToken, LoginPassword};
+use crate::secret::{AccessToken, LoginPassword, wipe};
 use base16ct::lower;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::ops::Deref;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+/// A key's bearer and its two midstates, in words of 4 bytes.
+pub(crate) const KEY_WORDS: usize = 16 + 2 * 8;
 
 /// How far behind our clock an answer's time may lie, in milliseconds.
 pub const WINDOW_BACK_MS: i64 = 5 * 60 * 1000;
@@ -121,25 +125,34 @@ pub fn content_digest(body: &[u8]) -> String {
 ///
 /// # Security
 /// This is the token in another form. A `v2x` token is longer than a block of SHA-256, so HMAC
-/// hashes it first: the bearer alone is enough to sign with. Guard it like the token.
-pub struct AuthKey(Box<Keyed>);
-
-/// In one place for good: a key that is moved would leave copies behind.
-struct Keyed {
-    bearer: Zeroizing<[u8; 64]>,
+/// hashes it first: the bearer alone is enough to sign with. Guard it like the token. It is made in
+/// its place and not moved any more, which would leave copies behind.
+pub struct AuthKey {
+    bearer: [u8; 64],
     mac: HmacKey,
 }
 
 impl AuthKey {
     /// Readies a token. Only `v2x` tokens sign at BitGo ([`AccessToken::can_sign`]).
-    pub fn new(token: &AccessToken) -> Self {
+    pub fn new(token: &AccessToken) -> Box<Self> {
+        let mut key = Box::new(Self::blank());
+        key.ready(token);
+        key
+    }
+
+    /// Room for a key. Until it is filled it is the key of no token.
+    pub(crate) const fn blank() -> Self {
+        Self { bearer: [b'0'; 64], mac: HmacKey::BLANK }
+    }
+
+    /// Readies a token in this place.
+    pub(crate) fn ready(&mut self, token: &AccessToken) {
         let token = token.expose().as_bytes();
         wiped_shallow(|| {
             let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(token)));
-            let mut bearer = Zeroizing::new([0; 64]);
-            lower::encode(&*digest, &mut *bearer).expect("64 hex digits hold 32 bytes");
-            Self(Box::new(Keyed { bearer, mac: HmacKey::new(token) }))
-        })
+            lower::encode(&*digest, &mut self.bearer).expect("64 hex digits hold 32 bytes");
+            self.mac = HmacKey::new(token);
+        });
     }
 
     /// What follows `Bearer ` in the Authorization header: `hex(SHA-256(token))`.
@@ -147,12 +160,12 @@ impl AuthKey {
     /// # Security
     /// As secret as the token: see [`AuthKey`].
     pub fn bearer(&self) -> &str {
-        std::str::from_utf8(&*self.0.bearer).expect("hex digits are ASCII")
+        std::str::from_utf8(&self.bearer).expect("hex digits are ASCII")
     }
 
     /// Signs a request: `hex(HMAC-SHA256[token](request subject))`, 64 lower-case digits.
     pub fn sign_request(&self, subject: &Subject<'_>, body: &[u8]) -> HmacHex {
-        HmacHex::of(subject.request(&self.0.mac, body))
+        HmacHex::of(subject.request(&self.mac, body))
     }
 
     /// Checks the HMAC of a request, as the server does, in constant time.
@@ -165,12 +178,12 @@ impl AuthKey {
         body: &[u8],
         hmac_hex: &str,
     ) -> Result<(), CryptoError> {
-        verify(subject.request(&self.0.mac, body), hmac_hex)
+        verify(subject.request(&self.mac, body), hmac_hex)
     }
 
     /// Signs an answer, as the server does: `hex(HMAC-SHA256[token](answer subject))`.
     pub fn sign_response(&self, subject: &Subject<'_>, status: u16, body: &[u8]) -> HmacHex {
-        HmacHex::of(subject.answer(&self.0.mac, status, body))
+        HmacHex::of(subject.answer(&self.mac, status, body))
     }
 
     /// Checks the HMAC of an answer in constant time. The answer's age is another question:
@@ -188,9 +201,36 @@ impl AuthKey {
         body: &[u8],
         hmac_hex: &str,
     ) -> Result<(), CryptoError> {
-        verify(subject.answer(&self.0.mac, status, body), hmac_hex)
+        verify(subject.answer(&self.mac, status, body), hmac_hex)
     }
 }
+
+/// The key as it is kept for tokens in use ([`KeySlots`](super::KeySlots)).
+impl Words<KEY_WORDS> for AuthKey {
+    fn words(&self) -> impl Iterator<Item = u32> {
+        let (bearer, _) = self.bearer.as_chunks();
+        let bearer = bearer.iter().map(|bytes| u32::from_ne_bytes(*bytes));
+        bearer.chain(self.mac.inner).chain(self.mac.outer)
+    }
+
+    fn set(&mut self, words: impl Iterator<Item = u32>) {
+        let mut words = words;
+        let (bearer, _) = self.bearer.as_chunks_mut();
+        for (place, word) in bearer.iter_mut().zip(&mut words) {
+            *place = word.to_ne_bytes();
+        }
+        let states = self.mac.inner.iter_mut().chain(&mut self.mac.outer);
+        states.zip(words).for_each(|(place, word)| *place = word);
+    }
+}
+
+impl Drop for AuthKey {
+    fn drop(&mut self) {
+        wipe(&mut self.bearer);
+    }
+}
+
+impl ZeroizeOnDrop for AuthKey {}
 
 impl fmt::Debug for AuthKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -288,7 +328,7 @@ mod tests {
 
     const TOKEN: &str = "v2x5970f8a0723276938e9c690ec6f881216ca24de9251063741108df4c79d4b7ee";
 
-    fn key() -> AuthKey {
+    fn key() -> Box<AuthKey> {
         AuthKey::new(&AccessToken::new(TOKEN))
     }
 
@@ -310,8 +350,18 @@ mod tests {
     #[test]
     fn key_is_wiped_on_drop() {
         fn wiped<T: zeroize::ZeroizeOnDrop>() {}
-        wiped::<Zeroizing<[u8; 64]>>();
+        wiped::<AuthKey>();
         wiped::<HmacKey>();
+    }
+
+    #[test]
+    fn a_key_that_was_taken_apart_into_words_signs_as_before() {
+        let (key, subject) = (key(), subject(AuthVersion::V3));
+        assert_eq!(key.words().count(), KEY_WORDS);
+        let mut other = AuthKey::blank();
+        other.set(key.words());
+        assert_eq!(other.bearer(), key.bearer());
+        assert_eq!(*other.sign_request(&subject, b"{}"), *key.sign_request(&subject, b"{}"));
     }
 
     #[test]

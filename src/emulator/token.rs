@@ -15,7 +15,7 @@ pub(super) struct Token {
     pub(super) id: TokenId,
     pub(super) kind: TokenKind,
     pub(super) secret: AccessToken,
-    pub(super) key: AuthKey,
+    pub(super) key: Box<AuthKey>,
     pub(super) grant: Grant,
     /// The address it was made from.
     pub(super) ip: IpAddr,

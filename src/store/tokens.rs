@@ -9,7 +9,7 @@ use crate::crypto::stack::wiped_record;
 use crate::crypto::{RecordCipher, random};
 use crate::id::LineageId;
 use crate::policy::{Book, LocalRules};
-use crate::secret::AccessToken;
+use crate::secret::{AccessToken, SecretBytes};
 use crate::token::{Label, Renewal, TokenInfo};
 use getrandom::SysRng;
 use std::borrow::Cow;
@@ -30,8 +30,14 @@ pub(crate) struct TokenRecord {
 }
 
 /// A token as it is held in memory: sealed under a key that lives as long as the open vault.
+///
+/// What is sealed is the token, and behind it the key that extends it, where there is one. Most have
+/// none, so that what is opened is the token, in the one buffer that it was opened into.
 #[derive(Clone)]
-pub(crate) struct SealedSecret(Arc<[u8]>);
+pub(crate) struct SealedSecret {
+    sealed: Arc<[u8]>,
+    token_len: usize,
+}
 
 impl SealedSecret {
     /// Seals a row under the memory's key, for the token of that name.
@@ -41,7 +47,22 @@ impl SealedSecret {
 
     /// As [`SealedSecret::seal`]; the stack is wiped by whoever calls it.
     fn seal_unwiped(memory: &RecordCipher, name: &Name, row: &[u8]) -> Result<Self, StoreError> {
-        Ok(Self(memory.seal(name, row, &mut SysRng)?.into()))
+        let row: SecretRow = record::decode(row).map_err(|_| unreadable())?;
+        let extension_key = row.extension_key.as_deref().unwrap_or_default();
+        let text = Zeroizing::new([row.token.as_bytes(), extension_key.as_bytes()].concat());
+        let sealed = memory.seal(name, &text, &mut SysRng)?.into();
+        Ok(Self { sealed, token_len: row.token.len() })
+    }
+
+    /// The reverse of [`SealedSecret::seal_unwiped`].
+    fn split(&self, opened: SecretBytes) -> Option<TokenSecret> {
+        if opened.len() == self.token_len {
+            let token = AccessToken::new(opened.into_text()?);
+            return Some(TokenSecret { token, extension_key: None });
+        }
+        let (token, key) = std::str::from_utf8(&opened).ok()?.split_at_checked(self.token_len)?;
+        let extension_key = Some(Zeroizing::new(key.into()));
+        Some(TokenSecret { token: AccessToken::new(token), extension_key })
     }
 }
 
@@ -164,15 +185,9 @@ impl Store {
         lineage: LineageId,
         sealed: &SealedSecret,
     ) -> Result<TokenSecret, StoreError> {
-        let unreadable = |what| StoreError::unreadable(Tree::Secrets, what);
-        let row = wiped_record(|| self.memory.open(lineage.as_bytes(), &sealed.0))
-            .map_err(|_| unreadable("a record does not open"))?;
-        let mut row: SecretRow =
-            record::decode(&row).map_err(|_| unreadable("a record opens but cannot be read"))?;
-        Ok(TokenSecret {
-            token: AccessToken::new(std::mem::take(&mut row.token)),
-            extension_key: row.extension_key.take().map(Zeroizing::new),
-        })
+        let opened = wiped_record(|| self.memory.open(lineage.as_bytes(), &sealed.sealed))
+            .map_err(|_| StoreError::unreadable(Tree::Secrets, "a record does not open"))?;
+        sealed.split(opened).ok_or_else(unreadable)
     }
 
     fn seal_in_memory(
@@ -214,6 +229,10 @@ pub(super) fn label_of_secret(row: &[u8]) -> Result<Label, StoreError> {
         Ok(Label::new(&row.label)?)
     };
     label().map_err(|_| StoreError::unreadable(Tree::Secrets, "a record cannot be read"))
+}
+
+fn unreadable() -> StoreError {
+    StoreError::unreadable(Tree::Secrets, "a record opens but cannot be read")
 }
 
 fn key(lineage: LineageId) -> Key {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod clock;
+mod exposed;
 mod many_tokens;
 mod parsers;
 mod store;
@@ -10,6 +11,7 @@ mod work;
 
 pub use backup::{open_backup, seal_backup};
 pub use clock::TokioClock;
+pub use exposed::expose_untold;
 pub use many_tokens::{ManyTokens, user};
 pub use parsers::{
     StoreHeader, judge, recode_anchor, recode_holder, recode_rows, recode_token_info,

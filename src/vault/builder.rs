@@ -2,6 +2,8 @@
 
 use super::Vault;
 use super::core::Core;
+use super::hands::Hands;
+use super::keys::Keys;
 use super::reconciliation::{RECONCILE_EVERY, Reconciler};
 use crate::api::{Client, ClientSettings};
 use crate::clock::{Clock, SystemClock};
@@ -306,6 +308,7 @@ impl VaultBuilder {
             options.lease_lifetime,
             tracker,
             runtime,
+            Keys::new()?,
         ));
         for (record, secret) in tokens {
             core.keep(record, secret);
@@ -313,7 +316,9 @@ impl VaultBuilder {
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
         let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);
         let reconciler = Reconciler::start(&core, options.reconcile_every, &core.runtime);
-        Ok(Vault { core, refresher: Arc::new(refresher), reconciler: Arc::new(reconciler) })
+        let hands = Arc::new(Hands::of(&core));
+        let refresher = Arc::new(refresher);
+        Ok(Vault { core, hands, refresher, reconciler: Arc::new(reconciler) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every part of the vault works on.
 
 use super::entry::{Entry, Held, TokenStatus};
+use super::keys::Keys;
 use super::refusals::Refusals;
 use super::server_time::ServerTime;
 use crate::api::Client;
@@ -36,6 +37,7 @@ pub(super) struct Core {
     pub(super) runtime: Handle,
     pub(super) refusals: Refusals,
     pub(super) server_time: ServerTime,
+    pub(super) keys: Arc<Keys>,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// By the wall clock, in milliseconds since 1970.
@@ -70,8 +72,10 @@ impl Core {
         lease_lifetime: Duration,
         tracker: Tracker,
         runtime: Handle,
+        keys: Keys,
     ) -> Self {
         Self {
+            keys: Arc::new(keys),
             refusals: Refusals::new(clock.now().timestamp_millis()),
             server_time: ServerTime::resume(store.seen_ms(), clock.monotonic()),
             opened_at: clock.monotonic(),
@@ -141,10 +145,11 @@ impl Core {
         Ok(asked.await.map_err(Error::of_task)??)
     }
 
-    /// Takes no more leases and mints, and ends renewal.
+    /// Takes no more leases and mints, ends renewal, and wipes the keys of tokens in use.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.tracker.stop();
+        self.keys.shut();
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.values().for_each(|entry| entry.give_up());
     }
@@ -180,7 +185,7 @@ impl Core {
         let (lineage, renews) = (record.lineage, record.renewal != Renewal::Manual);
         let held = Held::new(record, secret);
         let schedule = held.schedule();
-        let entry = Arc::new(Entry::new(held));
+        let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys)));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(label, Arc::clone(&entry));
         // Only now: the first attempt may come at once, and must find it.

@@ -1,6 +1,7 @@
 //! How a kept token proves itself: it signs, or it travels where that was chosen.
 
 use super::core::Core;
+use super::entry::Held;
 use crate::api::Auth;
 use crate::crypto::{AuthKey, AuthVersion};
 use crate::error::Error;
@@ -18,7 +19,7 @@ pub(super) enum Sender {
 /// A token made ready to vouch for a request.
 pub(super) enum Credential {
     /// By HMAC; the token stays here.
-    Signs(AuthKey, AuthVersion),
+    Signs(Box<AuthKey>, AuthVersion),
     /// The token itself goes along, over TLS or within this machine.
     Travels(AccessToken),
 }
@@ -34,18 +35,37 @@ impl Credential {
         }
     }
 
-    /// Refuses a token that would travel by the bot's own client: it would see it.
-    pub(super) fn check_for(&self, sender: Sender) -> Result<(), Error> {
-        match (self, sender) {
-            (Self::Travels(_), Sender::Bot) => Err(Error::SendOnly),
-            _ => Ok(()),
-        }
-    }
-
     pub(super) fn auth(&self) -> Auth<'_> {
         match self {
             Self::Signs(key, version) => Auth::Hmac(key, *version),
             Self::Travels(token) => Auth::Bearer(token),
         }
+    }
+}
+
+/// Readies the key of a token that is held, from where keys of tokens in use are kept, else from the
+/// token, and answers the token itself where it has to travel.
+pub(super) fn ready(
+    core: &Core,
+    held: &Held,
+    key: &mut AuthKey,
+) -> Result<Option<AccessToken>, Error> {
+    match core.keys.read(&held.key, key) {
+        true => Ok(None),
+        false => open(core, held, key),
+    }
+}
+
+#[cold]
+fn open(core: &Core, held: &Held, key: &mut AuthKey) -> Result<Option<AccessToken>, Error> {
+    let token = core.store.open_secret(held.record.lineage, &held.secret)?.token;
+    match token.can_sign() {
+        true => {
+            key.ready(&token);
+            core.keys.keep(&held.key, key);
+            Ok(None)
+        }
+        false if core.accepts_clear => Ok(Some(token)),
+        false => Err(Error::CannotSign),
     }
 }

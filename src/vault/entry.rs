@@ -1,6 +1,8 @@
 //! One token as the open vault holds it: sealed, and replaced whole when it is renewed.
 
+use super::keys::Keys;
 use crate::coin_map::CoinMap;
+use crate::crypto::KeyPlace;
 use crate::policy::{Counter, LocalRules};
 use crate::refresh::{Phase, Schedule, Windows};
 use crate::store::{SealedSecret, TokenRecord};
@@ -23,13 +25,28 @@ const EXPIRED_WAIT: Duration = Duration::from_secs(90);
 pub(super) struct Held {
     pub(super) record: TokenRecord,
     pub(super) secret: SealedSecret,
+    /// Where its key is, while it is in use.
+    pub(super) key: KeyPlace,
     windows: Windows,
+    /// Why it is not the entry's any more. Leases look here, and at nothing that others write.
+    end: OnceLock<&'static str>,
 }
 
 impl Held {
     pub(super) fn new(record: TokenRecord, secret: SealedSecret) -> Self {
         let windows = Windows::of(lifetime(&record.info));
-        Self { record, secret, windows }
+        Self { record, secret, key: KeyPlace::nowhere(), windows, end: OnceLock::new() }
+    }
+
+    /// Why this is not how the token stands any more; `None` while it is.
+    pub(super) fn end(&self) -> Option<&'static str> {
+        self.end.get().copied()
+    }
+
+    /// Whether a reader should wait for a renewal.
+    pub(super) fn awaits_renewal(&self, now: DateTime<Utc>) -> bool {
+        self.record.renewal != Renewal::Manual
+            && matches!(self.phase(now), Phase::Mandatory | Phase::Expired)
     }
 
     pub(super) fn phase(&self, now: DateTime<Utc>) -> Phase {
@@ -53,6 +70,8 @@ pub(super) fn lifetime(info: &TokenInfo) -> Duration {
 pub(super) struct Entry {
     /// `None` once removed. Held for a clone or a swap only.
     held: RwLock<Option<Arc<Held>>>,
+    /// Where a token's key is wiped as soon as the token is not this entry's any more.
+    keys: Arc<Keys>,
     /// Made when it is first needed: most tokens of many are never waited for, and a channel takes up
     /// half a kilobyte.
     progress: OnceLock<watch::Sender<Progress>>,
@@ -72,8 +91,8 @@ struct Progress {
 }
 
 impl Entry {
-    pub(super) fn new(held: Held) -> Self {
-        Self { held: RwLock::new(Some(Arc::new(held))), progress: OnceLock::new() }
+    pub(super) fn new(held: Held, keys: Arc<Keys>) -> Self {
+        Self { held: RwLock::new(Some(Arc::new(held))), keys, progress: OnceLock::new() }
     }
 
     fn progress(&self) -> &watch::Sender<Progress> {
@@ -88,16 +107,27 @@ impl Entry {
     /// Swaps the token, unless it was removed.
     pub(super) fn replace(&self, successor: Held) {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if held.is_some() {
-            *held = Some(Arc::new(successor));
+        if let Some(held) = held.as_mut() {
+            let before = std::mem::replace(held, Arc::new(successor));
+            self.ended(&before, "the token was renewed or its rules changed");
         }
     }
 
     /// Takes the token out.
     pub(super) fn take(&self) -> Option<Arc<Held>> {
         let taken = self.held.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(taken) = &taken {
+            self.ended(taken, "the token was removed");
+        }
         self.give_up();
         taken
+    }
+
+    /// Voids the leases of what the entry held.
+    fn ended(&self, held: &Held, why: &'static str) {
+        // It ends once: it is taken out under the lock.
+        let _ = held.end.set(why);
+        self.keys.end(&held.key);
     }
 
     /// Tells who waits for a renewal that none will come any more.

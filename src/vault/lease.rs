@@ -6,26 +6,26 @@
 //!                └─ finish(answer) ─> settled by what the verified answer says
 //! ```
 
-use super::core::Core;
-use super::credential::{Credential, Sender};
-use super::entry::{Entry, Held};
+use super::credential::{self, Sender};
+use super::hands::{Grasp, Hands};
 use super::reservation::Reservation;
 use super::signed::Signed;
+use crate::api::Auth;
+use crate::crypto::AuthKey;
 use crate::error::Error;
 use crate::policy::{self, Action, Charge, Denied, Outcome, Request, Rule};
 use crate::scope::{Permission, Scope};
 use crate::secret::AccessToken;
 use crate::store::{AuditAction, TokenRecord};
-use crate::token::{Label, TokenInfo};
+use crate::token::TokenInfo;
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The right to sign one request. Dropped before signing, it gives its reservation back.
 #[must_use]
 pub struct Lease<'r> {
-    core: Arc<Core>,
-    entry: Arc<Entry>,
-    held: Arc<Held>,
+    grasp: Arc<Grasp>,
     request: &'r Request,
     sender: Sender,
     reservation: Reservation,
@@ -41,72 +41,69 @@ impl std::fmt::Debug for Lease<'_> {
 
 /// Takes a lease at once.
 pub(super) fn take<'r>(
-    core: &Arc<Core>,
-    label: &Label,
+    hands: &Hands,
+    label: &str,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    let Permit { entry, held, charges } = permit(core, label, request, Sender::Bot)?;
-    let reservation = Reservation::make(core, held.record.lineage, charges)?;
-    Ok(Lease::new(core, entry, held, request, Sender::Bot, reservation))
+    hands.core().check_open()?;
+    let grasp = hands.grasp(label)?;
+    let charges = permit(&grasp, request, Sender::Bot)?;
+    let reservation = Reservation::make(&grasp.core, grasp.held.record.lineage, charges)?;
+    Ok(Lease::new(grasp, request, Sender::Bot, reservation))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
 pub(super) async fn take_wait<'r>(
-    core: &Arc<Core>,
-    label: &Label,
+    hands: &Hands,
+    label: &str,
     request: &'r Request,
     sender: Sender,
 ) -> Result<Lease<'r>, Error> {
+    let core = hands.core();
     core.check_open()?;
-    core.entry(label)?.await_renewal(core.clock.now()).await;
-    let Permit { entry, held, charges } = permit(core, label, request, sender)?;
-    let lineage = held.record.lineage;
+    let (mut grasp, now) = (hands.grasp(label)?, core.clock.now());
+    if grasp.held.awaits_renewal(now) {
+        core.entry(&grasp.held.record.label)?.await_renewal(now).await;
+        core.check_open()?;
+        grasp = hands.grasp(label)?;
+    }
+    let charges = permit(&grasp, request, sender)?;
+    let lineage = grasp.held.record.lineage;
     let reservation = match charges.is_empty() {
         true => Reservation::make(core, lineage, charges)?,
         // Should the caller go away, the reservation is dropped with the task, and given back.
         false => core.blocking(move |core| Reservation::make(core, lineage, charges)).await??,
     };
-    Ok(Lease::new(core, entry, held, request, sender, reservation))
+    Ok(Lease::new(grasp, request, sender, reservation))
 }
 
-/// A request that only its budget may still forbid.
-struct Permit {
-    entry: Arc<Entry>,
-    held: Arc<Held>,
-    charges: Vec<Charge>,
-}
-
-/// Reads the request and checks it against everything but the budget.
-fn permit(core: &Core, label: &Label, request: &Request, sender: Sender) -> Result<Permit, Error> {
-    core.check_open()?;
-    let entry = core.entry(label)?;
-    let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
-    let TokenRecord { lineage, info, rules, .. } = &held.record;
+/// Reads the request and checks it against everything but the budget, which its charges are
+/// reserved from.
+fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<Vec<Charge>, Error> {
+    let Grasp { core, held } = grasp;
+    let TokenRecord { info, rules, .. } = &held.record;
     // None but those that are marked so may be unable to sign. To be exposed they are still leased.
     if info.issued_in_clear {
-        let secret = core.store.open_secret(*lineage, &held.secret)?;
-        let credential = Credential::of(core, &secret.token)?;
-        if !(sender == Sender::Bot && rules.raw_exposure) {
-            credential.check_for(sender)?;
+        let travels = credential::ready(core, held, &mut AuthKey::blank())?.is_some();
+        if travels && sender == Sender::Bot && !rules.raw_exposure {
+            return Err(Error::SendOnly);
         }
     }
     let action = Action::of(request)?;
     policy::check(&action, info, core.clock.now())?;
-    let charges = policy::charges(&action.transfers)?;
-    Ok(Permit { entry, held, charges })
+    Ok(policy::charges(&action.transfers)?)
 }
 
 impl<'r> Lease<'r> {
     fn new(
-        core: &Arc<Core>,
-        entry: Arc<Entry>,
-        held: Arc<Held>,
+        grasp: Arc<Grasp>,
         request: &'r Request,
         sender: Sender,
         reservation: Reservation,
     ) -> Self {
+        let core = &grasp.core;
         let void_from = core.clock.monotonic().saturating_add(core.lease_lifetime);
-        Self { core: Arc::clone(core), entry, held, request, sender, reservation, void_from }
+        Self { grasp, request, sender, reservation, void_from }
     }
 
     /// Signs the request, once. From here on only a verified answer gives the reservation back.
@@ -116,12 +113,16 @@ impl<'r> Lease<'r> {
     /// [`Error::Denied`] if the token has expired; [`Error::SendOnly`] if it cannot sign, for the
     /// headers would then hold the token itself. The reservation is given back.
     pub fn sign(self) -> Result<Signed<'r>, Error> {
-        self.check_alive()?;
-        let Self { core, held, request, sender, reservation, .. } = self;
-        let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
-        let credential = Credential::of(&core, &secret.token)?;
-        credential.check_for(sender)?;
-        Signed::new(Arc::clone(&core), request, credential, reservation)
+        let now = self.check_alive()?;
+        let Self { grasp, request, sender, reservation, .. } = self;
+        let mut key = AuthKey::blank();
+        let travelling = credential::ready(&grasp.core, &grasp.held, &mut key)?;
+        let auth = match &travelling {
+            None => Auth::Hmac(&key, grasp.core.auth_version),
+            Some(_) if sender == Sender::Bot => return Err(Error::SendOnly),
+            Some(token) => Auth::Bearer(token),
+        };
+        Signed::new(grasp, request, auth, reservation, now)
     }
 
     /// Gives the reservation back, as dropping the lease does.
@@ -141,21 +142,15 @@ impl<'r> Lease<'r> {
     /// Whoever holds the raw token is bound by BitGo's limit alone.
     pub async fn expose_token(self) -> Result<AccessToken, Error> {
         self.check_alive()?;
-        if !self.held.record.rules.raw_exposure {
-            return Err(Denied::new(
-                Rule::RawExposure,
-                "the token may not be handed out; sign with it, or allow raw exposure",
-            )
-            .into());
-        }
-        let Self { core, entry, held, reservation, .. } = self;
+        self.check_exposable()?;
+        let Self { grasp, reservation, .. } = self;
+        let core = Arc::clone(&grasp.core);
         let exposed = core.blocking(move |core| {
+            let held = &grasp.held;
             // No removal, renewal or change of rules comes between this look and the hand-out.
             let _one_at_a_time = core.begin_change();
-            if !entry.held().is_some_and(|now| Arc::ptr_eq(&now, &held)) {
-                return Err(Error::LeaseVoid {
-                    why: "the token was removed, renewed or its rules changed",
-                });
+            if let Some(why) = held.end() {
+                return Err(Error::LeaseVoid { why });
             }
             let (lineage, info) = (held.record.lineage, &held.record.info);
             core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
@@ -168,19 +163,39 @@ impl<'r> Lease<'r> {
         exposed.await?
     }
 
-    fn check_alive(&self) -> Result<(), Error> {
-        let void = |why| Err(Error::LeaseVoid { why });
-        match self.entry.held() {
-            None => return void("the token was removed"),
-            Some(held) if !Arc::ptr_eq(&held, &self.held) => {
-                return void("the token was renewed or its rules changed");
-            }
-            Some(_) => {}
+    fn check_exposable(&self) -> Result<(), Error> {
+        if !self.grasp.held.record.rules.raw_exposure {
+            return Err(Denied::new(
+                Rule::RawExposure,
+                "the token may not be handed out; sign with it, or allow raw exposure",
+            )
+            .into());
         }
-        if self.core.clock.monotonic() >= self.void_from {
-            return void("it is too old");
+        Ok(())
+    }
+
+    /// What handing the token out takes beside the audit log and the charge, for benches: to the
+    /// public no token goes that neither knows of.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn open_untold(self) -> Result<AccessToken, Error> {
+        self.check_alive()?;
+        self.check_exposable()?;
+        let Grasp { core, held } = &*self.grasp;
+        Ok(core.store.open_secret(held.record.lineage, &held.secret)?.token)
+    }
+
+    /// Answers the time for which it was looked at.
+    fn check_alive(&self) -> Result<DateTime<Utc>, Error> {
+        let Grasp { core, held } = &*self.grasp;
+        if let Some(why) = held.end() {
+            return Err(Error::LeaseVoid { why });
         }
-        Ok(policy::check_expiry(&self.held.record.info, self.core.clock.now())?)
+        if core.clock.monotonic() >= self.void_from {
+            return Err(Error::LeaseVoid { why: "it is too old" });
+        }
+        let now = core.clock.now();
+        policy::check_expiry(&held.record.info, now)?;
+        Ok(now)
     }
 }
 

@@ -4,6 +4,8 @@
 //! builder     options → create, unlock
 //! core        what every part works on: store, client, clock, the tokens by label
 //! entry       one token as it is held: sealed, replaced whole when renewed
+//! keys        the keys of tokens in use, in locked memory
+//! hands       tokens at hand, from which threads lease without meeting each other
 //! credential  how a token proves itself: it signs, or it travels
 //! passphrase  its change, and what deriving from it costs
 //! upkeep      another data key, a backup, tokens whose past was lost
@@ -25,6 +27,8 @@ mod core;
 mod credential;
 mod entry;
 mod export;
+mod hands;
+mod keys;
 mod lease;
 mod mint;
 mod oauth;
@@ -49,6 +53,7 @@ pub use signed::Signed;
 
 use self::core::Core;
 use self::credential::Sender;
+use self::hands::Hands;
 use self::reconciliation::Reconciler;
 use crate::api::{CreateToken, OauthClient};
 use crate::environment::Environment;
@@ -74,6 +79,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Vault {
     core: Arc<Core>,
+    hands: Arc<Hands>,
     /// Shared by the clones, so that these end with the last of them.
     refresher: Arc<Refresher>,
     reconciler: Arc<Reconciler>,
@@ -178,7 +184,7 @@ impl Vault {
     /// [`Error::SendOnly`] for a token that cannot sign, unless it may be exposed;
     /// [`Error::Store`] if the reservation cannot be made durable.
     pub fn lease<'r>(&self, label: &str, request: &'r Request) -> Result<Lease<'r>, Error> {
-        lease::take(&self.core, &Label::new(label)?, request)
+        lease::take(&self.hands, label, request)
     }
 
     /// Leases the token kept as `label` for exactly `request`; waits for a renewal where the
@@ -191,7 +197,7 @@ impl Vault {
         label: &str,
         request: &'r Request,
     ) -> Result<Lease<'r>, Error> {
-        lease::take_wait(&self.core, &Label::new(label)?, request, Sender::Bot).await
+        lease::take_wait(&self.hands, label, request, Sender::Bot).await
     }
 
     /// Checks, reserves, signs, sends, verifies and settles: the token is never seen. Waits for a
@@ -210,7 +216,7 @@ impl Vault {
     /// spent). [`Error::CannotSign`] for a token that would have to travel, unless the vault was
     /// opened to let it.
     pub async fn send(&self, label: &str, request: &Request) -> Result<Answer, Error> {
-        send::send(&self.core, &Label::new(label)?, request).await
+        send::send(&self.hands, label, request).await
     }
 
     /// All tokens, by label.
@@ -305,7 +311,7 @@ impl Vault {
 
     /// How well the keys are kept in memory.
     pub fn lock_level(&self) -> LockLevel {
-        self.core.store.lock_level()
+        self.core.store.lock_level().min(self.core.keys.level())
     }
 
     /// Ends renewal and closes the vault for all its clones. It needs no network, and waits for no
@@ -318,8 +324,9 @@ impl Vault {
     /// way: they can settle, but get no new lease, and the store closes with the last of them. [`Error::Interrupted`] if the runtime
     /// ends first; what was committed is safe all the same.
     pub async fn close(self) -> Result<(), Error> {
-        let Self { core, refresher, reconciler } = self;
+        let Self { core, hands, refresher, reconciler } = self;
         core.close();
+        drop(hands);
         if let Some(reconciler) = Arc::into_inner(reconciler) {
             reconciler.end().await;
         }

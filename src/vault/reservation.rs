@@ -7,9 +7,10 @@ use crate::policy::{Charge, Draw, Escrow, Outcome, not_reconciled};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
-/// Charges that are reserved, and settled exactly once. Without charges there is nothing to settle.
+/// Charges that are reserved, and settled exactly once.
 pub(super) struct Reservation {
-    core: Arc<Core>,
+    /// `None` where there is nothing to settle: a count that all threads write would cost a view more
+    /// than its check.
     drawn: Option<Drawn>,
     is_signed: bool,
     /// What dropping it means.
@@ -18,6 +19,7 @@ pub(super) struct Reservation {
 
 /// What was drawn, and of what.
 struct Drawn {
+    core: Arc<Core>,
     escrow: Arc<Escrow>,
     charges: Vec<Charge>,
     draw: Draw,
@@ -35,10 +37,10 @@ impl Reservation {
             false => {
                 let escrow = core.store.escrow(lineage).ok_or_else(not_reconciled)?;
                 let draw = escrow.reserve(&core.store, &charges, core.moment())?;
-                Some(Drawn { escrow, charges, draw })
+                Some(Drawn { core: Arc::clone(core), escrow, charges, draw })
             }
         };
-        Ok(Self { core: Arc::clone(core), drawn, is_signed: false, unsettled: Outcome::Rejected })
+        Ok(Self { drawn, is_signed: false, unsettled: Outcome::Rejected })
     }
 
     /// From here on dropping it counts as spent: the request, which bears this time, may leave any
@@ -64,8 +66,8 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(Drawn { escrow, charges, draw }) = &self.drawn {
-            self.core.store.settle(escrow, charges, *draw, self.unsettled);
+        if let Some(Drawn { core, escrow, charges, draw }) = &self.drawn {
+            core.store.settle(escrow, charges, *draw, self.unsettled);
             if self.is_signed {
                 escrow.resolve();
             }

@@ -1,15 +1,13 @@
 //! A request from check to settlement with the vault's own HTTP client.
 
-use super::core::Core;
 use super::credential::Sender;
+use super::hands::Hands;
 use super::lease;
 use super::signed::Signed;
 use crate::api::{ApiError, DispatchError, RawAnswer, RequestId};
 use crate::error::Error;
 use crate::policy::{Action, Denied, Outcome, Request, Rule};
-use crate::token::Label;
 use std::fmt;
-use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// An answer, verified if the token can sign.
@@ -55,11 +53,8 @@ impl fmt::Debug for Answer {
     }
 }
 
-pub(super) async fn send(
-    core: &Arc<Core>,
-    label: &Label,
-    request: &Request,
-) -> Result<Answer, Error> {
+pub(super) async fn send(hands: &Hands, label: &str, request: &Request) -> Result<Answer, Error> {
+    let core = hands.core();
     if Action::of(request)?.is_for_express && !core.environment.is_loopback() {
         return Err(Denied::new(
             Rule::UnknownCall,
@@ -69,7 +64,7 @@ pub(super) async fn send(
         )
         .into());
     }
-    let signed = sign(core, label, request).await?;
+    let signed = sign(hands, label, request).await?;
     let (method, headers) = (signed.method().clone(), signed.headers().clone());
     let (body, id) = (request.body().to_vec(), signed.request_id());
     match core.client.dispatch(method, request.target(), headers, body, id).await {
@@ -90,12 +85,8 @@ pub(super) async fn send(
 }
 
 /// Leases and signs; once more where a renewal came in between.
-async fn sign<'r>(
-    core: &Arc<Core>,
-    label: &Label,
-    request: &'r Request,
-) -> Result<Signed<'r>, Error> {
-    let lease = async || lease::take_wait(core, label, request, Sender::Vault).await;
+async fn sign<'r>(hands: &Hands, label: &str, request: &'r Request) -> Result<Signed<'r>, Error> {
+    let lease = async || lease::take_wait(hands, label, request, Sender::Vault).await;
     match lease().await?.sign() {
         Err(Error::LeaseVoid { .. }) => lease().await?.sign(),
         signed => signed,

@@ -1,8 +1,8 @@
 //! A signed request, on its way until its answer settles it. Where a token cannot sign, the request
 //! holds the token itself, and is never given out.
 
-use super::core::Core;
-use super::credential::Credential;
+use super::credential;
+use super::hands::Grasp;
 use super::reservation::Reservation;
 use crate::api::{Asked, Auth, RequestId};
 use crate::crypto::{AuthKey, AuthVersion};
@@ -16,13 +16,13 @@ use std::sync::Arc;
 /// A signed request. Dropped without its answer, what it moves counts as spent.
 #[must_use]
 pub struct Signed<'r> {
-    core: Arc<Core>,
+    grasp: Arc<Grasp>,
     request: &'r Request,
     method: http::Method,
     headers: HeaderMap,
     request_id: RequestId,
-    /// What the answer's HMAC is checked with; `None` where the token itself travels.
-    key: Option<(AuthKey, AuthVersion)>,
+    /// How it was signed; `None` where the token itself travels. The key is not kept meanwhile.
+    version: Option<AuthVersion>,
     /// The latest time the server was known to have signed when this was signed.
     floor_ms: i64,
     reservation: Reservation,
@@ -37,29 +37,28 @@ impl std::fmt::Debug for Signed<'_> {
 impl<'r> Signed<'r> {
     /// Signs `request`; should that fail, the reservation is dropped as it came.
     pub(super) fn new(
-        core: Arc<Core>,
+        grasp: Arc<Grasp>,
         request: &'r Request,
-        credential: Credential,
+        auth: Auth<'_>,
         mut reservation: Reservation,
+        now: DateTime<Utc>,
     ) -> Result<Self, Error> {
         let request_id = RequestId::random().map_err(Error::crypto("request's new id"))?;
         let method = http_method(request.method());
         let (target, body) = (request.target(), request.body());
-        let auth = Some(credential.auth());
-        let asked = Asked { auth, method: &method, target, request_id };
-        let now = core.clock.now();
+        let asked = Asked { auth: Some(auth), method: &method, target, request_id };
         let mut headers = asked.headers(body, now)?;
         if !body.is_empty() {
             let json = HeaderValue::from_static("application/json");
             headers.insert(CONTENT_TYPE, json);
         }
-        let key = match credential {
-            Credential::Signs(key, version) => Some((key, version)),
-            Credential::Travels(_) => None,
+        let version = match auth {
+            Auth::Hmac(_, version) => Some(version),
+            Auth::Bearer(_) => None,
         };
-        let floor_ms = core.refusals.newest_ms().max(core.client.heard_ms());
+        let floor_ms = grasp.core.refusals.newest_ms().max(grasp.core.client.heard_ms());
         reservation.commit(now);
-        Ok(Self { core, request, method, headers, request_id, key, floor_ms, reservation })
+        Ok(Self { grasp, request, method, headers, request_id, version, floor_ms, reservation })
     }
 
     /// The headers to send the request with: once, over TLS, body and target unchanged.
@@ -84,6 +83,7 @@ impl<'r> Signed<'r> {
     /// # Errors
     /// [`Error::Untrusted`] for an answer whose HMAC or time does not fit, or that is another
     /// request's: its body must not be used, and what the request moves counts as spent.
+    /// [`Error::Store`] if the token does not open any more, which checks the HMAC: as well.
     ///
     /// # Security
     /// In versions 2 and 3 BitGo's answers do not say which body they answer. A refusal therefore
@@ -91,13 +91,18 @@ impl<'r> Signed<'r> {
     /// known to have said when this request was signed, nor than the opening of the vault; else the
     /// outcome is [`Outcome::Uncertain`]. In version 4 an answer fits the requests of one id alone.
     pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
+        let core = &self.grasp.core;
+        let mut key = AuthKey::blank();
+        if self.version.is_some() {
+            credential::ready(core, &self.grasp.held, &mut key)?;
+        }
         let asked = Asked {
-            auth: self.key.as_ref().map(|(key, version)| Auth::Hmac(key, *version)),
+            auth: self.version.map(|version| Auth::Hmac(&key, version)),
             method: &self.method,
             target: self.request.target(),
             request_id: self.request_id,
         };
-        let answered_at = match asked.verify(status, headers, body, self.core.clock.now()) {
+        let answered_at = match asked.verify(status, headers, body, core.clock.now()) {
             Ok(answered_at) => answered_at,
             Err(distrust) => {
                 self.reservation.settle(Outcome::Uncertain);
@@ -116,10 +121,11 @@ impl<'r> Signed<'r> {
 
     /// What a verified answer comes to, unless it may have been shown before.
     fn heard(&self, at: DateTime<Utc>, outcome: Outcome, headers: &HeaderMap) -> Outcome {
-        let (refusals, at_ms) = (&self.core.refusals, at.timestamp_millis());
+        let (refusals, at_ms) = (&self.grasp.core.refusals, at.timestamp_millis());
         refusals.note(at_ms);
-        self.core.server_time.note(at_ms, self.core.clock.monotonic());
-        let is_bound = matches!(self.key, Some((_, AuthVersion::V4)));
+        let core = &self.grasp.core;
+        core.server_time.note(at_ms, core.clock.monotonic());
+        let is_bound = self.version == Some(AuthVersion::V4);
         if outcome != Outcome::Rejected || is_bound || !self.reservation.is_made() {
             return outcome;
         }
@@ -142,7 +148,7 @@ impl<'r> Signed<'r> {
 
     /// Whether the answer will bear an HMAC.
     pub(super) fn is_verifiable(&self) -> bool {
-        self.key.is_some()
+        self.version.is_some()
     }
 }
 

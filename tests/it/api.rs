@@ -30,7 +30,7 @@ struct Desk {
     ecdh_xprv: EcdhXprv,
     session: AccessToken,
     session_id: TokenId,
-    key: AuthKey,
+    key: Box<AuthKey>,
     version: AuthVersion,
 }
 
@@ -55,13 +55,13 @@ impl Desk {
         Auth::Hmac(&self.key, self.version)
     }
 
-    async fn mint(&self, token: CreateToken) -> (TokenId, AuthKey) {
+    async fn mint(&self, token: CreateToken) -> (TokenId, Box<AuthKey>) {
         let issued =
             self.client.create_token(self.auth(), &token, &self.bitgo.otp()).await.unwrap();
         (issued.record.id, self.key_of(&issued))
     }
 
-    fn key_of(&self, issued: &IssuedToken) -> AuthKey {
+    fn key_of(&self, issued: &IssuedToken) -> Box<AuthKey> {
         AuthKey::new(&open(&self.bitgo, &self.ecdh_xprv, &issued.issued))
     }
 }

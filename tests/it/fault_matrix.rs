@@ -154,10 +154,10 @@ fn the_matrix_has_every_call() {
 struct Caller {
     bitgo: Emulator,
     client: Client,
-    key: AuthKey,
+    key: Box<AuthKey>,
     extension: ExtensionKey,
     extensible: AccessToken,
-    extensible_key: AuthKey,
+    extensible_key: Box<AuthKey>,
     token: TokenId,
 }
 

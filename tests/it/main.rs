@@ -26,6 +26,8 @@ mod full_disk;
 mod grants;
 #[cfg(feature = "emulator")]
 mod holder;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod hot_path;
 #[cfg(feature = "emulator")]
 mod in_clear;
 #[cfg(feature = "emulator")]

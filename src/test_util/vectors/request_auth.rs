@@ -30,7 +30,7 @@ struct Case {
 }
 
 impl Case {
-    fn key(&self) -> AuthKey {
+    fn key(&self) -> Box<AuthKey> {
         AuthKey::new(&AccessToken::new(self.token.as_str()))
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Desk {
     pub(crate) client: Client,
     /// The session's token.
     pub(crate) session: AccessToken,
-    pub(crate) key: AuthKey,
+    pub(crate) key: Box<AuthKey>,
     ecdh_xprv: EcdhXprv,
 }
 
@@ -49,12 +49,12 @@ impl Desk {
         &self,
         client: &Client,
         token: &CreateToken,
-    ) -> Result<AuthKey, Box<dyn Error>> {
+    ) -> Result<Box<AuthKey>, Box<dyn Error>> {
         let issued = client.create_token(self.auth(), token, &self.bitgo.otp()).await?;
         self.opened(&issued)
     }
 
-    pub(crate) fn opened(&self, issued: &IssuedToken) -> Result<AuthKey, Box<dyn Error>> {
+    pub(crate) fn opened(&self, issued: &IssuedToken) -> Result<Box<AuthKey>, Box<dyn Error>> {
         Ok(AuthKey::new(&open(&self.bitgo, &self.ecdh_xprv, &issued.issued)?))
     }
 

@@ -20,14 +20,14 @@ pub(super) const SESSION: &str = "/api/v2/user/session";
 pub(super) struct Visitor {
     pub(super) bitgo: Emulator,
     pub(super) client: Client,
-    pub(super) session: AuthKey,
+    pub(super) session: Box<AuthKey>,
     ecdh_xprv: EcdhXprv,
 }
 
 /// A token that was minted: its id and what signs with it.
 pub(super) struct Minted {
     pub(super) id: String,
-    pub(super) key: AuthKey,
+    pub(super) key: Box<AuthKey>,
     pub(super) record: Value,
 }
 
@@ -114,7 +114,7 @@ pub(super) fn token(more: Value) -> Value {
     body
 }
 
-fn key(bitgo: &Emulator, ecdh_xprv: &EcdhXprv, path: &str, sealed: &str) -> AuthKey {
+fn key(bitgo: &Emulator, ecdh_xprv: &EcdhXprv, path: &str, sealed: &str) -> Box<AuthKey> {
     let client = EcdhPrivateKey::parse(ecdh_xprv).unwrap();
     let server = EcdhPublicKey::parse(bitgo.server_xpub()).unwrap();
     AuthKey::new(&open_token(&client, &server, path, sealed).unwrap())

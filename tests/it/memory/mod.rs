@@ -11,7 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod child;
-mod keeping;
+pub(crate) mod keeping;
 mod needles;
 mod search;
 

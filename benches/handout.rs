@@ -1,0 +1,289 @@
+//! What a bot pays for each request: a lease and its signature, or the token handed out; and how
+//! that scales with threads. Beside each the least that could do it, in the same run.
+//!
+//! Criterion's figures go to BENCHMARKS.md. What is promised of them are ratios, and those are
+//! judged from turns of a few milliseconds that the sides take one after the other: of one thread
+//! each side's fastest turn counts, of two the median of the turns' ratios. A busy machine changes
+//! the first but little; the second wants both processors.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
+#![expect(clippy::print_stdout, reason = "it tells what it measured")]
+#![expect(clippy::disallowed_methods, reason = "it measures time that has passed")]
+
+use aes_gcm::aead::{Aead, AeadInOut, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use base16ct::lower;
+use bitgo_vault::api::CreateToken;
+use bitgo_vault::crypto::KdfParams;
+use bitgo_vault::emulator::Emulator;
+use bitgo_vault::test_util::expose_untold;
+use bitgo_vault::{Amount, Coin, FileSystem, Label, Login, Passphrase, Request, Vault};
+use criterion::{BenchmarkId, Criterion, criterion_group};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
+
+const BODY: usize = 200;
+/// `POST|<13 digits>|3.0|/api/v2/tbtc/wallet/<32 digits>/tx/initiate|` and the body.
+const SUBJECT: usize = 88 + BODY;
+const TOKEN: &str = "v2x5970f8a0723276938e9c690ec6f881216ca24de9251063741108df4c79d4b7ee";
+/// As long as a record's own associated data.
+const AAD: [u8; 48] = [7; 48];
+const NONCE: [u8; 12] = [5; 12];
+/// `iota_stronghold` 2.1, HMAC procedure on a secret of its vault, in nanoseconds.
+const STRONGHOLD: f64 = 342e3;
+
+const TURN: Duration = Duration::from_millis(5);
+const TURNS: usize = 60;
+
+/// A vault with tokens `a` and `b`, which view, spend, and may be handed out.
+struct Desk {
+    vault: Vault,
+    view: Request,
+    spend: Request,
+    session: Request,
+    _runtime: Runtime,
+    _dir: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let (dir, coin) = (tempfile::tempdir().unwrap(), Coin::new("tbtc").unwrap());
+        let passphrase = || Passphrase::new("correct horse battery staple");
+        let (vault, wallet) = runtime.block_on(async {
+            let bitgo = Emulator::builder().without_traffic().start().await.unwrap();
+            let vault = Vault::builder(dir.path().join("vault"), bitgo.environment().clone())
+                .kdf(KdfParams::new(8, 1, 1).unwrap())
+                .dangerous_allow_file_system(FileSystem::Overlayfs);
+            let vault = vault.create(passphrase()).await.unwrap();
+            let login = Login::new(bitgo.email(), bitgo.password(), bitgo.otp());
+            vault.login("desk", login).await.unwrap();
+            for label in ["a", "b"] {
+                let token =
+                    CreateToken::new(&Label::new(label).unwrap(), Duration::from_secs(3600))
+                        .scope("wallet_view_all".parse().unwrap())
+                        .scope("wallet_spend_all".parse().unwrap())
+                        .spending_limit(&coin, Amount::new(1 << 60));
+                vault.issue("desk", token, bitgo.otp()).await.unwrap();
+                vault.dangerous_allow_raw_exposure(label, passphrase()).await.unwrap();
+            }
+            (vault, bitgo.wallet(&coin))
+        });
+        let path = format!("/api/v2/tbtc/wallet/{wallet}");
+        let head = format!("GET|1515748528011|3.0|{path}/transfer?prevId=|").len();
+        let filler = "5".repeat(SUBJECT - head);
+        let body = |comment: &str| {
+            let to = "tb1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
+            format!(r#"{{"recipients":[{{"address":"{to}","amount":"1"}}],"comment":"{comment}"}}"#)
+        };
+        let body = body(&"x".repeat(BODY - body("").len()));
+        Self {
+            vault,
+            view: Request::get(&format!("{path}/transfer?prevId={filler}")).unwrap(),
+            spend: Request::post(&format!("{path}/tx/initiate")).bytes(body.into()).unwrap(),
+            session: Request::get("/api/v2/user/session").unwrap(),
+            _runtime: runtime,
+            _dir: dir,
+        }
+    }
+
+    fn sign(&self, label: &str, request: &Request) {
+        drop(black_box(self.vault.lease(black_box(label), request).unwrap().sign().unwrap()));
+    }
+
+    fn hand_out(&self, label: &str) {
+        let lease = self.vault.lease(black_box(label), &self.session).unwrap();
+        black_box(expose_untold(lease).unwrap());
+    }
+}
+
+/// What nobody does without: a token that is sealed in memory, found by its label.
+struct Floor {
+    tokens: HashMap<String, (u32, Vec<u8>)>,
+    cipher: Aes256Gcm,
+    subject: String,
+}
+
+impl Floor {
+    fn new() -> Self {
+        let cipher = Aes256Gcm::new(&[3; 32].into());
+        let payload = Payload { msg: TOKEN.as_bytes(), aad: &AAD };
+        let sealed = cipher.encrypt(&Nonce::from(NONCE), payload).unwrap();
+        let tokens = ["a", "b", "desk"].map(|label| (label.to_owned(), (6, sealed.clone())));
+        Self { tokens: tokens.into(), cipher, subject: "x".repeat(SUBJECT) }
+    }
+
+    fn open(&self, sealed: &[u8]) -> Zeroizing<String> {
+        let (text, tag) = sealed.split_last_chunk::<16>().unwrap();
+        let mut token = text.to_vec();
+        let place = token.as_mut_slice().into();
+        self.cipher.decrypt_inout_detached(&NONCE.into(), &AAD, place, tag.into()).unwrap();
+        Zeroizing::new(String::from_utf8(token).unwrap())
+    }
+
+    fn hand_out(&self, label: &str) {
+        let (scopes, sealed) = &self.tokens[black_box(label)];
+        assert!(scopes & black_box(2) != 0);
+        black_box(self.open(sealed));
+    }
+
+    /// Opened, hashed for the bearer, keyed, signed, and the four strings of the headers.
+    fn sign(&self) {
+        let token = self.open(black_box(&self.tokens["a"].1));
+        let bearer = ["Bearer ", &lower::encode_string(&Sha256::digest(token.as_bytes()))].concat();
+        let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).unwrap();
+        mac.update(black_box(self.subject.as_bytes()));
+        let hmac = lower::encode_string(&mac.finalize().into_bytes());
+        let id = lower::encode_string(black_box(&[7_u8; 16]));
+        black_box((bearer, hmac, id, black_box(1_515_748_528_011_i64).to_string()));
+    }
+}
+
+fn handout(c: &mut Criterion) {
+    let (desk, floor) = (Desk::new(), Floor::new());
+    let mut group = c.benchmark_group("lease and sign");
+    group.bench_function(BenchmarkId::from_parameter("a view"), |b| {
+        b.iter(|| desk.sign("a", &desk.view))
+    });
+    let peer = BenchmarkId::new("aes-gcm, sha2 and hmac", "a view");
+    group.bench_function(peer, |b| b.iter(|| floor.sign()));
+    group.finish();
+    let mut group = c.benchmark_group("lease and hand out");
+    group.bench_function(BenchmarkId::from_parameter("a token"), |b| b.iter(|| desk.hand_out("a")));
+    let peer = BenchmarkId::new("look-up and aes-gcm", "a token");
+    group.bench_function(peer, |b| b.iter(|| floor.hand_out("a")));
+    group.finish();
+}
+
+/// How long one takes, in nanoseconds, over a turn.
+fn turn(mut op: impl FnMut()) -> f64 {
+    let (mut done, begin) = (0_u32, Instant::now());
+    loop {
+        for _ in 0..16 {
+            op();
+        }
+        done += 16;
+        let elapsed = begin.elapsed();
+        if elapsed >= TURN {
+            return elapsed.as_nanos() as f64 / f64::from(done);
+        }
+    }
+}
+
+/// How many times as much two threads do as one. Which of the two a thread is, it is told.
+fn scaling(op: &(impl Fn(usize) + Sync)) -> f64 {
+    let one = turn(|| op(0)).recip();
+    let begin = Barrier::new(2);
+    let both = thread::scope(|scope| {
+        let threads = [0, 1].map(|thread| {
+            let begin = &begin;
+            scope.spawn(move || {
+                begin.wait();
+                turn(|| op(thread)).recip()
+            })
+        });
+        threads.map(|thread| thread.join().unwrap()).iter().sum::<f64>()
+    });
+    both / one
+}
+
+fn fastest(turns: usize, ops: &mut [&mut dyn FnMut()]) -> Vec<f64> {
+    let mut fastest = vec![f64::MAX; ops.len()];
+    for _ in 0..turns {
+        for (fastest, op) in fastest.iter_mut().zip(ops.iter_mut()) {
+            *fastest = fastest.min(turn(&mut **op));
+        }
+    }
+    fastest
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Prints a ratio beside what was promised of it, and tells whether it is kept.
+fn judge(what: &str, ratio: f64, promised: f64, is_kept: bool) -> bool {
+    let verdict = if is_kept { "kept" } else { "MISSED" };
+    println!("{what:<64} {ratio:>8.2}   {promised:>6.2}   {verdict}");
+    is_kept
+}
+
+fn verdicts(turns: usize) -> bool {
+    let (desk, floor) = (Desk::new(), Floor::new());
+    println!("\n{:<64} {:>8}   promised", "ratio", "measured");
+    let [sign, sign_floor, out, out_floor] = fastest(
+        turns,
+        &mut [
+            &mut || desk.sign("a", &desk.view),
+            &mut || floor.sign(),
+            &mut || desk.hand_out("a"),
+            &mut || floor.hand_out("a"),
+        ],
+    )[..] else {
+        return false;
+    };
+    let [view, spend] = fastest(
+        turns.min(10),
+        &mut [&mut || drop(desk.vault.lease("a", &desk.view).unwrap()), &mut || {
+            drop(desk.vault.lease("a", &desk.spend).unwrap())
+        }],
+    )[..] else {
+        return false;
+    };
+    let most = |what: &str, ratio: f64, promised| judge(what, ratio, promised, ratio <= promised);
+    let least = |what: &str, ratio: f64, promised| judge(what, ratio, promised, ratio >= promised);
+    let mut kept = [
+        most("lease and sign a view, by the floor (at most)", sign / sign_floor, 1.3),
+        most("lease and hand out, by the floor (at most)", out / out_floor, 1.5),
+        most("lease a spend, by leasing a view (at most)", spend / view, 2.0),
+        least("stronghold's HMAC, by lease and sign (at least)", STRONGHOLD / sign, 100.0),
+    ]
+    .to_vec();
+    let absolute = sign_floor >= 1500.0 || sign <= 2000.0;
+    println!("lease and sign: {sign:.0} ns, its floor {sign_floor:.0} ns");
+    println!("lease and hand out: {out:.0} ns, its floor {out_floor:.0} ns");
+    kept.push(judge(
+        "lease and sign, in µs, where the floor is below 1.5 µs",
+        sign / 1e3,
+        2.0,
+        absolute,
+    ));
+
+    let bare = |_| drop(black_box(floor.open(&floor.tokens["a"].1)));
+    let labels = ["a", "b"];
+    for (what, spread) in [("on one label", false), ("on two labels", true)] {
+        let label = |thread: usize| labels[if spread { thread } else { 0 }];
+        let sign = |thread: usize| desk.sign(label(thread), &desk.view);
+        let measured: Vec<_> = (0..turns).map(|_| (scaling(&bare), scaling(&sign))).collect();
+        let ours = median(measured.iter().map(|(_, ours)| *ours).collect());
+        let ratio = median(measured.iter().map(|(bare, ours)| ours / bare).collect());
+        let of = format!("two threads {what}: their scaling by bare AES-GCM's (at least)");
+        kept.push(least(&of, ratio, 0.9));
+        kept.push(least(&format!("two threads {what}: by one (at least)"), ours, 1.0));
+    }
+    kept.iter().all(|kept| *kept)
+}
+
+criterion_group!(benches, handout);
+
+fn main() -> ExitCode {
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    let has = |wanted| std::env::args().any(|argument| argument == wanted);
+    if has("--profile-time") {
+        return ExitCode::SUCCESS;
+    }
+    let is_test = has("--test");
+    let kept = verdicts(if is_test { 1 } else { TURNS });
+    // One turn of a bench that is only tested shows that it runs.
+    if kept || is_test { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
