@@ -26,6 +26,8 @@ pub enum Rule {
     RawExposure,
     /// What was spent so far is not known.
     Unreconciled,
+    /// The vault is frozen.
+    Frozen,
 }
 
 impl Rule {
@@ -41,6 +43,7 @@ impl Rule {
             Self::Body => "body",
             Self::RawExposure => "raw-exposure",
             Self::Unreconciled => "unreconciled",
+            Self::Frozen => "frozen",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What every part of the vault works on.
 
 use super::entry::{Entry, Held, TokenStatus};
+use super::events::Outlet;
 use super::refusals::Refusals;
 use crate::api::Client;
 use crate::clock::Clock;
@@ -33,6 +34,8 @@ pub(super) struct Core {
     pub(super) tracker: Tracker,
     pub(super) runtime: Handle,
     pub(super) refusals: Refusals,
+    /// Shared with what outlives nobody but must not keep the vault open.
+    pub(super) events: Arc<Outlet>,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// Held for a look-up or an insertion, never across either's consequences.
@@ -69,6 +72,7 @@ impl Core {
         Self {
             refusals: Refusals::new(clock.now().timestamp_millis()),
             opened_at: clock.monotonic(),
+            events: Arc::default(),
             store,
             client,
             clock,

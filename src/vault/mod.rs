@@ -1,8 +1,10 @@
 //! The vault: where store, policy, API and renewal are joined.
 //!
 //! ```text
+//! audit       what the log tells, and what is noted for it
 //! builder     options → create, unlock
 //! core        what every part works on: store, client, clock, the tokens by label
+//! events      what happens, told to who listens
 //! entry       one token as it is held: sealed, replaced whole when renewed
 //! credential  how a token proves itself: it signs, or it travels
 //! passphrase  its change, and what deriving from it costs
@@ -18,10 +20,12 @@
 //! totp        one-time passwords from a seed that is kept
 //! ```
 
+mod audit;
 mod builder;
 mod core;
 mod credential;
 mod entry;
+mod events;
 mod export;
 mod lease;
 mod mint;
@@ -38,6 +42,7 @@ mod upkeep;
 
 pub use builder::VaultBuilder;
 pub use entry::TokenStatus;
+pub use events::{Alarm, Event, Events};
 pub use lease::Lease;
 pub use mint::Login;
 pub use send::Answer;
@@ -172,7 +177,8 @@ impl Vault {
     /// [`Error::SendOnly`] for a token that cannot sign, unless it may be exposed;
     /// [`Error::Store`] if the reservation cannot be made durable.
     pub fn lease<'r>(&self, label: &str, request: &'r Request) -> Result<Lease<'r>, Error> {
-        lease::take(&self.core, &Label::new(label)?, request)
+        let label = &Label::new(label)?;
+        self.core.watched(label, lease::take(&self.core, label, request))
     }
 
     /// Leases the token kept as `label` for exactly `request`; waits for a renewal where the
@@ -185,7 +191,9 @@ impl Vault {
         label: &str,
         request: &'r Request,
     ) -> Result<Lease<'r>, Error> {
-        lease::take_wait(&self.core, &Label::new(label)?, request, Sender::Bot).await
+        let label = &Label::new(label)?;
+        let lease = lease::take_wait(&self.core, label, request, Sender::Bot).await;
+        self.core.watched(label, lease)
     }
 
     /// Checks, reserves, signs, sends, verifies and settles: the token is never seen. Waits for a
@@ -204,7 +212,8 @@ impl Vault {
     /// spent). [`Error::CannotSign`] for a token that would have to travel, unless the vault was
     /// opened to let it.
     pub async fn send(&self, label: &str, request: &Request) -> Result<Answer, Error> {
-        send::send(&self.core, &Label::new(label)?, request).await
+        let label = &Label::new(label)?;
+        self.core.watched(label, send::send(&self.core, label, request).await)
     }
 
     /// All tokens, by label.

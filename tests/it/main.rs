@@ -14,6 +14,8 @@ mod damage;
 mod desk;
 #[cfg(feature = "emulator")]
 mod emulator;
+#[cfg(feature = "emulator")]
+mod events;
 #[cfg(all(feature = "emulator", feature = "test-util"))]
 mod export;
 #[cfg(feature = "emulator")]
