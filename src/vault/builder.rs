@@ -2,6 +2,7 @@
 
 use super::Vault;
 use super::core::Core;
+use super::events::Event;
 use crate::api::{Client, ClientSettings};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{AuthVersion, EcdhPublicKey, KdfParams};
@@ -297,6 +298,10 @@ impl VaultBuilder {
             tracker,
             runtime,
         ));
+        let events = Arc::clone(&core.events);
+        core.store.watch(&core.clock, move |is_frozen| {
+            events.emit(|| if is_frozen { Event::Frozen } else { Event::Thawed });
+        })?;
         for (record, secret) in tokens {
             core.keep(record, secret);
         }

@@ -12,6 +12,7 @@ use super::entry::{Entry, Held};
 use super::reservation::Reservation;
 use super::signed::Signed;
 use crate::error::Error;
+use crate::id::LineageId;
 use crate::policy::{self, Action, Charge, Denied, Outcome, Request, Rule};
 use crate::scope::{Permission, Scope};
 use crate::secret::AccessToken;
@@ -29,6 +30,8 @@ pub struct Lease<'r> {
     request: &'r Request,
     sender: Sender,
     reservation: Reservation,
+    /// The stretch between two freezes that it was taken in: it is good in no other.
+    freeze_epoch: u64,
     /// In the clock's monotonic time.
     void_from: Duration,
 }
@@ -45,9 +48,9 @@ pub(super) fn take<'r>(
     label: &Label,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    let Permit { entry, held, charges } = permit(core, label, request, Sender::Bot)?;
-    let reservation = Reservation::make(core, held.record.lineage, charges)?;
-    Ok(Lease::new(core, entry, held, request, Sender::Bot, reservation))
+    let Permit { entry, held, charges, freeze_epoch } = permit(core, label, request, Sender::Bot)?;
+    let reservation = reserve(core, held.record.lineage, charges)?;
+    Ok(Lease::new(core, entry, held, request, Sender::Bot, reservation, freeze_epoch))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -59,14 +62,26 @@ pub(super) async fn take_wait<'r>(
 ) -> Result<Lease<'r>, Error> {
     core.check_open()?;
     core.entry(label)?.await_renewal(core.clock.now()).await;
-    let Permit { entry, held, charges } = permit(core, label, request, sender)?;
+    let Permit { entry, held, charges, freeze_epoch } = permit(core, label, request, sender)?;
     let lineage = held.record.lineage;
     let reservation = match charges.is_empty() {
-        true => Reservation::make(core, lineage, charges)?,
+        true => reserve(core, lineage, charges)?,
         // Should the caller go away, the reservation is dropped with the task, and given back.
-        false => core.blocking(move |core| Reservation::make(core, lineage, charges)).await??,
+        false => core.blocking(move |core| reserve(core, lineage, charges)).await??,
     };
-    Ok(Lease::new(core, entry, held, request, sender, reservation))
+    Ok(Lease::new(core, entry, held, request, sender, reservation, freeze_epoch))
+}
+
+/// Reserves, unless somebody has frozen the vault since the last look at its directory.
+fn reserve(
+    core: &Arc<Core>,
+    lineage: LineageId,
+    charges: Vec<Charge>,
+) -> Result<Reservation, Error> {
+    if !charges.is_empty() {
+        core.store.freeze().look()?;
+    }
+    Reservation::make(core, lineage, charges)
 }
 
 /// A request that only its budget may still forbid.
@@ -74,11 +89,13 @@ struct Permit {
     entry: Arc<Entry>,
     held: Arc<Held>,
     charges: Vec<Charge>,
+    freeze_epoch: u64,
 }
 
 /// Reads the request and checks it against everything but the budget.
 fn permit(core: &Core, label: &Label, request: &Request, sender: Sender) -> Result<Permit, Error> {
     core.check_open()?;
+    let freeze_epoch = core.store.freeze().check()?;
     let entry = core.entry(label)?;
     let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
     let TokenRecord { lineage, info, rules, .. } = &held.record;
@@ -93,7 +110,7 @@ fn permit(core: &Core, label: &Label, request: &Request, sender: Sender) -> Resu
     let action = Action::of(request)?;
     policy::check(&action, info, core.clock.now())?;
     let charges = policy::charges(&action.transfers)?;
-    Ok(Permit { entry, held, charges })
+    Ok(Permit { entry, held, charges, freeze_epoch })
 }
 
 impl<'r> Lease<'r> {
@@ -104,9 +121,11 @@ impl<'r> Lease<'r> {
         request: &'r Request,
         sender: Sender,
         reservation: Reservation,
+        freeze_epoch: u64,
     ) -> Self {
         let void_from = core.clock.monotonic().saturating_add(core.lease_lifetime);
-        Self { core: Arc::clone(core), entry, held, request, sender, reservation, void_from }
+        let core = Arc::clone(core);
+        Self { core, entry, held, request, sender, reservation, freeze_epoch, void_from }
     }
 
     /// Signs the request, once. From here on only a verified answer gives the reservation back.
@@ -148,7 +167,7 @@ impl<'r> Lease<'r> {
             )
             .into());
         }
-        let Self { core, entry, held, reservation, .. } = self;
+        let Self { core, entry, held, reservation, freeze_epoch, .. } = self;
         let exposed = core.blocking(move |core| {
             // No removal, renewal or change of rules comes between this look and the hand-out.
             let _one_at_a_time = core.begin_change();
@@ -157,12 +176,18 @@ impl<'r> Lease<'r> {
                     why: "the token was removed, renewed or its rules changed",
                 });
             }
+            core.store.freeze().look()?;
+            if core.store.freeze().epoch() != freeze_epoch {
+                return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
+            }
             let (lineage, info) = (held.record.lineage, &held.record.info);
             core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
             reservation.settle(Outcome::Uncertain);
             if can_spend(info) {
                 core.store.exhaust(lineage)?;
             }
+            // Nor is it handed out if the kill switch was pressed while that was written.
+            core.store.freeze().look()?;
             Ok(core.store.open_secret(lineage, &held.secret)?.token)
         });
         exposed.await?
@@ -170,6 +195,9 @@ impl<'r> Lease<'r> {
 
     fn check_alive(&self) -> Result<(), Error> {
         let void = |why| Err(Error::LeaseVoid { why });
+        if self.core.store.freeze().check()? != self.freeze_epoch {
+            return void("the vault was frozen meanwhile");
+        }
         match self.entry.held() {
             None => return void("the token was removed"),
             Some(held) if !Arc::ptr_eq(&held, &self.held) => {

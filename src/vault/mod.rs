@@ -7,6 +7,7 @@
 //! events      what happens, told to who listens
 //! entry       one token as it is held: sealed, replaced whole when renewed
 //! credential  how a token proves itself: it signs, or it travels
+//! freeze      the kill switch
 //! passphrase  its change, and what deriving from it costs
 //! upkeep      another data key, a backup, tokens whose past was lost
 //! mint        login, issue, fetch: from BitGo into the store
@@ -27,6 +28,7 @@ mod credential;
 mod entry;
 mod events;
 mod export;
+mod freeze;
 mod lease;
 mod mint;
 mod oauth;

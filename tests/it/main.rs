@@ -23,6 +23,8 @@ mod exposure;
 #[cfg(feature = "emulator")]
 mod fault_matrix;
 mod floors;
+#[cfg(feature = "emulator")]
+mod freeze;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod full_disk;
 mod grants;
