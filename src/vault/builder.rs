@@ -2,6 +2,7 @@
 
 use super::Vault;
 use super::core::Core;
+use super::events::Event;
 use super::hands::Hands;
 use super::keys::Keys;
 use super::reconciliation::{RECONCILE_EVERY, Reconciler};
@@ -310,6 +311,10 @@ impl VaultBuilder {
             runtime,
             Keys::new()?,
         ));
+        let events = Arc::clone(&core.events);
+        core.store.watch(&core.clock, move |is_frozen| {
+            events.emit(|| if is_frozen { Event::Frozen } else { Event::Thawed });
+        })?;
         for (record, secret) in tokens {
             core.keep(record, secret);
         }
