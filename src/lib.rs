@@ -112,7 +112,7 @@ pub use id::{EnterpriseId, LineageId, TokenId, WalletId};
 pub use locked::LockLevel;
 pub use money::{Amount, Coin};
 pub use policy::{
-    ActionKind, CoinRules, CoinUnit, Consulted, Counter, Decay, Denied, Draft, Explanation,
+    ActionKind, CoinRules, CoinUnit, Consulted, Counter, Decay, Denied, Draft, Drift, Explanation,
     LocalRules, Method, Outcome, Purpose, Request, RequestError, Rule, TradingRules, Transfer,
     WindowRule,
 };

@@ -189,7 +189,7 @@ impl Work {
     /// Those of the store.
     pub fn reserve(&self, label: &str, coin: &str, amount: u64) -> Result<(), StoreError> {
         let lineage = self.record(label)?.lineage;
-        self.store.reserve(&lineage, &charges(coin, amount)?).map_err(|error| match error {
+        self.store.reserve_alone(&lineage, &charges(coin, amount)?).map_err(|error| match error {
             LedgerError::Store(error) => error,
             LedgerError::Denied(_) => StoreError::Unreadable { tree: "ledger", what: "no budget" },
         })

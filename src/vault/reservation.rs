@@ -36,7 +36,7 @@ impl Reservation {
             true => None,
             false => {
                 let escrow = core.store.escrow(lineage).ok_or_else(not_reconciled)?;
-                let draw = escrow.reserve(&core.store, &charges, core.moment())?;
+                let draw = core.store.reserve(&escrow, &charges, core.moment())?;
                 Some(Drawn { core: Arc::clone(core), escrow, charges, draw })
             }
         };

@@ -120,7 +120,7 @@ fn a_store_to_freeze() {
     }
     let spend = |amount: u128, outcome: Option<Outcome>| {
         let charges = [Charge::withdrawal(coin("tbtc"), Amount::new(amount))];
-        store.reserve(&lineage(2), &charges).unwrap();
+        store.reserve_alone(&lineage(2), &charges).unwrap();
         if let Some(outcome) = outcome {
             store.settle_latest(&lineage(2), &charges, outcome);
         }
@@ -273,13 +273,13 @@ fn the_frozen_store_goes_on() {
     let open = || open_with(dir.path(), &its_passphrase(), &Environment::Test).unwrap();
     let store = open();
     let before = used(&store, lineage(2));
-    store.reserve(&lineage(2), &charge(100)).unwrap();
-    let denied = store.reserve(&lineage(4), &charge(1));
+    store.reserve_alone(&lineage(2), &charge(100)).unwrap();
+    let denied = store.reserve_alone(&lineage(4), &charge(1));
     assert!(
         matches!(denied, Err(LedgerError::Denied(denied)) if denied.rule() == Rule::Unreconciled)
     );
     store.rekey(at(20)).unwrap();
-    store.reserve(&lineage(2), &charge(1)).unwrap();
+    store.reserve_alone(&lineage(2), &charge(1)).unwrap();
     drop(store);
     let store = open();
     assert_eq!(used(&store, lineage(2)), before + 101);
