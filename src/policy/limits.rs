@@ -4,10 +4,9 @@
 //! while `used + amount ≤ limit`, in checked arithmetic. What happens to a reservation is
 //! decided by its [`Outcome`] alone; only a release gives anything back.
 
-use super::{Denied, Outcome, Purpose, Rule, Transfer};
+use super::{Denied, Outcome, Purpose, Rule};
 use crate::money::{Amount, Coin};
 use crate::token::SpendingLimit;
-use std::collections::BTreeMap;
 
 /// What is charged to one coin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,26 +24,6 @@ impl Charge {
     pub(crate) fn withdrawal(coin: Coin, amount: Amount) -> Self {
         Self { purpose: Purpose::Withdrawal, coin, is_erc20: false, amount }
     }
-}
-
-/// The charges of an action, one a coin.
-pub(crate) fn charges(transfers: &[Transfer]) -> Result<Vec<Charge>, Denied> {
-    let mut sums: BTreeMap<&Coin, Amount> = BTreeMap::new();
-    for transfer in transfers {
-        let sum = sums.entry(&transfer.coin).or_default();
-        *sum = sum
-            .checked_add(transfer.amount)
-            .ok_or_else(|| Denied::body("the amounts add up to more than can be counted"))?;
-    }
-    Ok(sums
-        .into_iter()
-        .map(|(coin, amount)| Charge {
-            purpose: Purpose::Withdrawal,
-            coin: coin.clone(),
-            is_erc20: false,
-            amount,
-        })
-        .collect())
 }
 
 /// Where spends are reserved before a secret leaves, and settled by their outcome.
@@ -171,20 +150,6 @@ mod tests {
         assert!(counter.reserve(&coin(), Amount::new(1)).is_err());
         let counter = Counter { accepted: Amount::MAX, pending: Amount::MAX, ..Counter::default() };
         assert!(counter.reserve(&coin(), Amount::ZERO).is_err());
-        let transfer = |amount| Transfer { coin: coin(), amount, destination: "a".into() };
-        assert!(charges(&[transfer(Amount::MAX), transfer(Amount::new(1))]).is_err());
-    }
-
-    #[test]
-    fn charges_are_summed_by_coin() {
-        let transfer = |coin: &str, amount| Transfer {
-            coin: Coin::new(coin).unwrap(),
-            amount: Amount::new(amount),
-            destination: "a".into(),
-        };
-        let sums = charges(&[transfer("b", 1), transfer("a", 2), transfer("b", 3)]).unwrap();
-        let sums: Vec<_> = sums.iter().map(|c| (c.coin.as_str(), c.amount.base_units())).collect();
-        assert_eq!(sums, [("a", 2), ("b", 4)]);
     }
 
     proptest! {

@@ -1,33 +1,49 @@
 //! What may leave the vault: pure and total functions that answer [`Denied`] with a reason.
 //!
 //! ```text
-//! request   method, target and body as the exact bytes that will be signed
-//! action    request → what it would do: permission, wallet, transfers
-//! check     action × token → allowed, or the rule that forbids it
-//! explain   what a request was read as, and every rule that was asked about it
-//! limits    the counters of a spending limit, in checked arithmetic
-//! outcome   answer → what became of a signed spend
+//! request    method, target and body as the exact bytes that will be signed
+//! action     request → what it would do: permission, wallet, transfers
+//! json       what it is read with: closed lists of fields; decimal: amounts of whole units
+//! coins      how a coin that is named is counted
+//! rules      the vault's own rules for a token; their bounds; whether others loosen them
+//! check      action × token × rules → allowed, or the rule that forbids it
+//! explain    what a request was read as, and every rule that was asked about it
+//! charges    what an action is charged, by purpose and coin
+//! limits     the counters of a spending limit, in checked arithmetic
+//! outcome    answer → what became of a signed spend
 //! ```
 //!
 //! Deny by default: an unknown call, field, type or spelling is refused, never guessed.
 
 mod action;
+#[cfg(test)]
+mod any;
+mod bounds;
+mod charges;
 mod check;
+mod coins;
+mod decimal;
 mod denied;
 mod explain;
 mod json;
 mod limits;
+mod loosening;
 mod outcome;
 mod request;
 mod rules;
 
 pub(crate) use action::Action;
 pub use action::{ActionKind, Transfer};
-pub(crate) use check::{check, check_expiry};
+#[cfg(test)]
+pub(crate) use any::any_rules;
+pub use bounds::RulesError;
+pub(crate) use charges::charges;
+pub(crate) use check::{check, check_expiry, consult};
 pub use denied::{Denied, Rule};
 pub use explain::{Consulted, Explanation};
 pub use limits::Counter;
-pub(crate) use limits::{Charge, Ledger, charges};
+pub(crate) use limits::{Charge, Ledger};
 pub use outcome::Outcome;
 pub use request::{Draft, Method, Request, RequestError};
+pub(crate) use rules::KeptRules;
 pub use rules::{CoinRules, CoinUnit, Decay, LocalRules, Purpose, TradingRules, WindowRule};

@@ -46,11 +46,15 @@ pub enum AuditAction {
     TotpSeedKept,
     /// The seed of an account's one-time passwords was forgotten, or was about to be.
     TotpSeedForgotten,
+    /// A token's local rules were changed to such as allow nothing more.
+    RulesTightened,
+    /// A token's local rules were changed to such as may allow more.
+    RulesLoosened,
 }
 
 impl AuditAction {
     /// In the order of their numbers on disk: new ones come last.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Exposed,
         Self::ExposureAllowed,
         Self::ExposureForbidden,
@@ -66,6 +70,8 @@ impl AuditAction {
         Self::LimitsRemoved,
         Self::TotpSeedKept,
         Self::TotpSeedForgotten,
+        Self::RulesTightened,
+        Self::RulesLoosened,
     ];
 
     /// Whether it befell a token, and not the vault as a whole.
@@ -78,6 +84,8 @@ impl AuditAction {
                 | Self::Reconciled
                 | Self::SpooferSeen
                 | Self::LimitsRemoved
+                | Self::RulesTightened
+                | Self::RulesLoosened
         )
     }
 }

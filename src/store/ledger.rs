@@ -12,7 +12,7 @@ use super::{Key, Name, Store, StoreError, Tree, Write, lock};
 use crate::coin_map::CoinMap;
 use crate::id::LineageId;
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Rule};
+use crate::policy::{Charge, Counter, Denied, Ledger, Outcome, Purpose, Rule};
 use crate::secret::SecretBytes;
 use crate::token::{SpendingLimit, TokenInfo};
 use std::collections::HashMap;
@@ -105,7 +105,7 @@ impl Ledger for Store {
                 return Err(not_reconciled().into());
             }
             let mut after = book.clone();
-            for Charge { coin, amount, .. } in charges {
+            for Charge { coin, amount, .. } in withdrawals(charges) {
                 let counter = after.counters.get_mut(coin).ok_or_else(|| no_limit(coin))?;
                 *counter = counter.reserve(coin, *amount)?;
             }
@@ -124,7 +124,7 @@ impl Ledger for Store {
             Outcome::Rejected if book.is_exposed => Outcome::Uncertain,
             outcome => outcome,
         };
-        for Charge { coin, amount, .. } in charges {
+        for Charge { coin, amount, .. } in withdrawals(charges) {
             if let Some(counter) = book.counters.get_mut(coin) {
                 *counter = counter.settle(*amount, outcome);
             }
@@ -332,6 +332,11 @@ pub(super) fn unreconciled_of(token: &[u8], is_exposed: bool) -> Result<SecretBy
         counters.map(|(coin, limit)| (coin.as_str().into(), (&Counter::begin(limit)).into()));
     let counters = counters.collect();
     record::encode(&LedgerRow { is_exposed, is_unreconciled: true, counters })
+}
+
+/// What the token's own limits bound.
+fn withdrawals(charges: &[Charge]) -> impl Iterator<Item = &Charge> {
+    charges.iter().filter(|charge| charge.purpose == Purpose::Withdrawal)
 }
 
 fn uncountable() -> StoreError {

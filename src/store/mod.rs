@@ -54,6 +54,7 @@ mod record;
 mod rekey;
 mod repair;
 mod reserve;
+mod rules;
 mod snapshot;
 mod tokens;
 

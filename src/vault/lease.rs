@@ -90,9 +90,9 @@ fn permit(core: &Core, label: &Label, request: &Request, sender: Sender) -> Resu
             credential.check_for(sender)?;
         }
     }
-    let action = Action::of(request)?;
-    policy::check(&action, info, core.clock.now())?;
-    let charges = policy::charges(&action.transfers)?;
+    let action = Action::of(request, &rules.units)?;
+    policy::check(&action, info, rules, core.clock.now())?;
+    let charges = policy::charges(&action, rules)?;
     Ok(Permit { entry, held, charges })
 }
 

@@ -10,6 +10,8 @@
 //! mint        login, issue, fetch: from BitGo into the store
 //! oauth       refresh tokens: what rotated is durable first
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
+//! check       the same as a dry run: every rule consulted
+//! rules       the vault's own rules for a token: read, and edited
 //! send        the same, with the vault's own HTTP client
 //! refusals    that one refusal gives back one reservation
 //! export      what is known of the tokens, as JSON
@@ -19,6 +21,7 @@
 //! ```
 
 mod builder;
+mod check;
 mod core;
 mod credential;
 mod entry;
@@ -30,6 +33,7 @@ mod passphrase;
 mod refusals;
 mod renewal;
 mod reservation;
+mod rules;
 mod send;
 mod session;
 mod signed;

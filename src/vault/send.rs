@@ -60,10 +60,10 @@ pub(super) async fn send(
     label: &Label,
     request: &Request,
 ) -> Result<Answer, Error> {
-    if Action::of(request)?.is_for_express && !core.environment.is_loopback() {
+    if Action::is_for_express(request) && !core.environment.is_loopback() {
         return Err(Denied::new(
             Rule::UnknownCall,
-            "sendcoins is a call of BitGo Express, and its body may hold a wallet's passphrase (yours if \
+            "this is a call of BitGo Express, and its body may hold a wallet's passphrase (yours if \
              you made token and wallet, else your BitGo login's): lease it, and send it to your \
              Express with a client of your own",
         )

@@ -5,7 +5,7 @@ use super::entry::TokenStatus;
 use super::{Vault, mint};
 use crate::crypto::WINDOW_BACK_MS;
 use crate::error::Error;
-use crate::policy::{Denied, LocalRules, Rule};
+use crate::policy::{Denied, KeptRules, Rule};
 use crate::store::{AuditAction, Damage, TokenRecord};
 use crate::token::{Label, Renewal, TokenKind};
 use std::path::Path;
@@ -133,7 +133,7 @@ async fn reclaim(core: Arc<Core>) -> Result<Vec<Label>, Error> {
             label: label.clone(),
             account: None,
             renewal: Renewal::Manual,
-            rules: LocalRules::default(),
+            rules: KeptRules::default(),
             info: mint::arrived(&core, info)?,
         };
         let kept = core.blocking(move |core| {

@@ -71,7 +71,7 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
         label: Label::new(label).unwrap(),
         account: Some("user".into()),
         renewal: Renewal::InternalToken,
-        rules: LocalRules::default(),
+        rules: LocalRules::default().into(),
         info: TokenInfo {
             id: TokenId::from_bytes([5; 16]),
             kind: TokenKind::LongLived,
