@@ -34,14 +34,11 @@ impl Counted {
 
     /// The token of that name, where it lives on this coin's chain: a wallet holds no other.
     pub(super) fn token(&self, name: &str, units: &CoinMap<CoinUnit>) -> Result<Self, Denied> {
-        if name == self.coin.as_str() {
-            return Ok(self.clone());
-        }
         let token = Self::of(name, units)?;
         match (self.facts, token.facts) {
             (Some(chain), Some(facts))
                 if facts.is_token
-                    && !chain.is_token
+                    && (!chain.is_token || *self == token)
                     && (facts.is_mainnet, facts.family) == (chain.is_mainnet, chain.family) =>
             {
                 Ok(token)
@@ -133,7 +130,8 @@ mod tests {
             ("hteth", "hteth:wbtc", true),
             ("teth", "terc", true),
             ("eth", "usdc", true),
-            ("hteth", "hteth", true),
+            ("hteth:wbtc", "hteth:wbtc", true),
+            ("hteth", "hteth", false),
             ("hteth", "usdc", false),
             ("eth", "terc", false),
             ("tbtc", "terc", false),

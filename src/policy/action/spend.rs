@@ -233,8 +233,11 @@ fn declared<const N: usize>(
         ));
     }
     let transfers = request.declared().iter().map(|declared| {
-        let counted = coin.token(declared.coin.as_str(), units)?;
-        Ok(Transfer { is_erc20: counted.is_erc20, ..declared.clone() })
+        let is_erc20 = match declared.coin == coin.coin {
+            true => coin.is_erc20,
+            false => coin.token(declared.coin.as_str(), units)?.is_erc20,
+        };
+        Ok(Transfer { is_erc20, ..declared.clone() })
     });
     transfers.collect()
 }
