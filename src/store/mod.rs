@@ -56,6 +56,7 @@ mod record;
 mod rekey;
 mod repair;
 mod reserve;
+mod rules;
 mod snapshot;
 mod ticker;
 mod tokens;

@@ -104,7 +104,6 @@ mod tests {
     use super::super::tests::{add, charge, create, kdf, killed_copy, open_with, used};
     use super::*;
     use crate::environment::Environment;
-    use crate::policy::Ledger;
     use std::fs::{self, File};
     use std::io::ErrorKind;
     use std::path::Path;

@@ -120,7 +120,7 @@ impl ManyTokens {
                 .map_err(|_| CryptoError::Parameter("label"))?,
             account: Some(user.clone()),
             renewal: Renewal::Manual,
-            rules: LocalRules::default(),
+            rules: LocalRules::default().into(),
             info: info()?,
         };
         let token = random::<32>(&mut SysRng)?;

@@ -53,7 +53,7 @@ fn kept() -> [(TokenRecord, TokenSecret); 5] {
         label: Label::new(label).unwrap(),
         account: Some(USER.into()),
         renewal: Renewal::Manual,
-        rules: LocalRules::default(),
+        rules: LocalRules::default().into(),
         info: TokenInfo {
             id: TokenId::from_bytes([0x10 + number; 16]),
             kind,
@@ -129,7 +129,7 @@ fn a_store_to_freeze() {
     spend(300, Some(Outcome::Pending));
     spend(40, Some(Outcome::Uncertain));
     let [_, _, (mut exposed, _), (in_clear, _), _] = kept();
-    exposed.rules.raw_exposure = true;
+    exposed.rules = LocalRules { raw_exposure: true, ..LocalRules::default() }.into();
     let id = exposed.info.id;
     store.append_audit(AuditAction::ExposureAllowed, id, Some(&exposed), at(10)).unwrap();
     store.append_audit(AuditAction::Exposed, id, None, at(11)).unwrap();
@@ -191,7 +191,7 @@ fn told(store: &Store) -> String {
         say(format!("  wallets: {}", wallets.map_or("any".into(), ids)));
         say(format!("  created {}, expires {}", time(*created_at), time(*expires_at)));
         say(format!("  addresses {}", ids(ip_restrict.clone())));
-        let LocalRules { raw_exposure, .. } = rules;
+        let LocalRules { raw_exposure, .. } = &**rules;
         say(format!("  in clear {}, exposure {raw_exposure}", info.issued_in_clear));
         for (coin, SpendingLimit { limit, spent }) in info.spending_limits.iter() {
             let limit = limit.map_or("none".into(), |limit| limit.to_string());

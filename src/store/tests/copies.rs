@@ -162,7 +162,7 @@ pub(super) fn broken(dir: &Path, parts: &[(Tree, usize)]) -> (Vec<LineageId>, Pa
     let lineages: Vec<_> = ["a", "b", "c", "d"].iter().map(|label| add(&store, label)).collect();
     let (mut record, sealed) = store.tokens().unwrap().swap_remove(0);
     let secret = store.open_secret(record.lineage, &sealed).unwrap();
-    record.rules.raw_exposure = true;
+    record.rules = LocalRules { raw_exposure: true, ..LocalRules::default() }.into();
     store.append_audit(AuditAction::ExposureAllowed, record.info.id, Some(&record), NOW).unwrap();
     let removed = add(&store, "removed since");
     let user = "user".to_owned();

@@ -16,7 +16,7 @@ use crate::coin_map::CoinMap;
 use crate::crypto::KdfParams;
 use crate::id::{LineageId, TokenId};
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, Ledger, LocalRules, Outcome, Rule};
+use crate::policy::{Charge, LocalRules, Outcome, Rule};
 use crate::secret::{AccessToken, Passphrase};
 use crate::token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 use chrono::{DateTime, Utc};
@@ -73,7 +73,7 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
         label: Label::new(label).unwrap(),
         account: Some("user".into()),
         renewal: Renewal::InternalToken,
-        rules: LocalRules::default(),
+        rules: LocalRules::default().into(),
         info: TokenInfo {
             id: TokenId::from_bytes([5; 16]),
             kind: TokenKind::LongLived,

@@ -234,7 +234,7 @@ fn a_repair_takes_no_leave_from_a_rule_that_may_be_an_older_one() {
     let store = create(dir.path());
     add(&store, "desk");
     let (mut record, _) = store.tokens().unwrap().swap_remove(0);
-    record.rules.raw_exposure = true;
+    record.rules = LocalRules { raw_exposure: true, ..LocalRules::default() }.into();
     let say = |record: &TokenRecord| {
         store.append_audit(AuditAction::ExposureAllowed, None, Some(record), NOW)
     };
@@ -242,7 +242,7 @@ fn a_repair_takes_no_leave_from_a_rule_that_may_be_an_older_one() {
     let epoch = store.disk.epoch();
     let (name, loose) = epoch.values(Tree::Tokens).next().unwrap().unwrap();
     drop(epoch);
-    record.rules.raw_exposure = false;
+    record.rules = LocalRules { raw_exposure: false, ..LocalRules::default() }.into();
     say(&record).unwrap();
     drop(store);
     edit(dir.path(), |db| {
