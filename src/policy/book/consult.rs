@@ -51,14 +51,17 @@ impl Book {
             return;
         }
         let Some(meter) = self.meter(place) else { return };
-        let mut denied = refusal();
+        let mut is_denied = false;
         for (rule, limit, left) in bounds(place, meter) {
-            // Of the bounds of one counter the refusal names one.
-            let own = denied.take_if(|denied| denied.rule() == rule);
+            let over = limit.zip(left).filter(|(_, left)| asked > *left);
+            let denied =
+                over.map(|(limit, left)| Denied::over(rule, &charge.coin, asked, limit, left));
+            is_denied |= denied.is_some();
             let numbers = Consulted::met(rule).counted(&charge.coin, asked, limit, left);
-            consulted.push(Consulted { denied: own, ..numbers });
+            consulted.push(Consulted { denied, ..numbers });
         }
-        consulted.extend(denied.map(Consulted::denied));
+        // Neither bound by itself, but a share of them, or what cannot be counted.
+        consulted.extend(refusal().filter(|_| !is_denied).map(Consulted::denied));
     }
 
     /// Why a place does not allow what is asked of it.

@@ -1,33 +1,235 @@
-//! A book against the plain model, and each bound by itself.
+//! Each bound by itself. All together stand against a plain model in test_util/ledger_model.rs.
 
-use crate::test_util::{LedgerStep, run_ledger_model};
-use proptest::prelude::*;
+use super::{Book, Draw, Drawn, Moment, Sample};
+use crate::id::TokenId;
+use crate::money::{Amount, Coin};
+use crate::policy::{Charge, CoinRules, Counter, LocalRules, Outcome, Purpose, Rule, WindowRule};
+use crate::token::{SpendingLimit, TokenInfo, TokenKind};
+use std::time::Duration;
 
-fn step() -> impl Strategy<Value = LedgerStep> {
-    use LedgerStep::*;
-    let after_secs = prop_oneof![Just(0u16), 1..5u16, 60..1200u16];
-    let lease = (1u8..90, after_secs, prop::bool::weighted(0.9));
-    prop_oneof![
-        12 => lease.prop_map(|(units, after_secs, durable)| Lease { units, after_secs, durable }),
-        10 => (any::<usize>(), 0u8..6).prop_map(|(which, end)| End { which, end }),
-        2 => Just(Post),
-        1 => Just(Return),
-        1 => any::<usize>().prop_map(|keeps| Crash { keeps }),
-        1 => Just(Close),
-        1 => (1u8..50).prop_map(Foreign),
-        2 => Just(Sample),
-        1 => Just(Successor),
-        1 => Just(RenewBudget),
-        1 => (100u16..600).prop_map(Rules),
-    ]
+fn coin(name: &str) -> Coin {
+    Coin::new(name).unwrap()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+fn charge(name: &str, units: u128) -> Charge {
+    let is_erc20 = ["terc", "tusdc"].contains(&name);
+    Charge { is_erc20, ..Charge::withdrawal(coin(name), Amount::new(units)) }
+}
 
-    /// Never over a limit, never a spend forgotten, and with no crash all of it to the last unit.
-    #[test]
-    fn it_holds_whatever_comes(steps in prop::collection::vec(step(), 1..120)) {
-        run_ledger_model(&steps);
+fn limit(most: u128) -> SpendingLimit {
+    SpendingLimit { limit: Some(Amount::new(most)), spent: Amount::ZERO }
+}
+
+fn info(limits: &[(&str, u128)], pool: Option<u128>) -> TokenInfo {
+    TokenInfo {
+        id: TokenId::from_bytes([1; 16]),
+        kind: TokenKind::LongLived,
+        scopes: Vec::new(),
+        enterprise: None,
+        permitted_wallets: None,
+        created_at: None,
+        expires_at: None,
+        is_extensible: false,
+        ip_restrict: Vec::new(),
+        spending_limits: limits.iter().map(|(name, most)| (coin(name), limit(*most))).collect(),
+        erc20_limit: pool.map(limit),
+        issued_in_clear: false,
     }
+}
+
+fn total(name: &str, most: u128) -> LocalRules {
+    let bounds = CoinRules { total: Some(Amount::new(most)), ..CoinRules::default() };
+    LocalRules { coins: [(coin(name), bounds)].into(), ..LocalRules::default() }
+}
+
+/// A moment so long after the one before that it is no burst.
+fn later(secs: u64) -> Moment {
+    Moment { monotonic: Duration::from_secs(secs), server_ms: 1_000_000 }
+}
+
+fn draw(book: &mut Book, charges: &[Charge], now: Moment) -> Result<Draw, Rule> {
+    match book.draw(charges, now).map_err(|denied| denied.rule())? {
+        Drawn::Done(draw) => Ok(draw),
+        Drawn::Taken(take) => {
+            book.land(&take);
+            Ok(take.draw)
+        }
+        Drawn::Wait => panic!("nothing is in flight"),
+    }
+}
+
+fn counter(book: &Book, name: &str) -> Counter {
+    book.counters()[&coin(name)]
+}
+
+#[test]
+fn all_charges_are_drawn_or_none() {
+    let mut book = Book::begin(&info(&[("tbtc", 100), ("teth", 10)], None), &LocalRules::default());
+    let both = [charge("tbtc", 50), charge("teth", 11)];
+    assert_eq!(draw(&mut book, &both, later(0)), Err(Rule::Limit));
+    assert_eq!(
+        counter(&book, "tbtc"),
+        Counter { reserved: Amount::ZERO, ..counter(&book, "tbtc") }
+    );
+    let none = draw(&mut book, &[charge("tsol", 1)], later(0));
+    assert_eq!(none, Err(Rule::NoLimit));
+    assert!(draw(&mut book, &[charge("tbtc", 50), charge("teth", 10)], later(0)).is_ok());
+}
+
+#[test]
+fn erc20_coins_without_a_limit_of_their_own_share_one() {
+    let mut book = Book::begin(&info(&[("tusdc", 5)], Some(100)), &total("terc", 60));
+    assert_eq!(draw(&mut book, &[charge("tusdc", 6)], later(0)), Err(Rule::Limit), "its own");
+    assert_eq!(draw(&mut book, &[charge("tusdc", 5)], later(0)).map(drop), Ok(()));
+    assert_eq!(draw(&mut book, &[charge("terc", 61)], later(0)), Err(Rule::Total), "ours as well");
+    let sixty = draw(&mut book, &[charge("terc", 60)], later(0)).unwrap();
+    let other = Charge { is_erc20: true, ..charge("tweth", 41) };
+    assert_eq!(draw(&mut book, &[other.clone()], later(0)), Err(Rule::Erc20Pool));
+    book.settle(&[charge("terc", 60)], sixty, Outcome::Rejected);
+    assert_eq!(draw(&mut book, &[other], later(0)).map(drop), Ok(()));
+    // Two coins of one request ask the pool for their sum.
+    let two = [charge("terc", 30), Charge { is_erc20: true, ..charge("tweth", 30) }];
+    assert_eq!(draw(&mut book, &two, later(0)), Err(Rule::Erc20Pool));
+    // A coin that is no ERC-20 one has no share in it.
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later(0)), Err(Rule::NoLimit));
+}
+
+#[test]
+fn a_burst_takes_twice_as_much_each_time_and_a_sixteenth_at_most() {
+    let mut book = Book::begin(&info(&[("tbtc", 16_000)], None), &LocalRules::default());
+    let mut takes = 0;
+    for _ in 0..1000 {
+        if let Drawn::Taken(take) = book.draw(&[charge("tbtc", 1)], later(0)).unwrap() {
+            book.land(&take);
+            takes += 1;
+        }
+        assert!(counter(&book, "tbtc").allotted <= Amount::new(1000));
+    }
+    assert!((8..=12).contains(&takes), "{takes} takes for 1000 draws");
+    // What comes now and then takes what it needs.
+    book.give_back();
+    for secs in [100, 200] {
+        assert!(draw(&mut book, &[charge("tbtc", 1)], later(secs)).is_ok());
+        assert_eq!(counter(&book, "tbtc").allotted, Amount::ZERO);
+    }
+}
+
+#[test]
+fn what_is_in_flight_is_waited_for_and_not_refused() {
+    let mut book = Book::begin(&info(&[("tbtc", 160)], None), &LocalRules::default());
+    for _ in 0..6 {
+        draw(&mut book, &[charge("tbtc", 1)], later(0)).unwrap();
+    }
+    book.give_back();
+    let Ok(Drawn::Taken(take)) = book.draw(&[charge("tbtc", 1)], later(0)) else {
+        panic!("it is taken")
+    };
+    let in_flight = counter(&book, "tbtc").allotted.base_units();
+    assert!(in_flight > 0);
+    let rest = 160 - 7;
+    assert!(matches!(book.draw(&[charge("tbtc", rest)], later(0)), Ok(Drawn::Wait)));
+    assert!(book.draw(&[charge("tbtc", rest + 1)], later(0)).is_err());
+    let mut failed = book.clone();
+    book.land(&take);
+    assert!(draw(&mut book, &[charge("tbtc", rest)], later(0)).is_ok());
+    failed.undo(&take);
+    assert_eq!(counter(&failed, "tbtc").reserved, Amount::new(6), "as if it had not been drawn");
+    assert!(draw(&mut failed, &[charge("tbtc", rest + 1)], later(0)).is_ok());
+}
+
+#[test]
+fn what_is_taken_under_former_rules_does_not_land() {
+    let mut book = Book::begin(&info(&[("tbtc", 1600)], None), &LocalRules::default());
+    for _ in 0..4 {
+        draw(&mut book, &[charge("tbtc", 1)], later(0)).unwrap();
+    }
+    book.give_back();
+    let Ok(Drawn::Taken(take)) = book.draw(&[charge("tbtc", 1)], later(0)) else {
+        panic!("it is taken")
+    };
+    book.apply(&total("tbtc", 10));
+    book.land(&take);
+    assert_eq!(counter(&book, "tbtc").allotted, Amount::ZERO);
+    assert_eq!(draw(&mut book, &[charge("tbtc", 6)], later(0)), Err(Rule::Total));
+    assert!(draw(&mut book, &[charge("tbtc", 5)], later(0)).is_ok());
+}
+
+#[test]
+fn a_successor_shares_the_total_and_gives_back_what_its_former_was_refused() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let spent = draw(&mut book, &[charge("tbtc", 30)], later(0)).unwrap();
+    book.settle(&[charge("tbtc", 30)], spent, Outcome::Accepted);
+    let open = draw(&mut book, &[charge("tbtc", 20)], later(0)).unwrap();
+    book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    assert_eq!(draw(&mut book, &[charge("tbtc", 51)], later(0)), Err(Rule::Total));
+    book.settle(&[charge("tbtc", 20)], open, Outcome::Rejected);
+    let counted = counter(&book, "tbtc");
+    assert_eq!((counted.carried, counted.used()), (Amount::new(30), Some(Amount::ZERO)));
+    assert!(draw(&mut book, &[charge("tbtc", 70)], later(0)).is_ok());
+    book.renew_budget();
+    assert_eq!(draw(&mut book, &[charge("tbtc", 31)], later(0)), Err(Rule::Limit), "bitgo's own");
+    assert!(draw(&mut book, &[charge("tbtc", 30)], later(0)).is_ok());
+}
+
+#[test]
+fn a_renewed_budget_counts_what_is_not_settled() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &total("tbtc", 50));
+    for (units, outcome) in [(10, Outcome::Accepted), (20, Outcome::Uncertain)] {
+        let drawn = draw(&mut book, &[charge("tbtc", units)], later(0)).unwrap();
+        book.settle(&[charge("tbtc", units)], drawn, outcome);
+    }
+    book.renew_budget();
+    assert_eq!(counter(&book, "tbtc").left(), Some(Amount::new(30)));
+    // BitGo took nothing of it: that frees the limit and the total alike.
+    let limits = [(coin("tbtc"), SpendingLimit { spent: Amount::new(10), ..limit(100) })].into();
+    let sample = Sample { limits: &limits, pool: None, server_ms: 1_000_000, is_quiescent: true };
+    let before = book.sampling();
+    let drifts = book.sample(&before, &sample);
+    assert_eq!(drifts.len(), 1);
+    assert_eq!(drifts[0].resolved, Amount::new(20));
+    assert!(!drifts[0].is_of_others() && !drifts[0].is_contradiction());
+    assert_eq!(counter(&book, "tbtc").left(), Some(Amount::new(50)));
+}
+
+#[test]
+fn a_server_that_counts_less_than_it_accepted_contradicts() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let drawn = draw(&mut book, &[charge("tbtc", 10)], later(0)).unwrap();
+    book.settle(&[charge("tbtc", 10)], drawn, Outcome::Accepted);
+    let limits = [(coin("tbtc"), limit(100))].into();
+    let sample = Sample { limits: &limits, pool: None, server_ms: 1_000_000, is_quiescent: true };
+    let before = book.sampling();
+    let drifts = book.sample(&before, &sample);
+    assert!(drifts[0].is_contradiction());
+    assert_eq!(counter(&book, "tbtc").used(), Some(Amount::new(10)), "what it accepted counts");
+}
+
+#[test]
+fn orders_draw_on_their_own_windows_and_on_no_limit() {
+    let day = Duration::from_secs(86_400);
+    let rule = WindowRule::new(Purpose::Trade, &coin("tbtc"), day).sum(Amount::new(50));
+    let rules = LocalRules { windows: vec![rule], ..LocalRules::default() };
+    let mut book = Book::begin(&info(&[("tbtc", 10)], None), &rules);
+    let order = |units| [Charge { purpose: Purpose::Trade, ..charge("tbtc", units) }];
+    assert!(draw(&mut book, &order(50), later(0)).is_ok());
+    assert_eq!(draw(&mut book, &order(1), later(0)), Err(Rule::Window));
+    assert!(draw(&mut book, &[charge("tbtc", 10)], later(0)).is_ok(), "a withdrawal is none");
+    // Without the server's time nobody knows what a window holds.
+    let mut book = Book::begin(&info(&[], None), &rules);
+    let unknown = Moment { server_ms: 0, ..later(0) };
+    assert_eq!(draw(&mut book, &order(1), unknown), Err(Rule::Unreconciled));
+}
+
+#[test]
+fn an_exposed_token_gives_nothing_back() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let open = draw(&mut book, &[charge("tbtc", 20)], later(0)).unwrap();
+    book.expose();
+    book.settle(&[charge("tbtc", 20)], open, Outcome::Rejected);
+    assert_eq!(counter(&book, "tbtc").left(), Some(Amount::ZERO));
+    let limits = [(coin("tbtc"), limit(100))].into();
+    let sample = Sample { limits: &limits, pool: None, server_ms: 1_000_000, is_quiescent: true };
+    let before = book.sampling();
+    book.sample(&before, &sample);
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later(0)), Err(Rule::Limit));
 }
