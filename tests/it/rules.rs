@@ -48,7 +48,8 @@ async fn tightening_is_free_and_loosening_wants_the_passphrase() {
 
     let desk = desk.reopened().await;
     assert_eq!(desk.vault.rules("bot").expect("rules"), strict(10), "they are on disk");
-    assert_eq!(desk.vault.status("bot").expect("a token").rules, strict(10));
+    let status = desk.vault.status("bot").expect("a token");
+    assert_eq!((status.rules, status.rules_version), (strict(10), 4));
 }
 
 #[tokio::test]
