@@ -357,7 +357,7 @@ impl Store {
     pub(crate) fn settle_latest(&self, lineage: &LineageId, charges: &[Charge], outcome: Outcome) {
         if let Some(escrow) = self.ledger.get(*lineage) {
             self.settle(&escrow, charges, Draw::LATEST, outcome);
-            self.ledger.post();
+            drop(escrow.look(|book| self.ledger.begin(*lineage, book)));
         }
     }
 }

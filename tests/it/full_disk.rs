@@ -9,7 +9,10 @@ use crate::desk::{self, coin, passphrase, told, withdrawal};
 use crate::tools::{skipped, works};
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::test_util::TokioClock;
-use bitgo_vault::{Error, Login, Passphrase, Request, StoreError, Vault, VaultBuilder, WalletId};
+use bitgo_vault::{
+    Clock, Error, Login, Passphrase, Request, StoreError, Vault, VaultBuilder, WalletId,
+};
+use chrono::{DateTime, Utc};
 use std::env;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write, stderr};
@@ -17,6 +20,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Where the child is to mount its disk.
 const CHILD: &str = "BITGO_VAULT_FULL_DISK_CHILD";
@@ -80,6 +85,24 @@ impl Filler {
     }
 }
 
+/// A clock by which so much lies between two spends that none is allotted what the next will need:
+/// each is a write.
+struct Slow {
+    clock: Arc<TokioClock>,
+    calls: AtomicU32,
+}
+
+impl Clock for Slow {
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.clock.monotonic() + Duration::from_secs(10) * calls
+    }
+}
+
 struct Scene {
     vault: PathBuf,
     bitgo: Emulator,
@@ -92,7 +115,9 @@ struct Scene {
 impl Scene {
     fn options(&self) -> VaultBuilder {
         let clock = Arc::new(TokioClock::new());
-        desk::options(&self.vault, self.bitgo.environment(), &clock)
+        let options = desk::options(&self.vault, self.bitgo.environment(), &clock);
+        let slow = Slow { clock, calls: AtomicU32::new(0) };
+        options.clock(Arc::new(slow)).lease_lifetime(desk::DAY)
     }
 
     async fn open(&self) -> Vault {

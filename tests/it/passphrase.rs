@@ -5,7 +5,7 @@
 //! network: it signs, and the request is never sent, so that it counts for good.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{self, Desk, coin, told, withdrawal};
+use crate::desk::{self, Desk, coin, told, until, withdrawal};
 use crate::victim::{self, Victim, random, say};
 use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::Emulator;
@@ -81,6 +81,7 @@ async fn a_changed_passphrase_opens_all_that_was_kept() {
     let expect = [(AuditAction::ExposureAllowed, Some(id)), (AuditAction::PassphraseChanged, None)];
     assert!(audit.iter().map(|(_, action, of)| (*action, *of)).eq(expect), "{audit:?}");
 
+    until(|| desk.counter("bot").allotted == Amount::ZERO).await;
     let (path, before) = (desk.path(), format!("{:?}", desk.vault.list()));
     desk.vault.close().await.unwrap();
     let options = || desk::options(&path, desk.bitgo.environment(), &desk.clock);

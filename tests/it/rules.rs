@@ -125,6 +125,7 @@ async fn a_check_tells_every_rule_and_reserves_nothing() {
     let told: Vec<_> =
         explained.consulted.iter().map(|it| (it.rule, it.denied.is_some())).collect();
     let expect = [
+        (Rule::Frozen, false),
         (Rule::Expired, false),
         (Rule::Action, false),
         (Rule::Wallet, false),
@@ -133,6 +134,7 @@ async fn a_check_tells_every_rule_and_reserves_nothing() {
         (Rule::Fee, true),
         (Rule::PerTransaction, true),
         (Rule::Limit, true),
+        (Rule::Total, true),
     ];
     assert_eq!(told, expect);
     assert_eq!(explained.verdict().unwrap_err().rule(), Rule::Destination);

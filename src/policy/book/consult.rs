@@ -51,14 +51,17 @@ impl Book {
             return;
         }
         let Some(meter) = self.meter(place) else { return };
-        let mut denied = refusal();
+        let mut is_denied = false;
         for (rule, limit, left) in bounds(place, meter) {
-            // Of the bounds of one counter the refusal names one.
-            let own = denied.take_if(|denied| denied.rule() == rule);
+            let over = limit.zip(left).filter(|(_, left)| asked > *left);
+            let denied =
+                over.map(|(limit, left)| Denied::over(rule, &charge.coin, asked, limit, left));
+            is_denied |= denied.is_some();
             let numbers = Consulted::met(rule).counted(&charge.coin, asked, limit, left);
-            consulted.push(Consulted { denied: own, ..numbers });
+            consulted.push(Consulted { denied, ..numbers });
         }
-        consulted.extend(denied.map(Consulted::denied));
+        // Neither bound by itself, but a share of them, or what cannot be counted.
+        consulted.extend(refusal().filter(|_| !is_denied).map(Consulted::denied));
     }
 
     /// Why a place does not allow what is asked of it.
@@ -104,10 +107,9 @@ type Bound = (Rule, Option<Amount>, Option<Amount>);
 
 /// BitGo's limit and the total, each with what is left of it by itself.
 fn bounds(place: Place, meter: &Meter) -> [Bound; 2] {
-    let counter = Counter { allotted: Amount::ZERO, ..meter.counter };
-    let alone = |counter: Counter| counter.left();
-    let limit = alone(Counter { total: None, ..counter });
-    let total = alone(Counter { limit: None, ..counter });
+    let counter = meter.counter;
+    let limit = Counter { total: None, ..counter }.left();
+    let total = Counter { limit: None, ..counter }.left();
     let rule = match place {
         Place::Pool => Rule::Erc20Pool,
         _ => Rule::Limit,

@@ -1,34 +1,26 @@
-//! A book against a plain model of who spent what, when, and what became of it.
+//! Each bound by itself. All together stand against a plain model in test_util/ledger_model.rs.
 
 use super::{Book, Draw, Drawn, Moment, Sample};
-use crate::coin_map::CoinMap;
 use crate::id::TokenId;
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, LocalRules, Outcome, Purpose, Rule, WindowRule};
+use crate::policy::{Charge, CoinRules, Counter, LocalRules, Outcome, Purpose, Rule, WindowRule};
 use crate::token::{SpendingLimit, TokenInfo, TokenKind};
-use proptest::prelude::*;
 use std::time::Duration;
 
-const MINUTE: i64 = 60_000;
-/// Of the one window, in minutes: a slot is one.
-const PERIOD: i64 = 64;
-const LIMIT: u128 = 1000;
-const WINDOW: u128 = 400;
-
-fn coin() -> Coin {
-    Coin::new("tbtc").unwrap()
+fn coin(name: &str) -> Coin {
+    Coin::new(name).unwrap()
 }
 
-fn charge(units: u128) -> [Charge; 1] {
-    [Charge::withdrawal(coin(), Amount::new(units))]
+fn charge(name: &str, units: u128) -> Charge {
+    let is_erc20 = ["terc", "tusdc"].contains(&name);
+    Charge { is_erc20, ..Charge::withdrawal(coin(name), Amount::new(units)) }
 }
 
-fn limit(most: u128, spent: u128) -> SpendingLimit {
-    SpendingLimit { limit: Some(Amount::new(most)), spent: Amount::new(spent) }
+fn limit(most: u128) -> SpendingLimit {
+    SpendingLimit { limit: Some(Amount::new(most)), spent: Amount::ZERO }
 }
 
-fn info(limits: &[(&str, SpendingLimit)], pool: Option<SpendingLimit>) -> TokenInfo {
-    let limits = limits.iter().map(|(name, limit)| (Coin::new(name).unwrap(), *limit));
+fn info(limits: &[(&str, u128)], pool: Option<u128>) -> TokenInfo {
     TokenInfo {
         id: TokenId::from_bytes([1; 16]),
         kind: TokenKind::LongLived,
@@ -39,28 +31,23 @@ fn info(limits: &[(&str, SpendingLimit)], pool: Option<SpendingLimit>) -> TokenI
         expires_at: None,
         is_extensible: false,
         ip_restrict: Vec::new(),
-        spending_limits: limits.collect(),
-        erc20_limit: pool,
+        spending_limits: limits.iter().map(|(name, most)| (coin(name), limit(*most))).collect(),
+        erc20_limit: pool.map(limit),
         issued_in_clear: false,
     }
 }
 
-fn window_rule(sum: u128) -> WindowRule {
-    WindowRule {
-        purpose: Purpose::Withdrawal,
-        coin: coin(),
-        period: Duration::from_secs(PERIOD.unsigned_abs() * 60),
-        sum: Some(Amount::new(sum)),
-        count: None,
-    }
+fn total(name: &str, most: u128) -> LocalRules {
+    let bounds = CoinRules { total: Some(Amount::new(most)), ..CoinRules::default() };
+    LocalRules { coins: [(coin(name), bounds)].into(), ..LocalRules::default() }
 }
 
-fn windowed(sum: u128) -> LocalRules {
-    LocalRules { windows: vec![window_rule(sum)], ..LocalRules::default() }
+/// A moment so long after the one before that it is no burst.
+fn later(secs: u64) -> Moment {
+    Moment { monotonic: Duration::from_secs(secs), server_ms: 1_000_000 }
 }
 
-/// Draws, durably where more is taken.
-fn drawn(book: &mut Book, charges: &[Charge], now: Moment) -> Result<Draw, Rule> {
+fn draw(book: &mut Book, charges: &[Charge], now: Moment) -> Result<Draw, Rule> {
     match book.draw(charges, now).map_err(|denied| denied.rule())? {
         Drawn::Done(draw) => Ok(draw),
         Drawn::Taken(take) => {
@@ -71,320 +58,178 @@ fn drawn(book: &mut Book, charges: &[Charge], now: Moment) -> Result<Draw, Rule>
     }
 }
 
-fn at(minutes: i64) -> Moment {
-    let server_ms = 1_000_000 * MINUTE + minutes * MINUTE;
-    Moment { monotonic: Duration::from_secs(minutes.unsigned_abs() * 60), server_ms }
+fn counter(book: &Book, name: &str) -> Counter {
+    book.counters()[&coin(name)]
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    /// A lease, so many seconds after the one before.
-    Lease {
-        units: u128,
-        after_secs: u16,
-        durable: bool,
-    },
-    /// An unsigned lease is dropped, or a signed request settled: which, and how.
-    End {
-        which: usize,
-        end: u8,
-    },
-    /// The disk is told, but need not have listened when a crash comes.
-    Post,
-    Return,
-    Crash {
-        keeps: usize,
-    },
-    Close,
-    /// Somebody else spends.
-    Foreign(u128),
-    Sample,
-    Successor,
-    RenewBudget,
-    /// The window's bound is changed.
-    Rules(u128),
+#[test]
+fn all_charges_are_drawn_or_none() {
+    let mut book = Book::begin(&info(&[("tbtc", 100), ("teth", 10)], None), &LocalRules::default());
+    let both = [charge("tbtc", 50), charge("teth", 11)];
+    assert_eq!(draw(&mut book, &both, later(0)), Err(Rule::Limit));
+    assert_eq!(
+        counter(&book, "tbtc"),
+        Counter { reserved: Amount::ZERO, ..counter(&book, "tbtc") }
+    );
+    let none = draw(&mut book, &[charge("tsol", 1)], later(0));
+    assert_eq!(none, Err(Rule::NoLimit));
+    assert!(draw(&mut book, &[charge("tbtc", 50), charge("teth", 10)], later(0)).is_ok());
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        12 => (1u128..90, prop_oneof![Just(0u16), 1..5u16, 60..1200u16], prop::bool::weighted(0.9))
-            .prop_map(|(units, after_secs, durable)| Step::Lease { units, after_secs, durable }),
-        10 => (any::<usize>(), 0u8..6).prop_map(|(which, end)| Step::End { which, end }),
-        2 => Just(Step::Post),
-        1 => Just(Step::Return),
-        1 => any::<usize>().prop_map(|keeps| Step::Crash { keeps }),
-        1 => Just(Step::Close),
-        1 => (1u128..50).prop_map(Step::Foreign),
-        2 => Just(Step::Sample),
-        1 => Just(Step::Successor),
-        1 => Just(Step::RenewBudget),
-        1 => (100u128..600).prop_map(Step::Rules),
-    ]
+#[test]
+fn erc20_coins_without_a_limit_of_their_own_share_one() {
+    let mut book = Book::begin(&info(&[("tusdc", 5)], Some(100)), &total("terc", 60));
+    assert_eq!(draw(&mut book, &[charge("tusdc", 6)], later(0)), Err(Rule::Limit), "its own");
+    assert_eq!(draw(&mut book, &[charge("tusdc", 5)], later(0)).map(drop), Ok(()));
+    assert_eq!(draw(&mut book, &[charge("terc", 61)], later(0)), Err(Rule::Total), "ours as well");
+    let sixty = draw(&mut book, &[charge("terc", 60)], later(0)).unwrap();
+    let other = Charge { is_erc20: true, ..charge("tweth", 41) };
+    assert_eq!(draw(&mut book, &[other.clone()], later(0)), Err(Rule::Erc20Pool));
+    book.settle(&[charge("terc", 60)], sixty, Outcome::Rejected);
+    assert_eq!(draw(&mut book, &[other], later(0)).map(drop), Ok(()));
+    // Two coins of one request ask the pool for their sum.
+    let two = [charge("terc", 30), Charge { is_erc20: true, ..charge("tweth", 30) }];
+    assert_eq!(draw(&mut book, &two, later(0)), Err(Rule::Erc20Pool));
+    // A coin that is no ERC-20 one has no share in it.
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later(0)), Err(Rule::NoLimit));
 }
 
-/// What is known from outside of one request.
-#[derive(Clone, Copy, Debug)]
-struct Spend {
-    units: u128,
-    at_ms: i64,
-    draw: Draw,
-    is_signed: bool,
-    /// BitGo took it, whatever we heard.
-    is_taken: bool,
-    /// It was settled, or died with a process.
-    is_over: bool,
-    /// It was given back: nothing counts it any more.
-    is_back: bool,
-    /// Of which token, and of which budget.
-    token: u32,
-    budget: u32,
-}
-
-struct World {
-    book: Book,
-    /// What the disk may hold: the first for sure, the others perhaps.
-    disk: Vec<Book>,
-    spends: Vec<Spend>,
-    window: u128,
-    /// Since when the bound of the window was never higher, and what it was before.
-    minutes: i64,
-    secs: u64,
-    token: u32,
-    budget: u32,
-    foreign: u128,
-    /// Whether the vault knows as much as the model: neither a crash nor a sample has made it count
-    /// what was not spent.
-    is_exact: bool,
-}
-
-impl World {
-    fn new() -> Self {
-        let book = Book::begin(&info(&[("tbtc", limit(LIMIT, 0))], None), &windowed(WINDOW));
-        Self {
-            disk: vec![book.clone()],
-            book,
-            spends: Vec::new(),
-            window: WINDOW,
-            minutes: 0,
-            secs: 0,
-            token: 0,
-            budget: 0,
-            foreign: 0,
-            is_exact: true,
+#[test]
+fn a_burst_takes_twice_as_much_each_time_and_a_sixteenth_at_most() {
+    let mut book = Book::begin(&info(&[("tbtc", 16_000)], None), &LocalRules::default());
+    let mut takes = 0;
+    for _ in 0..1000 {
+        if let Drawn::Taken(take) = book.draw(&[charge("tbtc", 1)], later(0)).unwrap() {
+            book.land(&take);
+            takes += 1;
         }
+        assert!(counter(&book, "tbtc").allotted <= Amount::new(1000));
     }
-
-    fn now(&self) -> Moment {
-        let server_ms = 1_000_000 * MINUTE + i64::try_from(self.secs).unwrap() * 1000;
-        Moment { monotonic: Duration::from_secs(self.secs), server_ms }
-    }
-
-    fn durable(&mut self) {
-        self.disk = vec![self.book.clone()];
-    }
-
-    /// What counts against the limit of the token now, as one who sees all would say.
-    fn counted(&self, of_token: bool) -> u128 {
-        let ours = self.spends.iter().filter(|spend| match of_token {
-            true => spend.token == self.token,
-            false => spend.budget == self.budget,
-        });
-        ours.filter(|spend| !spend.is_back).map(|spend| spend.units).sum()
-    }
-
-    fn within_window(&self, period: i64, counts: impl Fn(&Spend) -> bool) -> u128 {
-        let from = self.now().server_ms - period * MINUTE;
-        let within = self.spends.iter().filter(|spend| spend.at_ms > from && counts(spend));
-        within.map(|spend| spend.units).sum()
-    }
-
-    fn lease(&mut self, units: u128, durable: bool) -> Result<(), TestCaseError> {
-        let now = self.now();
-        let room = LIMIT
-            .saturating_sub(self.counted(true) + self.foreign)
-            .min(LIMIT.saturating_sub(self.counted(false)));
-        let draw = match self.book.draw(&charge(units), now) {
-            Ok(Drawn::Done(draw)) => draw,
-            Ok(Drawn::Taken(take)) if durable => {
-                self.durable();
-                self.book.land(&take);
-                take.draw
-            }
-            Ok(Drawn::Taken(take)) => {
-                // It may have been written all the same.
-                self.disk.push(self.book.clone());
-                self.book.undo(&take);
-                return Ok(());
-            }
-            Ok(Drawn::Wait) => return Err(TestCaseError::fail("nothing is in flight")),
-            Err(denied) if !self.is_exact => {
-                prop_assert!(matches!(denied.rule(), Rule::Limit | Rule::Total | Rule::Window));
-                return Ok(());
-            }
-            Err(denied) => {
-                // To the last unit of both; a window gives free a slot late.
-                let late = self.within_window(PERIOD + 1, |spend| !spend.is_back);
-                let late = late + units > self.window;
-                let is_over = units > room;
-                prop_assert!(is_over || late, "{denied} with {room} left");
-                return Ok(());
-            }
-        };
-        let (token, budget) = (self.token, self.budget);
-        let at_ms = now.server_ms;
-        let spend = Spend {
-            units,
-            at_ms,
-            draw,
-            token,
-            budget,
-            is_signed: false,
-            is_taken: false,
-            is_over: false,
-            is_back: false,
-        };
-        self.spends.push(spend);
-        Ok(())
-    }
-
-    fn end(&mut self, which: usize, end: u8) {
-        let open: Vec<usize> =
-            (0..self.spends.len()).filter(|at| !self.spends[*at].is_over).collect();
-        if open.is_empty() {
-            return;
-        }
-        let spend = &mut self.spends[open[which % open.len()]];
-        let (charges, draw) = (charge(spend.units), spend.draw);
-        let outcome = match (end, spend.is_signed) {
-            // Signed first, and sent: BitGo takes it or not, we have not heard.
-            (1 | 2, false) => {
-                (spend.is_signed, spend.is_taken) = (true, end == 1);
-                return;
-            }
-            (_, false) => Outcome::Rejected,
-            (0, true) => Outcome::Uncertain,
-            (1, true) if spend.is_taken => Outcome::Pending,
-            (_, true) if spend.is_taken => Outcome::Accepted,
-            (_, true) => Outcome::Rejected,
-        };
-        (spend.is_over, spend.is_back) = (true, outcome == Outcome::Rejected);
-        self.book.settle(&charges, draw, outcome);
-    }
-
-    /// The process ends, one way or another: what it had signed is with BitGo, the rest is nowhere.
-    fn reopen(&mut self, keeps: usize) {
-        let crashed = self.disk[keeps % self.disk.len()].clone().after_crash();
-        self.book = crashed;
-        for spend in &mut self.spends {
-            spend.is_over = true;
-            spend.is_taken &= spend.is_signed;
-        }
-        self.durable();
-    }
-
-    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
-        match step {
-            Step::Lease { units, after_secs, durable } => {
-                self.secs += u64::from(after_secs);
-                self.lease(units, durable)?;
-            }
-            Step::End { which, end } => self.end(which, end),
-            Step::Post => self.disk.push(self.book.clone()),
-            Step::Return => {
-                self.book.give_back();
-                prop_assert!(!self.book.is_allotted());
-            }
-            Step::Crash { keeps } => {
-                self.is_exact = false;
-                self.reopen(keeps);
-            }
-            Step::Close => {
-                while self.spends.iter().any(|spend| !spend.is_over) {
-                    self.end(0, 3);
-                }
-                self.book.give_back();
-                self.durable();
-                self.reopen(0);
-            }
-            Step::Foreign(units) => self.foreign += units,
-            Step::Sample => {
-                let ours = self.spends.iter().filter(|spend| spend.token == self.token);
-                let taken = ours.clone().filter(|spend| spend.is_taken);
-                let sum = taken.map(|spend| spend.units).sum::<u128>() + self.foreign;
-                let limits: CoinMap<_> = [(coin(), limit(LIMIT, sum))].into();
-                let is_quiescent = ours.clone().all(|spend| spend.is_over || !spend.is_signed);
-                let server_ms = self.now().server_ms;
-                let sample = Sample { limits: &limits, pool: None, server_ms, is_quiescent };
-                let before = self.book.sampling();
-                self.book.sample(&before, &sample);
-                self.durable();
-                self.is_exact = false;
-                let counter = self.book.counters()[&coin()];
-                let Some(mut used) = counter.used() else {
-                    return Err(TestCaseError::fail("it can be counted"));
-                };
-                used = used.saturating_sub(counter.reserved).saturating_sub(counter.allotted);
-                if is_quiescent && counter.pending == Amount::ZERO {
-                    prop_assert_eq!(used, Amount::new(sum), "no refused spend stays counted");
-                }
-                prop_assert!(used >= Amount::new(sum));
-            }
-            Step::Successor => {
-                self.token += 1;
-                self.foreign = 0;
-                let next = info(&[("tbtc", limit(LIMIT, 0))], None);
-                self.book.succeed(&next, &windowed(self.window));
-                self.durable();
-            }
-            Step::RenewBudget => {
-                // What is not settled counts in the new one too.
-                self.budget += 1;
-                self.book.renew_budget();
-                self.durable();
-            }
-            Step::Rules(sum) => {
-                // Loosened, it would allow what the model has summed under the former bound.
-                self.window = self.window.min(sum);
-                self.book.apply(&windowed(self.window));
-                self.durable();
-            }
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), TestCaseError> {
-        let signed = |of: &dyn Fn(&Spend) -> bool| -> u128 {
-            let spends = self.spends.iter().filter(|spend| of(spend));
-            spends.filter(|spend| spend.is_taken).map(|spend| spend.units).sum()
-        };
-        prop_assert!(signed(&|spend| spend.token == self.token) <= LIMIT);
-        for budget in 0..=self.budget {
-            prop_assert!(signed(&|spend| spend.budget == budget) <= LIMIT, "of one budget");
-        }
-        prop_assert!(self.within_window(PERIOD, |spend| spend.is_taken) <= WINDOW);
-        // What BitGo took is counted, in memory and in whatever a crash may find.
-        let taken = signed(&|spend| spend.token == self.token);
-        for book in self.disk.iter().chain([&self.book]) {
-            let counter = book.counters()[&coin()];
-            prop_assert!(counter.used().unwrap().base_units() >= taken, "{counter:?} of {taken}");
-        }
-        // A sixteenth at most lies ready beside what is asked for.
-        let spare = self.book.counters()[&coin()].allotted.base_units();
-        prop_assert!(spare <= LIMIT / 16 + 90 * 20, "{spare} to spare");
-        Ok(())
+    assert!((8..=12).contains(&takes), "{takes} takes for 1000 draws");
+    // What comes now and then takes what it needs.
+    book.give_back();
+    for secs in [100, 200] {
+        assert!(draw(&mut book, &[charge("tbtc", 1)], later(secs)).is_ok());
+        assert_eq!(counter(&book, "tbtc").allotted, Amount::ZERO);
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
-
-    /// Never over a limit, never a spend forgotten, and with no crash all of it to the last unit.
-    #[test]
-    fn it_holds_whatever_comes(steps in prop::collection::vec(step(), 1..120)) {
-        let mut world = World::new();
-        for step in steps {
-            world.step(step)?;
-            world.check()?;
-        }
+#[test]
+fn what_is_in_flight_is_waited_for_and_not_refused() {
+    let mut book = Book::begin(&info(&[("tbtc", 160)], None), &LocalRules::default());
+    for _ in 0..6 {
+        draw(&mut book, &[charge("tbtc", 1)], later(0)).unwrap();
     }
+    book.give_back();
+    let Ok(Drawn::Taken(take)) = book.draw(&[charge("tbtc", 1)], later(0)) else {
+        panic!("it is taken")
+    };
+    let in_flight = counter(&book, "tbtc").allotted.base_units();
+    assert!(in_flight > 0);
+    let rest = 160 - 7;
+    assert!(matches!(book.draw(&[charge("tbtc", rest)], later(0)), Ok(Drawn::Wait)));
+    assert!(book.draw(&[charge("tbtc", rest + 1)], later(0)).is_err());
+    let mut failed = book.clone();
+    book.land(&take);
+    assert!(draw(&mut book, &[charge("tbtc", rest)], later(0)).is_ok());
+    failed.undo(&take);
+    assert_eq!(counter(&failed, "tbtc").reserved, Amount::new(6), "as if it had not been drawn");
+    assert!(draw(&mut failed, &[charge("tbtc", rest + 1)], later(0)).is_ok());
+}
+
+#[test]
+fn what_is_taken_under_former_rules_does_not_land() {
+    let mut book = Book::begin(&info(&[("tbtc", 1600)], None), &LocalRules::default());
+    for _ in 0..4 {
+        draw(&mut book, &[charge("tbtc", 1)], later(0)).unwrap();
+    }
+    book.give_back();
+    let Ok(Drawn::Taken(take)) = book.draw(&[charge("tbtc", 1)], later(0)) else {
+        panic!("it is taken")
+    };
+    book.apply(&total("tbtc", 10));
+    book.land(&take);
+    assert_eq!(counter(&book, "tbtc").allotted, Amount::ZERO);
+    assert_eq!(draw(&mut book, &[charge("tbtc", 6)], later(0)), Err(Rule::Total));
+    assert!(draw(&mut book, &[charge("tbtc", 5)], later(0)).is_ok());
+}
+
+#[test]
+fn a_successor_shares_the_total_and_gives_back_what_its_former_was_refused() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let spent = draw(&mut book, &[charge("tbtc", 30)], later(0)).unwrap();
+    book.settle(&[charge("tbtc", 30)], spent, Outcome::Accepted);
+    let open = draw(&mut book, &[charge("tbtc", 20)], later(0)).unwrap();
+    book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    assert_eq!(draw(&mut book, &[charge("tbtc", 51)], later(0)), Err(Rule::Total));
+    book.settle(&[charge("tbtc", 20)], open, Outcome::Rejected);
+    let counted = counter(&book, "tbtc");
+    assert_eq!((counted.carried, counted.used()), (Amount::new(30), Some(Amount::ZERO)));
+    assert!(draw(&mut book, &[charge("tbtc", 70)], later(0)).is_ok());
+    book.renew_budget();
+    assert_eq!(draw(&mut book, &[charge("tbtc", 31)], later(0)), Err(Rule::Limit), "bitgo's own");
+    assert!(draw(&mut book, &[charge("tbtc", 30)], later(0)).is_ok());
+}
+
+#[test]
+fn a_renewed_budget_counts_what_is_not_settled() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &total("tbtc", 50));
+    for (units, outcome) in [(10, Outcome::Accepted), (20, Outcome::Uncertain)] {
+        let drawn = draw(&mut book, &[charge("tbtc", units)], later(0)).unwrap();
+        book.settle(&[charge("tbtc", units)], drawn, outcome);
+    }
+    book.renew_budget();
+    assert_eq!(counter(&book, "tbtc").left(), Some(Amount::new(30)));
+    // BitGo took nothing of it: that frees the limit and the total alike.
+    let limits = [(coin("tbtc"), SpendingLimit { spent: Amount::new(10), ..limit(100) })].into();
+    let sample = Sample { limits: &limits, pool: None, server_ms: 1_000_000, is_quiescent: true };
+    let before = book.sampling();
+    let drifts = book.sample(&before, &sample);
+    assert_eq!(drifts.len(), 1);
+    assert_eq!(drifts[0].resolved, Amount::new(20));
+    assert!(!drifts[0].is_of_others() && !drifts[0].is_contradiction());
+    assert_eq!(counter(&book, "tbtc").left(), Some(Amount::new(50)));
+}
+
+#[test]
+fn a_server_that_counts_less_than_it_accepted_contradicts() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let drawn = draw(&mut book, &[charge("tbtc", 10)], later(0)).unwrap();
+    book.settle(&[charge("tbtc", 10)], drawn, Outcome::Accepted);
+    let limits = [(coin("tbtc"), limit(100))].into();
+    let sample = Sample { limits: &limits, pool: None, server_ms: 1_000_000, is_quiescent: true };
+    let before = book.sampling();
+    let drifts = book.sample(&before, &sample);
+    assert!(drifts[0].is_contradiction());
+    assert_eq!(counter(&book, "tbtc").used(), Some(Amount::new(10)), "what it accepted counts");
+}
+
+#[test]
+fn orders_draw_on_their_own_windows_and_on_no_limit() {
+    let day = Duration::from_secs(86_400);
+    let rule = WindowRule::new(Purpose::Trade, &coin("tbtc"), day).sum(Amount::new(50));
+    let rules = LocalRules { windows: vec![rule], ..LocalRules::default() };
+    let mut book = Book::begin(&info(&[("tbtc", 10)], None), &rules);
+    let order = |units| [Charge { purpose: Purpose::Trade, ..charge("tbtc", units) }];
+    assert!(draw(&mut book, &order(50), later(0)).is_ok());
+    assert_eq!(draw(&mut book, &order(1), later(0)), Err(Rule::Window));
+    assert!(draw(&mut book, &[charge("tbtc", 10)], later(0)).is_ok(), "a withdrawal is none");
+    // Without the server's time nobody knows what a window holds.
+    let mut book = Book::begin(&info(&[], None), &rules);
+    let unknown = Moment { server_ms: 0, ..later(0) };
+    assert_eq!(draw(&mut book, &order(1), unknown), Err(Rule::Unreconciled));
+}
+
+#[test]
+fn an_exposed_token_gives_nothing_back() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let open = draw(&mut book, &[charge("tbtc", 20)], later(0)).unwrap();
+    book.expose();
+    book.settle(&[charge("tbtc", 20)], open, Outcome::Rejected);
+    assert_eq!(counter(&book, "tbtc").left(), Some(Amount::ZERO));
+    let limits = [(coin("tbtc"), limit(100))].into();
+    let sample = Sample { limits: &limits, pool: None, server_ms: 1_000_000, is_quiescent: true };
+    let before = book.sampling();
+    book.sample(&before, &sample);
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later(0)), Err(Rule::Limit));
 }

@@ -83,9 +83,14 @@ impl Operation {
         }]
     }
 
-    /// Whether its `Ok` says that it is durable. A settlement waits for the next one that is.
-    fn is_durable(&self) -> bool {
-        !matches!(self, Self::Settle { .. })
+    /// Whether its `Ok` says that it, and all before it, is durable. A settlement waits for the next one
+    /// that is; so does a reservation of what was refused before, which is still allotted.
+    fn is_durable(&self, before: &Share) -> bool {
+        match self {
+            Self::Settle { .. } => false,
+            Self::Reserve { token, amount } => before.allotted(*token) < u128::from(*amount),
+            _ => true,
+        }
     }
 
     /// Does it.
@@ -131,6 +136,7 @@ pub(super) struct Share {
     pub(super) tokens: BTreeMap<String, KeptToken>,
     accounts: BTreeMap<String, String>,
     shared: u128,
+    shared_allotted: u128,
     pub(super) audit: Vec<(AuditAction, Option<TokenId>)>,
     pub(super) exists: bool,
     pub(super) passphrase: usize,
@@ -195,15 +201,20 @@ impl Share {
                 after.tokens.remove(&own(token));
                 after.accounts.remove(&own(token));
             }
-            Operation::Reserve { token: None, amount } => after.shared += u128::from(*amount),
+            Operation::Reserve { token: None, amount } => {
+                after.shared += u128::from(*amount);
+                after.shared_allotted = after.shared_allotted.saturating_sub(u128::from(*amount));
+            }
             Operation::Settle { token: None, amount, outcome } => {
                 if OUTCOMES[*outcome] == Outcome::Rejected {
                     after.shared -= u128::from(*amount);
+                    after.shared_allotted += u128::from(*amount);
                 }
             }
             Operation::Reserve { token: Some(token), amount } => {
                 let counter = after.counter(*token);
                 counter.reserved = plus(counter.reserved, *amount);
+                counter.allotted = counter.allotted.saturating_sub(Amount::new((*amount).into()));
             }
             Operation::Settle { token: Some(token), amount, outcome } => {
                 let counter = after.counter(*token);
@@ -212,7 +223,7 @@ impl Share {
                     Outcome::Accepted => counter.accepted = plus(counter.accepted, *amount),
                     Outcome::Pending => counter.pending = plus(counter.pending, *amount),
                     Outcome::Uncertain => counter.uncertain = plus(counter.uncertain, *amount),
-                    _ => {}
+                    _ => counter.allotted = plus(counter.allotted, *amount),
                 }
             }
             Operation::Audit { version } => {
@@ -251,26 +262,34 @@ impl Share {
     /// Everything that a kill may leave, after what was said: at least all that is known to be
     /// durable, at most all that was announced, and of that the first operations.
     pub(super) fn may_be(&self, said: &[Said]) -> Vec<Self> {
-        let is_durable = |said: &Said| said.done && said.operation.is_durable();
-        let durable = said.iter().rposition(is_durable).map_or(0, |last| last + 1);
-        let (durable, open) = said.split_at(durable);
-        let durable = durable.iter().fold(self.clone(), |share, said| share.after(&said.operation));
-        let mut may_be = vec![durable];
-        for Said { operation, .. } in open {
-            let steps = may_be.last().unwrap().steps(operation);
+        let mut may_be = vec![self.clone()];
+        for Said { operation, done } in said {
+            let before = may_be.last().unwrap();
+            let (steps, is_durable) = (before.steps(operation), operation.is_durable(before));
             may_be.extend(steps);
+            if *done && is_durable {
+                may_be.drain(..may_be.len() - 1);
+            }
         }
         may_be.into_iter().map(Self::crashed).collect()
     }
 
-    /// What was reserved may have been spent.
+    /// What was reserved or allotted may have been spent.
     fn crashed(mut self) -> Self {
         let counters = self.tokens.values_mut().filter_map(|token| token.counters.as_mut());
         for counter in counters.flat_map(BTreeMap::values_mut) {
             counter.uncertain = plus(counter.uncertain, counter.reserved.base_units());
-            counter.reserved = Amount::ZERO;
+            counter.uncertain = plus(counter.uncertain, counter.allotted.base_units());
+            (counter.reserved, counter.allotted) = (Amount::ZERO, Amount::ZERO);
         }
+        self.shared += std::mem::take(&mut self.shared_allotted);
         self
+    }
+
+    fn allotted(&self, token: Option<usize>) -> u128 {
+        let Some(token) = token else { return self.shared_allotted };
+        let kept = &self.tokens[&label(self.worker, token)];
+        kept.counters.as_ref().unwrap()[&coin(Work::COINS[self.worker])].allotted.base_units()
     }
 
     fn counter(&mut self, token: usize) -> &mut Counter {
