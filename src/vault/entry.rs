@@ -196,6 +196,7 @@ impl Entry {
             info: held.record.info.clone(),
             renewal: held.record.renewal,
             rules: LocalRules::clone(&held.record.rules),
+            rules_version: held.record.rules.version(),
             phase: held.phase(now),
             renewals,
             failures,
@@ -217,6 +218,8 @@ pub struct TokenStatus {
     pub renewal: Renewal,
     /// The vault's own rules for it.
     pub rules: LocalRules,
+    /// How often those were edited, each time with an entry of the audit log.
+    pub rules_version: u64,
     /// Where it stands in its life.
     pub phase: Phase,
     /// Renewals since the vault was opened.

@@ -31,10 +31,11 @@ fn post(target: &str, body: &str) -> Request {
     Request::post(target).bytes(body.into()).expect("a request")
 }
 
+/// What counts against the limit, with what is allotted and not leased.
 fn used(desk: &Desk, coin: &str) -> u128 {
     let status = desk.vault.status("bot").expect("a token");
-    let used = status.counters.get(&named(coin)).and_then(Counter::used);
-    used.expect("a counter").base_units()
+    let counter: &Counter = status.counters.get(&named(coin)).expect("a counter");
+    counter.used().expect("a sum").base_units()
 }
 
 #[tokio::test]
@@ -76,14 +77,17 @@ async fn each_call_is_charged_for_what_it_moves_and_bitgo_counts_the_same() {
         assert_eq!(answer.expect(&target).status(), 200, "{target}");
         let expect = [("tbtc", tbtc_used), ("hteth", hteth_used), ("terc", terc_used)];
         for (name, amount) in expect {
-            assert_eq!(used(&desk, name), amount, "{target} {name}");
+            assert!(used(&desk, name) >= amount, "{target} {name}");
             assert_eq!(desk.bitgo.spent(&named(name)).base_units(), amount, "{target} {name}");
         }
     }
     let cancel = Request::put(&format!("{trading}/{ORDER}/cancel")).bytes(Vec::new());
     let answer = desk.vault.send("bot", &cancel.expect("a request")).await;
     assert_eq!(answer.expect("an answer").status(), 200);
-    assert_eq!(used(&desk, "tbtc"), 30);
+    // A clean close returns what was allotted and not leased.
+    let desk = desk.reopened().await;
+    let told = ["tbtc", "hteth", "terc"].map(|name| used(&desk, name));
+    assert_eq!(told, [30, 1, 11], "and what is only built or ordered is not charged");
 }
 
 #[tokio::test]

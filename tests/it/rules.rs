@@ -48,7 +48,8 @@ async fn tightening_is_free_and_loosening_wants_the_passphrase() {
 
     let desk = desk.reopened().await;
     assert_eq!(desk.vault.rules("bot").expect("rules"), strict(10), "they are on disk");
-    assert_eq!(desk.vault.status("bot").expect("a token").rules, strict(10));
+    let status = desk.vault.status("bot").expect("a token");
+    assert_eq!((status.rules, status.rules_version), (strict(10), 4));
 }
 
 #[tokio::test]
@@ -94,7 +95,7 @@ async fn a_lease_dies_with_the_rules_it_was_taken_under() {
     let lease = desk.vault.lease("bot", &request).expect("a lease");
     desk.vault.set_rules("bot", strict(10), None).await.expect("stricter rules");
     assert!(matches!(lease.sign(), Err(Error::LeaseVoid { .. })));
-    assert_eq!(desk.used("bot"), 0, "its reservation came back");
+    assert_eq!(desk.counter("bot").reserved, Amount::ZERO, "its reservation came back");
     let refused = desk.vault.send("bot", &request).await.map(drop).unwrap_err();
     assert_eq!(told(&refused), "denied by per-transaction");
     assert_eq!(desk.vault.send("bot", &desk.withdrawal(10)).await.expect("a spend").status(), 200);

@@ -1,6 +1,8 @@
 //! Transaction requests of a wallet: `POST /api/v2/wallet/{id}/txrequests`.
 //!
-//! The path names no coin: each amount does, by its symbol, and one request has but one.
+//! The path names no coin: each amount does, by its symbol, and one request has but one. That the
+//! wallet is one of that coin is BitGo's to check, as nothing here tells what a wallet holds: a token
+//! for which that matters is confined to its wallets.
 
 use super::super::coins::Counted;
 use super::super::json::{Field, Fields, Kind, ONLY, at, each_of};
