@@ -45,6 +45,8 @@ pub(super) struct Book {
     is_exposed: bool,
     /// Whether the counters are of a past that may not be the last: then nothing is spent.
     is_unreconciled: bool,
+    /// Whether anything was found reserved: the audit log tells of it.
+    pub(super) was_cut_off: bool,
 }
 
 impl Book {
@@ -54,11 +56,14 @@ impl Book {
         let row = epoch.keys.open_unwiped(Tree::Ledger, name, sealed)?;
         let book = || -> Result<_, Unreadable> {
             let LedgerRow { is_exposed, is_unreconciled, counters } = record::decode(&row)?;
+            let mut was_cut_off = false;
             let counters = counters.into_iter().map(|(coin, counter)| {
-                Ok((Coin::new(&coin)?, Counter::from(counter).after_crash()))
+                let counter = Counter::from(counter);
+                was_cut_off |= counter.reserved > Amount::ZERO;
+                Ok((Coin::new(&coin)?, counter.after_crash()))
             });
             let counters = counters.collect::<Result<_, Unreadable>>()?;
-            Ok(Self { counters, is_exposed, is_unreconciled })
+            Ok(Self { counters, is_exposed, is_unreconciled, was_cut_off })
         };
         book().map_err(|_| StoreError::unreadable(Tree::Ledger, "a record cannot be read"))
     }
@@ -166,7 +171,7 @@ impl Store {
         limits: &CoinMap<SpendingLimit>,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let book = Book { counters: begin(limits), is_exposed: false, is_unreconciled: false };
+        let book = Book { counters: begin(limits), ..Book::default() };
         writes.push(self.ledger_write(lineage, &book)?);
         self.commit(writes)?;
         lock(&self.ledger.0).insert(lineage, book);

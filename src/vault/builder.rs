@@ -1,6 +1,7 @@
 //! The options of a vault, and its opening.
 
 use super::Vault;
+use super::control::Server;
 use super::core::Core;
 use super::events::Event;
 use crate::api::{Client, ClientSettings};
@@ -12,7 +13,7 @@ use crate::refresh::{self, Refresher, Renew};
 use crate::secret::Passphrase;
 use crate::store::{FileSystem, Opening, Place, Repair, Report, Store, StoreError};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -29,6 +30,7 @@ pub struct VaultBuilder {
     accepts_clear: bool,
     accepts_rollback: bool,
     lease_lifetime: Duration,
+    serves_control: bool,
     client: ClientSettings,
     clock: Arc<dyn Clock>,
 }
@@ -43,6 +45,7 @@ impl VaultBuilder {
             accepts_clear: false,
             accepts_rollback: false,
             lease_lifetime: LEASE_LIFETIME,
+            serves_control: true,
             client: ClientSettings::default(),
             clock: Arc::new(SystemClock::new()),
         }
@@ -118,6 +121,14 @@ impl VaultBuilder {
     /// is kept and never signed goes on holding it.
     pub fn lease_lifetime(mut self, lifetime: Duration) -> Self {
         self.lease_lifetime = lifetime;
+        self
+    }
+
+    /// Serves no control socket. Unless this is said, the vault makes the Unix socket `CONTROL` in its
+    /// directory, for processes of the same user ([`Control`](crate::Control)); where it cannot, it
+    /// does without ([`Vault::control_socket`]).
+    pub fn without_control_socket(mut self) -> Self {
+        self.serves_control = false;
         self
     }
 
@@ -286,18 +297,26 @@ impl VaultBuilder {
         });
         let (options, store, tokens) = opened.await.map_err(Error::of_task)??;
         let (tracker, inbox) = refresh::channel();
-        let core = Arc::new(Core::new(
-            store,
-            client,
-            options.clock,
-            options.environment,
-            server_key,
-            options.auth_version,
-            options.accepts_clear,
-            options.lease_lifetime,
-            tracker,
-            runtime,
-        ));
+        let (dir, serves) = (options.place.path().to_owned(), options.serves_control);
+        let serve = |core: &Weak<Core>, runtime: &Handle| match serves {
+            true => Server::start(&dir, Weak::clone(core), runtime),
+            false => Server::off(),
+        };
+        let core = Arc::new_cyclic(|core| {
+            Core::new(
+                store,
+                client,
+                options.clock,
+                options.environment,
+                server_key,
+                options.auth_version,
+                options.accepts_clear,
+                options.lease_lifetime,
+                tracker,
+                runtime.clone(),
+                serve(core, &runtime),
+            )
+        });
         let events = Arc::clone(&core.events);
         core.store.watch(&core.clock, move |is_frozen| {
             events.emit(|| if is_frozen { Event::Frozen } else { Event::Thawed });

@@ -1,5 +1,6 @@
 //! What every part of the vault works on.
 
+use super::control::Server;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
 use super::refusals::Refusals;
@@ -36,6 +37,7 @@ pub(super) struct Core {
     pub(super) refusals: Refusals,
     /// Shared with what outlives nobody but must not keep the vault open.
     pub(super) events: Arc<Outlet>,
+    pub(super) control: Server,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// Held for a look-up or an insertion, never across either's consequences.
@@ -68,11 +70,13 @@ impl Core {
         lease_lifetime: Duration,
         tracker: Tracker,
         runtime: Handle,
+        control: Server,
     ) -> Self {
         Self {
             refusals: Refusals::new(clock.now().timestamp_millis()),
             opened_at: clock.monotonic(),
             events: Arc::default(),
+            control,
             store,
             client,
             clock,

@@ -72,6 +72,11 @@ pub(super) async fn take_wait<'r>(
     Ok(Lease::new(core, entry, held, request, sender, reservation, freeze_epoch))
 }
 
+/// What the rules say of a request, but for the budget.
+pub(super) fn check(core: &Core, label: &Label, request: &Request) -> Result<(), Error> {
+    permit(core, label, request, Sender::Bot).map(drop)
+}
+
 /// Reserves, unless somebody has frozen the vault since the last look at its directory.
 fn reserve(
     core: &Arc<Core>,
@@ -140,7 +145,9 @@ impl<'r> Lease<'r> {
         let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
         let credential = Credential::of(&core, &secret.token)?;
         credential.check_for(sender)?;
-        Signed::new(Arc::clone(&core), request, credential, reservation)
+        let signed = Signed::new(Arc::clone(&core), request, credential, reservation)?;
+        signed.note(held.record.info.id);
+        Ok(signed)
     }
 
     /// Gives the reservation back, as dropping the lease does.

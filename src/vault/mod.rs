@@ -3,6 +3,7 @@
 //! ```text
 //! audit       what the log tells, and what is noted for it
 //! builder     options → create, unlock
+//! control     a socket by which another process asks this one
 //! core        what every part works on: store, client, clock, the tokens by label
 //! events      what happens, told to who listens
 //! entry       one token as it is held: sealed, replaced whole when renewed
@@ -23,6 +24,7 @@
 
 mod audit;
 mod builder;
+mod control;
 mod core;
 mod credential;
 mod entry;
@@ -43,6 +45,9 @@ mod totp;
 mod upkeep;
 
 pub use builder::VaultBuilder;
+pub use control::{
+    Control, ControlError, ControlStatus, ControlToken, ControlUnavailable, ControlVerdict,
+};
 pub use entry::TokenStatus;
 pub use events::{Alarm, Event, Events};
 pub use lease::Lease;
@@ -55,15 +60,12 @@ use self::credential::Sender;
 use crate::api::{CreateToken, OauthClient};
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::id::TokenId;
 use crate::locked::LockLevel;
 use crate::policy::Request;
 use crate::provider::Provider;
 use crate::refresh::Refresher;
 use crate::secret::{Otp, Passphrase, RefreshToken};
-use crate::store::AuditAction;
 use crate::token::Label;
-use chrono::{DateTime, Utc};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -299,15 +301,6 @@ impl Vault {
         self.core.blocking(move |core| core.set_raw_exposure(&label, false)).await?
     }
 
-    /// The audit log, oldest first: when a token was handed out, what allowed or forbade it, and when
-    /// the passphrase was changed. The token's id is `None` where the vault as a whole is meant.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`](crate::StoreError::Unreadable) where its chain is broken.
-    pub async fn audit(&self) -> Result<Vec<(DateTime<Utc>, AuditAction, Option<TokenId>)>, Error> {
-        Ok(self.core.blocking(|core| core.store.audit()).await??)
-    }
-
     /// How well the keys are kept in memory.
     pub fn lock_level(&self) -> LockLevel {
         self.core.store.lock_level()
@@ -325,6 +318,7 @@ impl Vault {
     pub async fn close(self) -> Result<(), Error> {
         let Self { core, refresher } = self;
         core.close();
+        core.control.stop().await;
         if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }

@@ -14,9 +14,9 @@ use crate::api::wire::IssuedToken;
 use crate::crypto::ExtensionKey;
 use crate::error::Error;
 use crate::id::LineageId;
-use crate::refresh::{Failure, Flight, Phase, Renew, Renewed};
+use crate::refresh::{Failure, Flight, Phase, Renew, Renewed, Schedule};
 use crate::store::{SealedSecret, TokenRecord, TokenSecret};
-use crate::token::{Renewal, TokenInfo, TokenKind};
+use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +93,19 @@ impl Renew for Core {
             }
         })
     }
+}
+
+/// Has a token renewed now, whatever its phase.
+pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
+    core.check_open()?;
+    let held = core.entry(label)?.held();
+    let held = held.ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
+    if held.record.renewal == Renewal::Manual {
+        return Err(Error::NotRenewable { label: label.clone() });
+    }
+    // One whose end is not known is due.
+    core.tracker.track(held.record.lineage, Schedule::new(None, lifetime(&held.record.info)));
+    Ok(())
 }
 
 async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {

@@ -38,6 +38,11 @@ impl Reservation {
         self.unsettled = outcome;
     }
 
+    /// What is reserved.
+    pub(super) fn charges(&self) -> &[Charge] {
+        &self.charges
+    }
+
     /// Whether there is anything to settle.
     pub(super) fn is_made(&self) -> bool {
         !self.charges.is_empty()

@@ -78,7 +78,7 @@ impl Vault {
     }
 }
 
-async fn reconcile(core: Arc<Core>, label: Label) -> Result<TokenStatus, Error> {
+pub(super) async fn reconcile(core: Arc<Core>, label: Label) -> Result<TokenStatus, Error> {
     let entry = core.entry(&label)?;
     let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
     let lineage = held.record.lineage;

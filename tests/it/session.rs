@@ -11,8 +11,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const UNLOCK: &str = "POST /api/v2/user/unlock";
 
 async fn audited(desk: &Desk) -> Vec<(AuditAction, Option<TokenId>)> {
-    let entries = desk.vault.audit().await.unwrap();
-    entries.into_iter().map(|(_, action, token)| (action, token)).collect()
+    crate::desk::audited(&desk.vault).await
 }
 
 fn limited(label: &str) -> CreateToken {

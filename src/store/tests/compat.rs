@@ -215,7 +215,7 @@ fn told(store: &Store) -> String {
             ));
         }
     }
-    for (at, action, id) in store.audit().unwrap() {
+    for AuditEntry { at, action, token_id: id, .. } in store.audit().unwrap() {
         let id = id.map_or("the vault".into(), |id| id.to_string());
         say(format!("audit {}: {action:?}, {id}", at.to_rfc3339()));
     }
