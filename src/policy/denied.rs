@@ -28,6 +28,8 @@ pub enum Rule {
     Unreconciled,
     /// The vault is frozen.
     Frozen,
+    /// The token is being revoked.
+    Revoked,
 }
 
 impl Rule {
@@ -44,6 +46,7 @@ impl Rule {
             Self::RawExposure => "raw-exposure",
             Self::Unreconciled => "unreconciled",
             Self::Frozen => "frozen",
+            Self::Revoked => "revoked",
         }
     }
 }

@@ -126,6 +126,7 @@ pub(super) struct TokenRow<'a> {
     pub(super) account: Option<Cow<'a, str>>,
     pub(super) renewal: RenewalRow,
     pub(super) raw_exposure: bool,
+    pub(super) is_revoked: bool,
     pub(super) info: InfoRow<'a>,
 }
 

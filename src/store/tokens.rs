@@ -26,6 +26,8 @@ pub(crate) struct TokenRecord {
     pub(crate) account: Option<String>,
     pub(crate) renewal: Renewal,
     pub(crate) rules: LocalRules,
+    /// Whether BitGo is asked to revoke it: then nothing is done with it but that.
+    pub(crate) is_revoked: bool,
     pub(crate) info: TokenInfo,
 }
 
@@ -244,6 +246,7 @@ fn record(lineage: LineageId, row: TokenRow<'_>) -> Result<TokenRecord, Unreadab
             RenewalRow::Oauth => Renewal::Oauth,
         },
         rules: LocalRules { raw_exposure: row.raw_exposure, ..LocalRules::default() },
+        is_revoked: row.is_revoked,
         info: row.info.try_into()?,
     })
 }
@@ -261,6 +264,7 @@ fn row(record: &TokenRecord) -> TokenRow<'_> {
             Renewal::Oauth => RenewalRow::Oauth,
         },
         raw_exposure: record.rules.raw_exposure,
+        is_revoked: record.is_revoked,
         info: InfoRow::from(&record.info),
     }
 }

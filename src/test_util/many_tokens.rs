@@ -121,6 +121,7 @@ impl ManyTokens {
             account: Some(user.clone()),
             renewal: Renewal::Manual,
             rules: LocalRules::default(),
+            is_revoked: false,
             info: info()?,
         };
         let token = random::<32>(&mut SysRng)?;

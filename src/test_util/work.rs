@@ -157,6 +157,7 @@ impl Work {
                 account: Some(label.into()),
                 renewal: Renewal::Manual,
                 rules,
+                is_revoked: false,
                 info,
             };
             let ecdh_xprv = EcdhXprv::new(Self::account_key(version));

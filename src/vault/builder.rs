@@ -322,7 +322,11 @@ impl VaultBuilder {
             events.emit(|| if is_frozen { Event::Frozen } else { Event::Thawed });
         })?;
         for (record, secret) in tokens {
+            let (lineage, is_revoked) = (record.lineage, record.is_revoked);
             core.keep(record, secret);
+            if is_revoked && core.store.check_writable().is_ok() {
+                core.revocations.go_on(&core, lineage, Duration::ZERO);
+            }
         }
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
         let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);

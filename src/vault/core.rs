@@ -4,6 +4,7 @@ use super::control::Server;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
 use super::refusals::Refusals;
+use super::revoke::Revocations;
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::crypto::{AuthVersion, EcdhPublicKey, LastStep};
@@ -38,6 +39,7 @@ pub(super) struct Core {
     /// Shared with what outlives nobody but must not keep the vault open.
     pub(super) events: Arc<Outlet>,
     pub(super) control: Server,
+    pub(super) revocations: Revocations,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// Held for a look-up or an insertion, never across either's consequences.
@@ -76,6 +78,7 @@ impl Core {
             refusals: Refusals::new(clock.now().timestamp_millis()),
             opened_at: clock.monotonic(),
             events: Arc::default(),
+            revocations: Revocations::default(),
             control,
             store,
             client,
@@ -171,7 +174,8 @@ impl Core {
     /// Holds a token that is stored, and sees to its renewal.
     pub(super) fn keep(&self, record: TokenRecord, secret: SealedSecret) -> Arc<Entry> {
         let label = record.label.clone();
-        let (lineage, renews) = (record.lineage, record.renewal != Renewal::Manual);
+        let renews = record.renewal != Renewal::Manual && !record.is_revoked;
+        let lineage = record.lineage;
         let held = Held::new(record, secret);
         let schedule = held.schedule();
         let entry = Arc::new(Entry::new(held));

@@ -166,6 +166,7 @@ impl Entry {
             info: held.record.info.clone(),
             renewal: held.record.renewal,
             rules: held.record.rules.clone(),
+            is_revoked: held.record.is_revoked,
             phase: held.phase(now),
             renewals,
             failures,
@@ -187,6 +188,8 @@ pub struct TokenStatus {
     pub renewal: Renewal,
     /// The vault's own rules for it.
     pub rules: LocalRules,
+    /// Whether BitGo is asked to revoke it: nothing is leased with it any more.
+    pub is_revoked: bool,
     /// Where it stands in its life.
     pub phase: Phase,
     /// Renewals since the vault was opened.

@@ -10,6 +10,7 @@ use super::core::Core;
 use super::credential::{Credential, Sender};
 use super::entry::{Entry, Held};
 use super::reservation::Reservation;
+use super::revoke;
 use super::signed::Signed;
 use crate::error::Error;
 use crate::id::LineageId;
@@ -103,6 +104,7 @@ fn permit(core: &Core, label: &Label, request: &Request, sender: Sender) -> Resu
     let freeze_epoch = core.store.freeze().check()?;
     let entry = core.entry(label)?;
     let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
+    revoke::check(&held)?;
     let TokenRecord { lineage, info, rules, .. } = &held.record;
     // None but those that are marked so may be unable to sign. To be exposed they are still leased.
     if info.issued_in_clear {

@@ -18,6 +18,7 @@
 //! refusals    that one refusal gives back one reservation
 //! export      what is known of the tokens, as JSON
 //! renewal     what renewing a token means
+//! revoke      ended at BitGo, asked for until it is confirmed
 //! session     unlocked, locked, ended at BitGo
 //! totp        one-time passwords from a seed that is kept
 //! ```
@@ -38,6 +39,7 @@ mod passphrase;
 mod refusals;
 mod renewal;
 mod reservation;
+mod revoke;
 mod send;
 mod session;
 mod signed;
@@ -52,6 +54,7 @@ pub use entry::TokenStatus;
 pub use events::{Alarm, Event, Events};
 pub use lease::Lease;
 pub use mint::Login;
+pub use revoke::Revocation;
 pub use send::Answer;
 pub use signed::Signed;
 
@@ -319,6 +322,7 @@ impl Vault {
         let Self { core, refresher } = self;
         core.close();
         core.control.stop().await;
+        core.revocations.stop().await;
         if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }

@@ -59,6 +59,8 @@ mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
 #[cfg(feature = "emulator")]
+mod revoke;
+#[cfg(feature = "emulator")]
 mod seeds;
 #[cfg(feature = "emulator")]
 mod session;

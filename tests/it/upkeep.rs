@@ -19,9 +19,12 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (entry, to) = (entry.as_ref().unwrap(), to.join(entry.as_ref().unwrap().file_name()));
-        match entry.file_type().unwrap().is_dir() {
+        let kind = entry.file_type().unwrap();
+        match kind.is_dir() {
             true => copy(&entry.path(), &to),
-            false => drop(fs::copy(entry.path(), to).unwrap()),
+            false if kind.is_file() => drop(fs::copy(entry.path(), to).unwrap()),
+            // An open vault's control socket.
+            false => {}
         }
     }
 }
@@ -188,7 +191,8 @@ fn each_file(path: &Path, look: &mut impl FnMut(&Path)) {
         let path = entry.unwrap().path();
         match path.is_dir() {
             true => each_file(&path, look),
-            false => look(&path),
+            false if path.is_file() => look(&path),
+            false => {}
         }
     }
 }

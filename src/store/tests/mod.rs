@@ -74,6 +74,7 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
         account: Some("user".into()),
         renewal: Renewal::InternalToken,
         rules: LocalRules::default(),
+        is_revoked: false,
         info: TokenInfo {
             id: TokenId::from_bytes([5; 16]),
             kind: TokenKind::LongLived,
