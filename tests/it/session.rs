@@ -1,5 +1,4 @@
 //! Sessions unlocked, locked and ended by hand; whoever acts as the user is told of.
-#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{Desk, bot, coin, told};
 use bitgo_vault::api::CreateToken;

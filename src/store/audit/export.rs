@@ -277,7 +277,7 @@ mod tests {
             assert!(at == 0 || verify(&cut).is_err(), "left out at {at}");
         }
         let text = lines.concat();
-        assert!(verify_audit_lines(text[..text.len() - 1].as_bytes()).is_err(), "cut off");
+        assert!(verify_audit_lines(&text.as_bytes()[..text.len() - 1]).is_err(), "cut off");
         assert!(verify_audit_lines(&b"{}\n"[..]).is_err());
         assert!(verify_audit_lines(&vec![b'x'; 1 << 20][..]).is_err());
     }

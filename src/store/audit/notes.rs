@@ -217,6 +217,25 @@ mod tests {
         assert!(notes.due(at(200_000), true).closed.is_empty());
     }
 
+    /// On the way of every signature.
+    #[test]
+    #[ignore = "it shows what a note costs, in a release build"]
+    fn what_a_note_costs() {
+        let clock = crate::clock::SystemClock::new();
+        let (notes, rounds) = (Notes::default(), 5_000_000_u32);
+        let id = TokenId::from_bytes([7; 16]);
+        let charges = [Charge::withdrawal(Coin::new("tbtc").unwrap(), Amount::new(3))];
+        for (what, charges) in [("a spend", &charges[..]), ("a view", &[])] {
+            let start = crate::clock::Clock::monotonic(&clock);
+            for round in 0..rounds {
+                let request = [round.to_le_bytes()[0]; 16];
+                notes.signed(id, charges, request, DateTime::UNIX_EPOCH);
+            }
+            let took = crate::clock::Clock::monotonic(&clock) - start;
+            eprintln!("{what}: {} ns", took.as_nanos() / u128::from(rounds));
+        }
+    }
+
     #[test]
     fn the_end_and_a_clock_set_back_close_a_minute() {
         for (now, is_last) in [(1, true), (-60_000, false)] {
