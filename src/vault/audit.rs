@@ -22,7 +22,7 @@ impl Vault {
     }
 
     /// Verifies the audit log from its beginning, or from what was pruned, to its end. Opening the vault
-    /// reads no more of it than its last 256 entries.
+    /// reads no more of it than its last 48 entries.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`](crate::StoreError::Unreadable) where the chain is broken.
@@ -51,7 +51,7 @@ impl Vault {
         Ok(export.await??)
     }
 
-    /// Exports the oldest entries to the new file `path` and removes them: whole segments of 256 whose
+    /// Exports the oldest entries to the new file `path` and removes them: whole segments of 48 whose
     /// entries are all from before `before`. The hash of the last one removed stays, so that what is
     /// left is verified from there on; the log tells of it. `Ok` means that the file is on disk, and
     /// the entries are gone.

@@ -5,10 +5,10 @@
 //! chain    as it is found               notes   what is noted of requests until it is written
 //! export   lines for elsewhere, and what is pruned
 //!
-//! tree audit     an entry each: number, hash of the one before, entry      the open segment, up to 256
+//! tree audit     an entry each: number, hash of the one before, entry      the open segment, up to 48
 //!                open: a token's lines of this minute, written over until they are entries
 //!                pruned: how many entries are gone, and the hash of the last of them
-//! tree segments  256 entries each, with their first number and the hash before it
+//! tree segments  48 entries each, with their first number and the hash before it
 //! head           how many entries there are, and the hash of the last
 //! ```
 //!
@@ -42,8 +42,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-/// Entries of a segment. One is at most 250 bytes, so that they fit in a record.
-const SEGMENT: usize = 256;
+/// Entries of a segment. One has about 120 bytes, and at most 250: a page of sled's holds 17 records, and
+/// beyond 128 KiB becomes a file of its own, which each opening would sync.
+const SEGMENT: usize = 48;
 /// The most lines of one token that are written over: with more, they become entries at once.
 const OPEN_MAX: usize = 128;
 /// The most entries that wait for a disk that takes nothing.

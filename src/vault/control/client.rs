@@ -141,7 +141,7 @@ impl Control {
     }
 
     /// The last entries of the audit log, oldest first, each as a line of JSON as
-    /// [`Vault::export_audit`](crate::Vault::export_audit) writes it; at most 255.
+    /// [`Vault::export_audit`](crate::Vault::export_audit) writes it; at most 47.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -153,6 +153,10 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError`].
+    ///
+    /// # Security
+    /// The body goes through the memory of both processes, where copies of it may stay. No rule reads a
+    /// wallet's passphrase: leave it out.
     pub async fn check(
         &self,
         label: &str,

@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use tokio::net::UnixStream;
+use zeroize::Zeroizing;
 
-/// Reads up to the end of a line, which is not part of it.
-pub(super) async fn read(stream: &UnixStream, most: usize) -> io::Result<Vec<u8>> {
-    let (mut line, mut chunk) = (Vec::new(), [0; 4096]);
+/// Reads up to the end of a line, which is not part of it. It may hold a request's body.
+pub(super) async fn read(stream: &UnixStream, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (mut line, mut chunk) = (Zeroizing::new(Vec::new()), Zeroizing::new([0; 4096]));
     loop {
         stream.readable().await?;
-        let read = match stream.try_read(&mut chunk) {
+        let read = match stream.try_read(&mut chunk[..]) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(read) => chunk.get(..read).unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
@@ -25,7 +26,8 @@ pub(super) async fn read(stream: &UnixStream, most: usize) -> io::Result<Vec<u8>
     }
 }
 
-pub(super) async fn write(stream: &UnixStream, mut line: Vec<u8>) -> io::Result<()> {
+pub(super) async fn write(stream: &UnixStream, line: Vec<u8>) -> io::Result<()> {
+    let mut line = Zeroizing::new(line);
     line.push(b'\n');
     let mut rest = &line[..];
     while !rest.is_empty() {

@@ -254,7 +254,7 @@ impl Tally {
             assert_eq!(records[tree], tokens, "{tree}");
         }
         assert_eq!((records["meta"], records["head"]), (1, 1));
-        assert_eq!(records["audit"] + 256 * records["segments"], work.count_entries().unwrap());
+        assert_eq!(records["audit"] + 48 * records["segments"], work.count_entries().unwrap());
         drop(work);
         let other = Work::open(path, &passphrase(1 - which)).err();
         assert!(matches!(other, Some(StoreError::WrongPassphrase)), "{other:?}");
