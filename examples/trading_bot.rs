@@ -229,7 +229,7 @@ fn read_all(path: &Path) -> std::io::Result<Vec<u8>> {
         let entry = entry?.path();
         if entry.is_dir() {
             bytes.extend(read_all(&entry)?);
-        } else {
+        } else if entry.is_file() {
             bytes.extend(fs::read(entry)?);
         }
     }

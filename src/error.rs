@@ -165,6 +165,12 @@ pub enum Error {
         /// The label.
         label: Label,
     },
+    /// The token is not renewed by the vault.
+    #[error("{label} is not renewed by the vault: issue it anew")]
+    NotRenewable {
+        /// The label.
+        label: Label,
+    },
     /// Leases, signed requests, logins or clones of the vault are still alive.
     #[error("leases, requests, logins or clones are still alive: the store closes with the last")]
     StillInUse,
@@ -282,6 +288,10 @@ mod tests {
             (
                 Error::NoTotpSeed { label: label() },
                 "no totp seed is kept for the account of desk: keep one, or bring the password otherwise",
+            ),
+            (
+                Error::NotRenewable { label: label() },
+                "desk is not renewed by the vault: issue it anew",
             ),
             (
                 Error::StillInUse,

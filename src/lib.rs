@@ -124,11 +124,13 @@ pub use secret::{
     AccessToken, ClientSecret, EcdhXprv, LoginPassword, Otp, Passphrase, RefreshToken,
 };
 pub use store::{
-    AuditAction, Contents, Damage, DamagedToken, DamagedTree, FileSystem, HeaderReport, Holder,
-    Repair, Report, StoreError,
+    AuditAction, AuditChain, AuditEntry, Contents, Damage, DamagedToken, DamagedTree, FileSystem,
+    HeaderReport, Holder, Repair, Report, StoreError, verify_audit_lines,
 };
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{
-    Alarm, Answer, Event, Events, Lease, Login, Signed, TokenStatus, Vault, VaultBuilder,
+    Alarm, Answer, Control, ControlError, ControlStatus, ControlToken, ControlUnavailable,
+    ControlVerdict, Event, Events, Lease, Login, Revocation, Signed, TokenStatus, Vault,
+    VaultBuilder,
 };
 pub use word_error::WordError;

@@ -47,6 +47,11 @@ impl RequestId {
         drawn.ok().flatten().unwrap_or_else(|| Ok(Self(random(&mut SysRng)?)))
     }
 
+    /// The 16 bytes that it stands for.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// The id as it stands in a `Request-ID` header.
     pub fn to_header(self) -> HeaderValue {
         HeaderValue::from_str(self.hex(&mut [0; 32])).expect("hex digits make a header")

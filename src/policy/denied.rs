@@ -53,6 +53,8 @@ pub enum Rule {
     UnknownCoin,
     /// The vault is frozen.
     Frozen,
+    /// The token is being revoked.
+    Revoked,
 }
 
 impl Rule {
@@ -81,6 +83,7 @@ impl Rule {
             Self::Declared => "declared",
             Self::UnknownCoin => "unknown-coin",
             Self::Frozen => "frozen",
+            Self::Revoked => "revoked",
         }
     }
 }

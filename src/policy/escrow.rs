@@ -64,7 +64,9 @@ struct State {
 
 impl Escrow {
     pub(crate) fn new(lineage: LineageId, book: Book) -> Self {
-        let state = State { book, is_behind: false, posted: 0, idle_posts: 0, is_closed: false };
+        // What a crash left is written as it counts now, or the next one would find it again.
+        let is_behind = book.flow.was_cut_off;
+        let state = State { book, is_behind, posted: 0, idle_posts: 0, is_closed: false };
         Self {
             lineage,
             state: Mutex::new(state),
@@ -114,6 +116,11 @@ impl Escrow {
         drop(state);
         self.landed.notify_all();
         landed.map(|()| take.draw)
+    }
+
+    /// Whether the disk lags behind.
+    pub(crate) fn is_behind(&self) -> bool {
+        lock(&self.state).is_behind
     }
 
     /// A request for which was reserved is signed, with this time within.

@@ -147,6 +147,17 @@ impl Request {
         &self.declared
     }
 
+    /// A request as another process has it.
+    pub(crate) fn of_parts(
+        method: &str,
+        target: &str,
+        body: Vec<u8>,
+    ) -> Result<Self, RequestError> {
+        let methods = [Method::Get, Method::Post, Method::Put, Method::Delete];
+        let known = methods.into_iter().find(|known| known.as_str() == method);
+        Self::new(known.ok_or(RequestError::Target)?, target.into(), Zeroizing::new(body))
+    }
+
     /// The method.
     pub fn method(&self) -> Method {
         self.method

@@ -20,6 +20,7 @@ use crate::crypto::stack::wiped_shallow;
 use crate::id::LineageId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::JoinHandle;
 
@@ -226,11 +227,14 @@ impl Writer {
     /// key comes near its end another one takes over.
     fn take_seals(&mut self, needed: u64) -> Result<(), Refused> {
         if self.seals.used + needed > self.seals.granted {
-            if self.seals.grant_for(needed) > SEALS_REKEY
-                && let Err(error) = self.rekey()
-            {
-                self.disk.check_writable()?;
-                tracing::error!(%error, "the data key was not replaced; it has seals left");
+            if self.seals.grant_for(needed) > SEALS_REKEY {
+                match self.rekey() {
+                    Ok(()) => self.disk.rekeyed_alone.store(true, Ordering::Release),
+                    Err(error) => {
+                        self.disk.check_writable()?;
+                        tracing::error!(%error, "the data key was not replaced; it has seals left");
+                    }
+                }
             }
             let granted = self.seals.grant_for(needed).min(SEALS_MAX);
             if self.seals.used + needed > granted {

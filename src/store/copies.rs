@@ -65,10 +65,11 @@ impl Store {
             store.take_over(&mut records)?;
             store.check_binding(environment)
         })?;
-        store.append_audit(AuditAction::Restored, None, None, now)?;
         // It is read as any other from here on.
         drop(store);
-        Self::open(place, passphrase, environment, now)
+        let store = Self::open(place, passphrase, environment, now)?;
+        store.append_audit(AuditAction::Restored, None, None, now)?;
+        Ok(store)
     }
 
     /// Commits every record of a backup, its ledgers not to be believed.
@@ -78,8 +79,8 @@ impl Store {
         for record in records {
             let record = record?;
             let (tree, key) = (Tree::numbered(record.tree)?, Key::parse(&record.key)?);
-            if tree == Tree::Audit {
-                chain.add(&record.row)?;
+            if let Tree::Audit | Tree::Segments = tree {
+                chain.add(tree, &record.row)?;
             }
             let row = match tree {
                 Tree::Ledger => ledger::unreconciled(&record.row, false)?,
@@ -93,9 +94,7 @@ impl Store {
             writes.push(Write { tree, key, row: Some(row) });
         }
         let end = chain.end()?;
-        self.committer.submit(writes, Some(end)).wait()?;
-        self.audit.take_over(end);
-        Ok(())
+        self.committer.submit(writes, Some(end)).wait()
     }
 }
 

@@ -9,10 +9,10 @@ use super::ledger;
 use super::members::Members;
 use super::record::HeadRow;
 use super::tokens::{self, SealedSecret, TokenRecord};
-use super::{Name, StoreError, Tree, grants};
+use super::{Name, StoreError, Tree, audit, grants};
 use crate::crypto::RecordCipher;
 use crate::crypto::stack::wiped;
-use crate::id::LineageId;
+use crate::id::{LineageId, TokenId};
 use crate::policy::Book;
 use crate::token::Label;
 use std::collections::{BTreeMap, HashMap};
@@ -96,6 +96,7 @@ pub(super) struct Found {
     pub(super) damage: Option<Damage>,
     pub(super) tokens: Vec<(TokenRecord, SealedSecret)>,
     pub(super) books: HashMap<LineageId, Book>,
+    pub(super) log: audit::Found,
     /// Whether a record of a token does not open, or cannot be read.
     is_unreadable: bool,
 }
@@ -120,6 +121,7 @@ impl Found {
         found.members.extend(upper.members);
         found.tokens.extend(upper.tokens);
         found.books.extend(upper.books);
+        found.log.extend(upper.log);
         found.is_unreadable |= upper.is_unreadable;
         found.head = head;
         let head = found.head.as_ref().map(|(head, _)| head);
@@ -131,6 +133,15 @@ impl Found {
         Ok(found)
     }
 
+    /// The tokens of which budget was reserved when the process before this one ended.
+    pub(super) fn cut_off(&self) -> Vec<TokenId> {
+        let is_cut_off = |record: &TokenRecord| {
+            self.books.get(&record.lineage).is_some_and(|book| book.flow.was_cut_off)
+        };
+        let records = self.tokens.iter().map(|(record, _)| record);
+        records.filter(|record| is_cut_off(record)).map(|record| record.info.id).collect()
+    }
+
     /// Reads one half of every tree, with room for so many tokens.
     fn read_half(epoch: &Epoch, memory: &RecordCipher, half: Half, tokens: usize) -> Self {
         let mut found = Self::default();
@@ -138,7 +149,11 @@ impl Found {
         found.tokens.reserve(tokens);
         found.books.reserve(tokens);
         found.read_tokens(epoch, memory, half);
-        for tree in Tree::KEPT.into_iter().filter(|tree| *tree != Tree::Tokens) {
+        found.read(epoch, Tree::Audit, half, |found, name, value| {
+            found.log.add(&epoch.keys.open_unwiped(Tree::Audit, &name, value)?)
+        });
+        let others = |tree: &Tree| ![Tree::Tokens, Tree::Audit].contains(tree);
+        for tree in Tree::KEPT.into_iter().filter(others) {
             found.read(epoch, tree, half, |_, _, _| Ok(()));
         }
         found

@@ -28,6 +28,8 @@ pub(super) struct Disk {
     refused: OnceLock<Refused>,
     /// Whether the vault is still being made: then its header is not yet to be written.
     is_creating: AtomicBool,
+    /// Whether the data key was replaced by itself: the audit log is to tell of it.
+    pub(super) rekeyed_alone: AtomicBool,
     /// Told of each step of a rekey.
     #[cfg(test)]
     watch: Mutex<Option<Watch>>,
@@ -94,6 +96,7 @@ impl Disk {
             epoch: RwLock::new(Arc::new(epoch)),
             refused: OnceLock::new(),
             is_creating: AtomicBool::new(false),
+            rekeyed_alone: AtomicBool::new(false),
             #[cfg(test)]
             watch: Mutex::new(WATCH.take()),
         }

@@ -116,7 +116,7 @@ impl Report {
             sequence: found.head.map_or(0, |(head, _)| head.sequence),
             tokens: count(Tree::Tokens),
             accounts: count(Tree::Accounts),
-            audit_entries: count(Tree::Audit),
+            audit_entries: found.head.map_or(0, |(head, _)| head.audit.entries),
             lock_level: unlocked.epoch.keys.lock_level(),
         });
         judge(&found, &unlocked.anchor, state(&found, &unlocked.keyring.header))

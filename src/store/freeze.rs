@@ -65,9 +65,9 @@ impl Freeze {
     /// While frozen.
     pub(crate) fn check(&self) -> Result<u64, Denied> {
         let epoch = self.epoch();
-        match epoch % 2 {
-            0 => Ok(epoch),
-            _ => Err(frozen()),
+        match epoch.is_multiple_of(2) {
+            true => Ok(epoch),
+            false => Err(frozen()),
         }
     }
 
@@ -76,7 +76,7 @@ impl Freeze {
     }
 
     pub(crate) fn is_frozen(&self) -> bool {
-        self.epoch() % 2 == 1
+        !self.epoch().is_multiple_of(2)
     }
 
     /// Looks for the file, and freezes in memory if it is there: one `stat`, for what is about to
@@ -100,7 +100,7 @@ impl Freeze {
 
     /// Freezes in memory, at once.
     pub(crate) fn engage(&self) {
-        let odd = |epoch: u64| (epoch % 2 == 0).then(|| epoch + 1);
+        let odd = |epoch: u64| epoch.is_multiple_of(2).then(|| epoch + 1);
         if self.epoch.fetch_update(Ordering::AcqRel, Ordering::Acquire, odd).is_ok() {
             tracing::warn!("the vault is frozen");
             self.tell(true);

@@ -51,8 +51,10 @@ impl Books {
         let escrows = books
             .into_iter()
             .map(|(lineage, book)| (lineage, Arc::new(Escrow::new(lineage, book))));
-        let by_lineage = RwLock::new(escrows.collect());
-        Self { committer, freeze, by_lineage, behind: Mutex::default() }
+        let by_lineage: HashMap<_, _> = escrows.collect();
+        let behind = by_lineage.values().filter(|escrow| escrow.is_behind());
+        let behind = Mutex::new(behind.cloned().collect());
+        Self { committer, freeze, by_lineage: RwLock::new(by_lineage), behind }
     }
 
     /// Lets the disk catch up with what was settled, and returns what idle books were allotted.

@@ -84,6 +84,8 @@ pub(crate) fn recode_holder(text: &str) -> Option<String> {
 pub(super) struct LockFile {
     file: File,
     pid: u32,
+    /// Whether the file named a holder: one that goes in order empties it.
+    was_cut_off: bool,
 }
 
 impl LockFile {
@@ -106,13 +108,19 @@ impl LockFile {
             Ok(there) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => {}
             _ => return in_use(None),
         }
+        let was_cut_off = own.len() > 0;
         let holder = Holder::own(now);
         let pid = holder.pid;
         // A full disk is no reason to keep a vault from being read.
         if let Err(error) = write(&mut file, &holder.to_text()) {
             tracing::warn!(%error, "the vault's holder could not be noted in its LOCK file");
         }
-        Ok(Self { file, pid })
+        Ok(Self { file, pid, was_cut_off })
+    }
+
+    /// Whether the process before this one ended without closing the vault.
+    pub(super) fn was_cut_off(&self) -> bool {
+        self.was_cut_off
     }
 }
 
@@ -168,7 +176,8 @@ mod tests {
     fn a_forked_child_does_not_give_up_its_parents_lock() {
         let dir = tempfile::tempdir().unwrap();
         let lock = take(dir.path()).unwrap();
-        let forked = LockFile { file: lock.file.try_clone().unwrap(), pid: lock.pid + 1 };
+        let file = lock.file.try_clone().unwrap();
+        let forked = LockFile { file, pid: lock.pid + 1, was_cut_off: false };
         drop(forked);
         assert_eq!(holder(dir.path()), Some(Holder::own(NOW)));
     }

@@ -115,6 +115,10 @@ impl Members {
     pub(super) fn note(&mut self, keys: &Keys, changes: &[Change]) {
         wiped_shallow(|| {
             for Change { tree, name, value } in changes {
+                // The chain of entries vouches for those, and not the head.
+                if *tree == Tree::Segments {
+                    continue;
+                }
                 let element = value.as_ref().map(|value| keys.element(*tree, name, value));
                 self.put(*tree, *name, element);
             }

@@ -14,6 +14,8 @@
 //! tree          0 meta    1 tokens (6 secrets, 7 ledger, 8 grants)  2 accounts  3 audit     4 index     5 head
 //! name made of  "binding" lineage                                   the user    number (8)  number (4)  "head"
 //! row           Binding   TokenRow, SecretRow, LedgerRow, GrantRow  AccountRow  AuditRow    IndexRow    HeadRow
+//!
+//! Besides: 0 "frozen" (freeze.rs); 3 "open" ‖ token id, "pruned"; 9 segments, by number (8) (audit/mod.rs).
 //! ```
 //!
 //! A lineage is random and is the name as it is; a name made of text is a keyed hash (keys.rs), which
@@ -67,7 +69,7 @@ mod tests;
 pub(crate) use accounts::Account;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use anchor::recode_anchor;
-pub use audit::AuditAction;
+pub use audit::{AuditAction, AuditChain, AuditEntry, verify_audit_lines};
 pub use damage::{Damage, DamagedToken, DamagedTree};
 pub(crate) use directory::Place;
 pub use doctor::{Contents, HeaderReport, Report};
@@ -105,6 +107,8 @@ use ticker::{Round, Ticker};
 
 /// The mark of a creation under way.
 const CREATING: &str = "CREATING";
+/// Every so many rounds what was noted is written: within a second of its being noted.
+const FLUSH_ROUNDS: u32 = 3;
 /// Seals granted first after opening, and the most granted at a time.
 const SEALS_FIRST: u64 = 1 << 10;
 const SEALS_BLOCK: u64 = 1 << 20;
@@ -133,12 +137,14 @@ enum Tree {
     Ledger,
     /// What tokens are renewed with, by lineage, where that is more than the token.
     Grants,
+    /// The audit log's older entries, many to a record. Its chain vouches for them.
+    Segments,
 }
 
 impl Tree {
     /// Those whose values the head vouches for.
     const KEPT: [Self; 5] = [Self::Meta, Self::Tokens, Self::Accounts, Self::Audit, Self::Index];
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Meta,
         Self::Tokens,
         Self::Accounts,
@@ -148,6 +154,7 @@ impl Tree {
         Self::Secrets,
         Self::Ledger,
         Self::Grants,
+        Self::Segments,
     ];
     /// Those whose records stand with their token's.
     const OF_TOKENS: [Self; 4] = [Self::Tokens, Self::Secrets, Self::Ledger, Self::Grants];
@@ -173,6 +180,7 @@ impl Tree {
             Self::Audit => "audit",
             Self::Index => "index",
             Self::Head => "head",
+            Self::Segments => "segments",
         }
     }
 
@@ -215,7 +223,7 @@ impl Key {
             }
             Tree::Head => Head::key(),
             Tree::Accounts => accounts::account_key(row)?,
-            Tree::Audit => audit::key(audit::entry_number(row)?),
+            Tree::Audit | Tree::Segments => audit::key_of(tree, row)?,
             Tree::Index => index::segment_key(row)?,
         };
         match keys.name(tree, &key) == name {
@@ -329,14 +337,26 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.freeze.listen(frozen);
         let (freeze, now) = (Arc::clone(&self.freeze), Arc::clone(clock));
-        let ledger = Arc::clone(&self.ledger);
         let watch = Ticker::start("bitgo-vault-watch", move |round| {
             if round == Round::Regular {
-                ledger.post();
                 freeze.tick(now.now());
             }
         });
-        lock(&self.tickers).push(watch?);
+        let (log, now) = (Arc::clone(&self.audit), Arc::clone(clock));
+        let (ledger, mut rounds) = (Arc::clone(&self.ledger), 0_u32);
+        // What may be written later than it happens is written here, apart from the watch over FREEZE,
+        // which a commit must not hold up.
+        let flush = Ticker::start("bitgo-vault-flush", move |round| {
+            rounds = rounds.wrapping_add(1);
+            if round == Round::Regular {
+                ledger.post();
+            }
+            if round == Round::Last || rounds.is_multiple_of(FLUSH_ROUNDS) {
+                // What cannot be written waits, and whoever cannot write is told elsewhere.
+                let _ = log.flush(now.now(), round == Round::Last);
+            }
+        });
+        lock(&self.tickers).extend([watch?, flush?]);
         Ok(())
     }
 
@@ -348,7 +368,7 @@ impl Store {
         let epoch = self.disk.epoch();
         let mut counts: std::collections::BTreeMap<_, _> =
             Tree::ALL.map(|tree| (tree.name(), 0)).into();
-        for home in Tree::KEPT.into_iter().chain([Tree::Head]) {
+        for home in Tree::KEPT.into_iter().chain([Tree::Head, Tree::Segments]) {
             for entry in epoch.values(home) {
                 let value = entry?.1;
                 for (tree, _) in bundle::Bundle::split(home, &value)?.records(home) {

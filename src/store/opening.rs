@@ -176,6 +176,11 @@ impl Store {
             None => disk.finish(now)?,
             Some(_) => disk.believe(now),
         }
+        // Only one that was cut off left budget reserved for a request that nobody tells of.
+        let cut_off = match lock_file.was_cut_off() || found.log.is_cut_off() {
+            true => found.cut_off(),
+            false => Vec::new(),
+        };
         let store = Self::start(disk, found, seals, memory, lock_file)?;
         match store.check_binding(environment) {
             // Told by the damage. Where nothing is written or spent, whoever unlocks it is believed.
@@ -192,6 +197,9 @@ impl Store {
             store.disk.fail("the disk was full when it was opened".into());
         }
         store.begin_frozen(opened_at);
+        if opening != Opening::Degraded {
+            store.tell_of_gaps(&cut_off, opened_at);
+        }
         Ok(store)
     }
 
@@ -250,12 +258,12 @@ impl Store {
         lock_file: LockFile,
     ) -> Result<Self, StoreError> {
         let disk = Arc::new(disk);
-        let Found { members, head, damage, tokens, books, .. } = found;
+        let Found { members, head, damage, tokens, books, log, .. } = found;
         let (head, head_hash) = head.unwrap_or_default();
         let index = Index::default();
         let writer = Writer { disk: Arc::clone(&disk), members, head, head_hash, seals, index };
         let committer = Arc::new(Committer::start(writer)?);
-        let audit = Arc::new(Log::new(Arc::clone(&committer), head.audit));
+        let audit = Arc::new(Log::new(Arc::clone(&disk), Arc::clone(&committer), log, head.audit));
         let freeze = Arc::new(Freeze::new(Arc::clone(&disk), Arc::clone(&audit)));
         let ledger = Books::new(Arc::clone(&committer), Arc::clone(&freeze), books);
         Ok(Self {

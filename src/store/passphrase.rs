@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn told(store: &Store) -> Vec<AuditAction> {
-        store.audit().unwrap().into_iter().map(|entry| entry.1).collect()
+        store.audit().unwrap().into_iter().map(|entry| entry.action).collect()
     }
 
     /// The vault in `dir`, which `this` opens and the other of the two does not.

@@ -7,8 +7,11 @@
 //!
 //! head  (280)    sequence (8) ‖ hash of the head before (32) ‖ audit entries (8) ‖ hash of the last
 //!                (32) ‖ per tree 0 to 4: values (8) ‖ sum (32)
-//! audit  (65)    number (8) ‖ milliseconds since 1970 (8) ‖ action (1) ‖ token id (16) ‖ hash of the
-//!                entry before (32)
+//! audit          an enum: 0 number (8) ‖ hash of the entry before (32) ‖ entry; 1 token id (16) ‖ list of
+//!                entries; 2 entries pruned (8) ‖ hash of the last (32)
+//! entry          milliseconds since 1970 (8) ‖ action (1) ‖ token id (16) ‖ rule, coin (texts) ‖ amount
+//!                (16) ‖ count (8) ‖ milliseconds of the first (8) ‖ ids of first and last request (16 each)
+//! segment        number of its first entry (8) ‖ hash of the entry before (32) ‖ list of entries
 //! ledger         exposed (1) ‖ unreconciled (1) ‖ seen, confirmed (8 each) ‖ decay (Option of 8 ‖ 8) ‖
 //!                per coin: its name ‖ counter ‖ pool (Option of counter) ‖ per window: purpose (1) ‖
 //!                coin ‖ milliseconds (8) ‖ sum (Option of 16) ‖ count (Option of 4) ‖ per slot: end (8)
@@ -79,6 +82,7 @@ pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
         ("ledger", recoded::<LedgerRow>(bytes)),
         ("grant", recoded::<GrantRow>(bytes)),
         ("audit", recoded::<AuditRow>(bytes)),
+        ("segment", recoded::<SegmentRow>(bytes)),
         ("index", recoded::<IndexRow>(bytes)),
         ("head", recoded::<HeadRow>(bytes)),
     ]
@@ -128,6 +132,7 @@ pub(super) struct TokenRow<'a> {
     pub(super) account: Option<Cow<'a, str>>,
     pub(super) renewal: RenewalRow,
     pub(super) rules: RulesRow<'a>,
+    pub(super) is_revoked: bool,
     pub(super) info: InfoRow<'a>,
 }
 
@@ -425,16 +430,47 @@ impl TryFrom<WindowRow<'_>> for Window {
     }
 }
 
-/// One entry of the audit log.
+/// A record of the audit log's open segment.
 #[derive(Encode, Decode)]
-pub(super) struct AuditRow {
-    /// From 0 on; the entry's name is made of it.
-    pub(super) number: u64,
+pub(super) enum AuditRow {
+    Entry {
+        /// From 0 on; the entry's name is made of it.
+        number: u64,
+        previous: [u8; 32],
+        entry: EntryRow,
+    },
+    /// What a token did this minute.
+    Open { token_id: [u8; 16], entries: Vec<EntryRow> },
+    /// What was pruned: how many entries, and the hash of the last.
+    Pruned { entries: u64, last: [u8; 32] },
+}
+
+/// One entry of the audit log, without its place.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct EntryRow {
     pub(super) at_ms: i64,
     pub(super) action: u8,
-    /// Zeros where the action befell no token.
+    /// Zeros where it befell no token.
     pub(super) token_id: [u8; 16],
+    /// The name of the rule that refused; empty where none did.
+    pub(super) rule: String,
+    /// Empty where no money was to move.
+    pub(super) coin: String,
+    pub(super) amount: u128,
+    pub(super) count: u64,
+    pub(super) since_ms: i64,
+    /// Zeros where it is of no request.
+    pub(super) first_request: [u8; 16],
+    pub(super) last_request: [u8; 16],
+}
+
+/// Entries of the audit log that will not change.
+#[derive(Encode, Decode)]
+pub(super) struct SegmentRow {
+    /// The number of the first; the segment's name is made of it.
+    pub(super) first: u64,
     pub(super) previous: [u8; 32],
+    pub(super) entries: Vec<EntryRow>,
 }
 
 /// The tokens of one segment of the index, by lineage: their labels.
@@ -491,10 +527,50 @@ mod tests {
         assert_eq!(drawn.concat().len(), 280);
         assert_eq!(encode(&head()).unwrap()[..], drawn.concat());
 
-        let (token_id, previous) = ([5; 16], [6; 32]);
-        let audit = AuditRow { number: 1, at_ms: -1, action: 7, token_id, previous };
-        let drawn = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &[0xff; 8], &[7], &[5; 16], &[6; 32]].concat();
-        assert_eq!((&encode(&audit).unwrap()[..], drawn.len()), (&drawn[..], 65));
+        let entry = EntryRow {
+            at_ms: -1,
+            action: 7,
+            token_id: [5; 16],
+            rule: "a".into(),
+            coin: "bc".into(),
+            amount: 8,
+            count: 9,
+            since_ms: -2,
+            first_request: [10; 16],
+            last_request: [11; 16],
+        };
+        let length = |length: u8| [length, 0, 0, 0, 0, 0, 0, 0];
+        let entry_drawn = [
+            &[0xff; 8][..],
+            &[7],
+            &[5; 16],
+            &length(1),
+            b"a",
+            &length(2),
+            b"bc",
+            &8_u128.to_le_bytes(),
+            &length(9),
+            &(-2_i64).to_le_bytes(),
+            &[10; 16],
+            &[11; 16],
+        ]
+        .concat();
+        let previous = [6; 32];
+        let audit = AuditRow::Entry { number: 1, previous, entry: entry.clone() };
+        let drawn = [&[0; 4][..], &length(1), &previous, &entry_drawn].concat();
+        assert_eq!(encode(&audit).unwrap()[..], drawn);
+        let entries = vec![entry.clone()];
+        let audit = AuditRow::Open { token_id: [5; 16], entries: entries.clone() };
+        let drawn = [&[1, 0, 0, 0][..], &[5; 16], &length(1), &entry_drawn].concat();
+        assert_eq!(encode(&audit).unwrap()[..], drawn);
+        let audit = AuditRow::Pruned { entries: 3, last: previous };
+        assert_eq!(
+            encode(&audit).unwrap()[..],
+            [&[2, 0, 0, 0][..], &length(3), &previous].concat()
+        );
+        let segment = SegmentRow { first: 4, previous, entries };
+        let drawn = [&length(4)[..], &previous, &length(1), &entry_drawn].concat();
+        assert_eq!(encode(&segment).unwrap()[..], drawn);
 
         let counter = |limit| CounterRow {
             is_of_server: true,

@@ -112,6 +112,17 @@ impl Writer {
                 Ok(())
             })?;
         }
+        // The chain of the audit log vouches for these: what is missing, or does not open, it tells.
+        for entry in epoch.values(Tree::Segments) {
+            let (name, sealed) = entry?;
+            match epoch.keys.open(Tree::Segments, &name, &sealed) {
+                Ok(row) => {
+                    let key = Key::of(&epoch.keys, Tree::Segments, name, &row)?;
+                    take(Tree::Segments, key, row)?;
+                }
+                Err(error) => tracing::error!(%error, "a segment of the audit log is lost"),
+            }
+        }
         Ok(())
     }
 

@@ -126,7 +126,7 @@ struct Salvage {
     known: Option<BTreeMap<LineageId, String>>,
     /// By lineage: all of which a record opens. One that does not may be anybody's.
     tokens: BTreeMap<[u8; 16], Parts>,
-    audit: BTreeMap<u64, SecretBytes>,
+    audit: Vec<(Tree, Key, SecretBytes)>,
     others: Vec<(Tree, Key, SecretBytes)>,
 }
 
@@ -172,9 +172,11 @@ impl Salvage {
         let epoch = writer.disk.epoch();
         let known = damage::known(&epoch, Some(&writer.head));
         let mut salvage = Self { known, ..Self::default() };
-        for home in Tree::KEPT.into_iter().filter(|home| *home != Tree::Index) {
+        let homes = Tree::KEPT.into_iter().filter(|home| *home != Tree::Index);
+        for home in homes.chain([Tree::Segments]) {
             // An old value put back opens as well. One too many is known by what it adds.
-            let foreign = writer.members.foreign(home, writer.head.totals[home as usize]);
+            let written = writer.head.totals.get(home as usize);
+            let foreign = written.and_then(|written| writer.members.foreign(home, *written));
             // Where sled can read no further, what it has listed is what is left.
             for (name, value) in epoch.values(home).map_while(Result::ok) {
                 let is_removed = home == Tree::Tokens && salvage.is_removed(name);
@@ -200,9 +202,10 @@ impl Salvage {
 
     fn take(&mut self, tree: Tree, key: Key, row: SecretBytes) {
         match (tree, key) {
-            (Tree::Audit, _) => {
-                if let Ok(number) = audit::entry_number(&row) {
-                    self.audit.entry(number).or_insert(row);
+            (Tree::Audit | Tree::Segments, key) => {
+                let known = |other: &(Tree, Key, _)| other.0 == tree && other.1 == key;
+                if !self.audit.iter().any(known) {
+                    self.audit.push((tree, key, row));
                 }
             }
             (_, Key::Id(lineage)) => {
@@ -241,7 +244,9 @@ impl Salvage {
                         parts.is_mended = true;
                     }
                 }
-                Key::Text(_) if tree == Tree::Audit => self.take(tree, key, row),
+                Key::Text(_) if [Tree::Audit, Tree::Segments].contains(&tree) => {
+                    self.take(tree, key, row);
+                }
                 Key::Text(_) if self.others.iter().any(known) => {}
                 // It may have been thawed since; whether it is frozen is told without the backup.
                 Key::Text(_) if tree == Tree::Meta && key == freeze::key() => {}
@@ -280,7 +285,7 @@ impl Salvage {
         let lost = lost.filter(|(lineage, _)| !self.tokens.contains_key(lineage.as_bytes()));
         told.lost.extend(lost.filter_map(|(_, label)| Label::new(label).ok()));
         let mut chain = Chain::default();
-        self.audit.values().try_for_each(|row| chain.add(row))?;
+        self.audit.iter().try_for_each(|(tree, _, row)| chain.add(*tree, row))?;
         let (exposed, mut known) = (chain.exposed(), BTreeMap::new());
         for (lineage, parts) in self.tokens {
             let (key, label) = (Key::Id(lineage), parts.label());
@@ -327,9 +332,15 @@ impl Salvage {
             labels.sort();
         }
         // Of the audit log what is whole from its beginning: the rest is kept aside.
-        let end = chain.whole_until();
-        for (number, row) in self.audit.range(..end.entries) {
-            filling.put(Tree::Audit, &audit::key(*number), row)?;
+        let (start, end) = (chain.start(), chain.whole_until()?);
+        for (tree, key, row) in &self.audit {
+            if *key != audit::pruned_key() && audit::is_within(*tree, row, end)? {
+                filling.put(*tree, key, row)?;
+            }
+        }
+        if start.entries > 0 {
+            let row = record::encode(&audit::pruned_row(start))?;
+            filling.put(Tree::Audit, &audit::pruned_key(), &row)?;
         }
         Ok(end)
     }

@@ -27,6 +27,8 @@ pub(crate) struct TokenRecord {
     pub(crate) account: Option<String>,
     pub(crate) renewal: Renewal,
     pub(crate) rules: KeptRules,
+    /// Whether BitGo is asked to revoke it: then nothing is done with it but that.
+    pub(crate) is_revoked: bool,
     pub(crate) info: TokenInfo,
 }
 
@@ -266,6 +268,7 @@ fn record(lineage: LineageId, row: TokenRow<'_>) -> Result<TokenRecord, Unreadab
             RenewalRow::Oauth => Renewal::Oauth,
         },
         rules: row.rules.try_into()?,
+        is_revoked: row.is_revoked,
         info: row.info.try_into()?,
     })
 }
@@ -283,6 +286,7 @@ fn row(record: &TokenRecord) -> TokenRow<'_> {
             Renewal::Oauth => RenewalRow::Oauth,
         },
         rules: RulesRow::from(&record.rules),
+        is_revoked: record.is_revoked,
         info: InfoRow::from(&record.info),
     }
 }

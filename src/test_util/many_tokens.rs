@@ -120,6 +120,7 @@ impl ManyTokens {
             account: Some(user.clone()),
             renewal: Renewal::Manual,
             rules: LocalRules::default().into(),
+            is_revoked: false,
             info: info()?,
         };
         let token = random::<32>(&mut SysRng)?;

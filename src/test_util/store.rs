@@ -61,6 +61,7 @@ pub fn keep_in_store(
         account: Some(USER.into()),
         renewal: Renewal::Manual,
         rules: LocalRules::default().into(),
+        is_revoked: false,
         info,
     };
     let Kept { token, extension_key, ecdh_xprv } = kept;

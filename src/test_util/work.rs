@@ -157,6 +157,7 @@ impl Work {
                 account: Some(label.into()),
                 renewal: Renewal::Manual,
                 rules: rules.into(),
+                is_revoked: false,
                 info,
             };
             let ecdh_xprv = EcdhXprv::new(Self::account_key(version));
@@ -285,12 +286,23 @@ impl Work {
         Ok(self.store.account(label)?.map(|account| account.ecdh_xprv.expose().into()))
     }
 
-    /// The audit log, without its times; an error where its chain is broken.
+    /// How many entries the audit log has, those of gaps among them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn count_entries(&self) -> Result<usize, StoreError> {
+        Ok(self.store.audit()?.len())
+    }
+
+    /// The audit log, without its times, and without what opening tells of a process that was cut off;
+    /// an error where its chain is broken.
     ///
     /// # Errors
     /// Those of the store.
     pub fn audit(&self) -> Result<Vec<(AuditAction, Option<TokenId>)>, StoreError> {
-        Ok(self.store.audit()?.into_iter().map(|(_, action, id)| (action, id)).collect())
+        let told = self.store.audit()?.into_iter();
+        let told = told.filter(|entry| entry.action != AuditAction::Gap);
+        Ok(told.map(|entry| (entry.action, entry.token_id)).collect())
     }
 
     /// How many records each tree has: a part of a token that is left alone is seen here.

@@ -1,6 +1,7 @@
 //! The options of a vault, and its opening.
 
 use super::Vault;
+use super::control::Server;
 use super::core::Core;
 use super::events::Event;
 use super::hands::Hands;
@@ -15,7 +16,7 @@ use crate::refresh::{self, Refresher, Renew};
 use crate::secret::Passphrase;
 use crate::store::{FileSystem, Opening, Place, Repair, Report, Store, StoreError};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -33,6 +34,7 @@ pub struct VaultBuilder {
     accepts_rollback: bool,
     lease_lifetime: Duration,
     reconcile_every: Duration,
+    serves_control: bool,
     client: ClientSettings,
     clock: Arc<dyn Clock>,
 }
@@ -48,6 +50,7 @@ impl VaultBuilder {
             accepts_rollback: false,
             lease_lifetime: LEASE_LIFETIME,
             reconcile_every: RECONCILE_EVERY,
+            serves_control: true,
             client: ClientSettings::default(),
             clock: Arc::new(SystemClock::new()),
         }
@@ -130,6 +133,14 @@ impl VaultBuilder {
     /// unless said otherwise. A token that does not spend is not asked about.
     pub fn reconcile_every(mut self, every: Duration) -> Self {
         self.reconcile_every = every;
+        self
+    }
+
+    /// Serves no control socket. Unless this is said, the vault makes the Unix socket `CONTROL` in its
+    /// directory, for processes of the same user ([`Control`](crate::Control)); where it cannot, it
+    /// does without ([`Vault::control_socket`]).
+    pub fn without_control_socket(mut self) -> Self {
+        self.serves_control = false;
         self
     }
 
@@ -298,25 +309,38 @@ impl VaultBuilder {
         });
         let (options, store, tokens) = opened.await.map_err(Error::of_task)??;
         let (tracker, inbox) = refresh::channel();
-        let core = Arc::new(Core::new(
-            store,
-            client,
-            options.clock,
-            options.environment,
-            server_key,
-            options.auth_version,
-            options.accepts_clear,
-            options.lease_lifetime,
-            tracker,
-            runtime,
-            Keys::new()?,
-        ));
+        let keys = Keys::new()?;
+        let (dir, serves) = (options.place.path().to_owned(), options.serves_control);
+        let serve = |core: &Weak<Core>, runtime: &Handle| match serves {
+            true => Server::start(&dir, Weak::clone(core), runtime),
+            false => Server::off(),
+        };
+        let core = Arc::new_cyclic(|core| {
+            Core::new(
+                store,
+                client,
+                options.clock,
+                options.environment,
+                server_key,
+                options.auth_version,
+                options.accepts_clear,
+                options.lease_lifetime,
+                tracker,
+                runtime.clone(),
+                keys,
+                serve(core, &runtime),
+            )
+        });
         let events = Arc::clone(&core.events);
         core.store.watch(&core.clock, move |is_frozen| {
             events.emit(|| if is_frozen { Event::Frozen } else { Event::Thawed });
         })?;
         for (record, secret) in tokens {
+            let (lineage, is_revoked) = (record.lineage, record.is_revoked);
             core.keep(record, secret);
+            if is_revoked && core.store.check_writable().is_ok() {
+                core.revocations.go_on(&core, lineage, Duration::ZERO);
+            }
         }
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
         let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);

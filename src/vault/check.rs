@@ -3,6 +3,7 @@
 
 use super::Vault;
 use super::core::Core;
+use super::revoke;
 use crate::error::Error;
 use crate::id::LineageId;
 use crate::policy::{self, Action, Charge, Consulted, Explanation, Request, Rule, not_reconciled};
@@ -18,24 +19,30 @@ impl Vault {
     /// [`Error::NoSuchToken`]; [`Error::Closed`]. A refusal is no error:
     /// [`Explanation::verdict`] tells it.
     pub fn check(&self, label: &str, request: &Request) -> Result<Explanation, Error> {
-        let (core, label) = (&self.core, Label::new(label)?);
-        core.check_open()?;
-        let held = core.entry(&label)?.held().ok_or(Error::NoSuchToken { label })?;
-        let TokenRecord { lineage, info, rules, .. } = &held.record;
-        let action = match Action::of(request, &rules.units) {
-            Ok(action) => action,
-            Err(denied) => return Ok(Explanation::unreadable(denied)),
-        };
-        let now = core.clock.now();
-        let frozen = core.store.freeze().check().map(drop);
-        let mut consulted = vec![Consulted::of(Rule::Frozen, frozen)];
-        consulted.extend(policy::consult(&action, info, rules, now));
-        match policy::charges(&action, rules) {
-            Ok(charges) => consulted.extend(of_ledger(core, *lineage, &charges)),
-            Err(denied) => consulted.push(Consulted::denied(denied)),
-        }
-        Ok(Explanation::of(action, consulted))
+        explain(&self.core, Label::new(label)?, request)
     }
+}
+
+/// As [`Vault::check`].
+pub(super) fn explain(core: &Core, label: Label, request: &Request) -> Result<Explanation, Error> {
+    core.check_open()?;
+    let held = core.entry(&label)?.held().ok_or(Error::NoSuchToken { label })?;
+    let TokenRecord { lineage, info, rules, .. } = &held.record;
+    let action = match Action::of(request, &rules.units) {
+        Ok(action) => action,
+        Err(denied) => return Ok(Explanation::unreadable(denied)),
+    };
+    let now = core.clock.now();
+    let frozen = core.store.freeze().check().map(drop);
+    let revoked = revoke::check(&held);
+    let mut consulted =
+        vec![Consulted::of(Rule::Frozen, frozen), Consulted::of(Rule::Revoked, revoked)];
+    consulted.extend(policy::consult(&action, info, rules, now));
+    match policy::charges(&action, rules) {
+        Ok(charges) => consulted.extend(of_ledger(core, *lineage, &charges)),
+        Err(denied) => consulted.push(Consulted::denied(denied)),
+    }
+    Ok(Explanation::of(action, consulted))
 }
 
 /// What the ledger says of charges.

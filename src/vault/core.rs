@@ -1,9 +1,11 @@
 //! What every part of the vault works on.
 
+use super::control::Server;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
 use super::keys::Keys;
 use super::refusals::Refusals;
+use super::revoke::Revocations;
 use super::server_time::ServerTime;
 use crate::api::Client;
 use crate::clock::Clock;
@@ -41,6 +43,8 @@ pub(super) struct Core {
     pub(super) events: Arc<Outlet>,
     pub(super) server_time: ServerTime,
     pub(super) keys: Arc<Keys>,
+    pub(super) control: Server,
+    pub(super) revocations: Revocations,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// By the wall clock, in milliseconds since 1970.
@@ -76,6 +80,7 @@ impl Core {
         tracker: Tracker,
         runtime: Handle,
         keys: Keys,
+        control: Server,
     ) -> Self {
         Self {
             keys: Arc::new(keys),
@@ -84,6 +89,8 @@ impl Core {
             opened_at: clock.monotonic(),
             events: Arc::default(),
             opened_at_ms: clock.now().timestamp_millis(),
+            revocations: Revocations::default(),
+            control,
             store,
             client,
             clock,
@@ -186,7 +193,8 @@ impl Core {
     /// Holds a token that is stored, and sees to its renewal.
     pub(super) fn keep(&self, record: TokenRecord, secret: SealedSecret) -> Arc<Entry> {
         let label = record.label.clone();
-        let (lineage, renews) = (record.lineage, record.renewal != Renewal::Manual);
+        let renews = record.renewal != Renewal::Manual && !record.is_revoked;
+        let lineage = record.lineage;
         let held = Held::new(record, secret);
         let schedule = held.schedule();
         let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys)));

@@ -197,6 +197,7 @@ impl Entry {
             renewal: held.record.renewal,
             rules: LocalRules::clone(&held.record.rules),
             rules_version: held.record.rules.version(),
+            is_revoked: held.record.is_revoked,
             phase: held.phase(now),
             renewals,
             failures,
@@ -220,6 +221,8 @@ pub struct TokenStatus {
     pub rules: LocalRules,
     /// How often those were edited, each time with an entry of the audit log.
     pub rules_version: u64,
+    /// Whether BitGo is asked to revoke it: nothing is leased with it any more.
+    pub is_revoked: bool,
     /// Where it stands in its life.
     pub phase: Phase,
     /// Renewals since the vault was opened.

@@ -139,7 +139,7 @@ struct Parts {
 
 impl AccessToken {
     fn of(record: &TokenRecord, counters: Option<CoinMap<Counter>>) -> Self {
-        let TokenRecord { lineage, label, account, renewal, rules, info } = record;
+        let TokenRecord { lineage, label, account, renewal, rules, info, .. } = record;
         let TokenInfo {
             id,
             kind,
@@ -265,6 +265,7 @@ mod tests {
             account: Some("user-1".into()),
             renewal: Renewal::Extend { lifetime: Duration::from_secs(3600) },
             rules: LocalRules { raw_exposure: true, ..LocalRules::default() }.into(),
+            is_revoked: false,
             info: TokenInfo {
                 id: TokenId::from_bytes([2; 16]),
                 kind: TokenKind::LongLived,

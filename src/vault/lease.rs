@@ -9,6 +9,7 @@
 use super::credential::{self, Sender};
 use super::hands::{Grasp, Hands};
 use super::reservation::Reservation;
+use super::revoke;
 use super::signed::Signed;
 use crate::api::Auth;
 use crate::crypto::AuthKey;
@@ -84,6 +85,7 @@ pub(super) async fn take_wait<'r>(
 fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<(Vec<Charge>, u64), Error> {
     let Grasp { core, held } = grasp;
     let freeze_epoch = core.store.freeze().check()?;
+    revoke::check(held)?;
     let TokenRecord { info, rules, .. } = &held.record;
     // None but those that are marked so may be unable to sign. To be exposed they are still leased.
     if info.issued_in_clear {
@@ -126,7 +128,10 @@ impl<'r> Lease<'r> {
             Some(_) if sender == Sender::Bot => return Err(Error::SendOnly),
             Some(token) => Auth::Bearer(token),
         };
-        Signed::new(grasp, request, auth, reservation, now)
+        let id = grasp.held.record.info.id;
+        let signed = Signed::new(grasp, request, auth, reservation, now)?;
+        signed.note(id);
+        Ok(signed)
     }
 
     /// Gives the reservation back, as dropping the lease does.

@@ -372,7 +372,9 @@ async fn keep(
         AccountOf::Known(user) => (user, None),
     };
     let (lineage, rules) = (core.store.new_lineage()?, KeptRules::default());
-    let record = TokenRecord { lineage, label, account: Some(user), renewal, rules, info };
+    let user = Some(user);
+    let is_revoked = false;
+    let record = TokenRecord { lineage, label, account: user, renewal, rules, is_revoked, info };
     hold(core, record, secret, account).await
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! audit       what the log tells, and what is noted for it
 //! builder     options → create, unlock
+//! control     a socket by which another process asks this one
 //! core        what every part works on: store, client, clock, the tokens by label
 //! events      what happens, told to who listens
 //! entry       one token as it is held: sealed, replaced whole when renewed
@@ -23,6 +24,7 @@
 //! reconciliation  what BitGo counted, held against the ledger
 //! export      what is known of the tokens, as JSON
 //! renewal     what renewing a token means
+//! revoke      ended at BitGo, asked for until it is confirmed
 //! session     unlocked, locked, ended at BitGo
 //! totp        one-time passwords from a seed that is kept
 //! ```
@@ -30,6 +32,7 @@
 mod audit;
 mod builder;
 mod check;
+mod control;
 mod core;
 mod credential;
 mod entry;
@@ -46,6 +49,7 @@ mod reconciliation;
 mod refusals;
 mod renewal;
 mod reservation;
+mod revoke;
 mod rules;
 mod send;
 mod server_time;
@@ -55,10 +59,14 @@ mod totp;
 mod upkeep;
 
 pub use builder::VaultBuilder;
+pub use control::{
+    Control, ControlError, ControlStatus, ControlToken, ControlUnavailable, ControlVerdict,
+};
 pub use entry::TokenStatus;
 pub use events::{Alarm, Event, Events};
 pub use lease::Lease;
 pub use mint::Login;
+pub use revoke::Revocation;
 pub use send::Answer;
 pub use signed::Signed;
 
@@ -69,15 +77,12 @@ use self::reconciliation::Reconciler;
 use crate::api::{CreateToken, OauthClient};
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::id::TokenId;
 use crate::locked::LockLevel;
 use crate::policy::Request;
 use crate::provider::Provider;
 use crate::refresh::Refresher;
 use crate::secret::{Otp, Passphrase, RefreshToken};
-use crate::store::AuditAction;
 use crate::token::Label;
-use chrono::{DateTime, Utc};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -314,15 +319,6 @@ impl Vault {
         self.core.blocking(move |core| core.set_raw_exposure(&label, false)).await?
     }
 
-    /// The audit log, oldest first: when a token was handed out, what allowed or forbade it, and when
-    /// the passphrase was changed. The token's id is `None` where the vault as a whole is meant.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`](crate::StoreError::Unreadable) where its chain is broken.
-    pub async fn audit(&self) -> Result<Vec<(DateTime<Utc>, AuditAction, Option<TokenId>)>, Error> {
-        Ok(self.core.blocking(|core| core.store.audit()).await??)
-    }
-
     /// How well the keys are kept in memory.
     pub fn lock_level(&self) -> LockLevel {
         self.core.store.lock_level().min(self.core.keys.level())
@@ -344,6 +340,8 @@ impl Vault {
         if let Some(reconciler) = Arc::into_inner(reconciler) {
             reconciler.end().await;
         }
+        core.control.stop().await;
+        core.revocations.stop().await;
         if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }

@@ -71,7 +71,8 @@ pub(super) async fn sign_in(
     let Successor { info, secret } = receive(&core, tokens, asked_at).await?;
     let info = mint::arrived(&core, info)?;
     let (rules, renewal) = (KeptRules::default(), Renewal::Oauth);
-    let record = TokenRecord { lineage, label, account: None, renewal, rules, info };
+    let record =
+        TokenRecord { lineage, label, account: None, renewal, rules, is_revoked: false, info };
     mint::hold(&core, record, secret, None).await
 }
 

@@ -90,7 +90,11 @@ impl Vault {
 }
 
 /// Takes one sample of a token, or begins its ledger anew if that is not believed.
-async fn reconcile(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Result<(), Error> {
+pub(super) async fn reconcile(
+    core: &Arc<Core>,
+    label: &Label,
+    entry: &Arc<Entry>,
+) -> Result<(), Error> {
     let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
     let lineage = held.record.lineage;
     let is_believed = !core.store.is_unreconciled(lineage);

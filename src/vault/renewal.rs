@@ -14,9 +14,9 @@ use crate::api::wire::IssuedToken;
 use crate::crypto::ExtensionKey;
 use crate::error::Error;
 use crate::id::LineageId;
-use crate::refresh::{Failure, Flight, Phase, Renew, Renewed};
+use crate::refresh::{Failure, Flight, Phase, Renew, Renewed, Schedule};
 use crate::store::{SealedSecret, TokenRecord, TokenSecret};
-use crate::token::{Renewal, TokenInfo, TokenKind};
+use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,8 +95,22 @@ impl Renew for Core {
     }
 }
 
+/// Has a token renewed now, whatever its phase.
+pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
+    core.check_open()?;
+    let held = core.entry(label)?.held();
+    let held = held.ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
+    if held.record.renewal == Renewal::Manual || held.record.is_revoked {
+        return Err(Error::NotRenewable { label: label.clone() });
+    }
+    // One whose end is not known is due.
+    core.tracker.track(held.record.lineage, Schedule::new(None, lifetime(&held.record.info)));
+    Ok(())
+}
+
 async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {
-    let held = entry.held().ok_or(RenewalError::Removed)?;
+    let held = entry.held().filter(|held| !held.record.is_revoked);
+    let held = held.ok_or(RenewalError::Removed)?;
     // What could not be kept is not asked for.
     core.store.check_writable().map_err(Error::from)?;
     let successor = match held.record.renewal {
@@ -113,7 +127,8 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
     let swapped = core.blocking(move |core| {
         let _one_at_a_time = core.begin_change();
         // The rules may have changed while we were away: they stay as they are now.
-        let rules = entry.held().ok_or(RenewalError::Removed)?.record.rules.clone();
+        let before = entry.held().filter(|held| !held.record.is_revoked);
+        let rules = before.ok_or(RenewalError::Removed)?.record.rules.clone();
         let record = TokenRecord { info, rules, ..held.record.clone() };
         let replaced = core.store.replace_token(&record, &successor.secret);
         let sealed: SealedSecret = replaced.map_err(Error::from)?;

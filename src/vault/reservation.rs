@@ -58,6 +58,11 @@ impl Reservation {
         self.unsettled = outcome;
     }
 
+    /// What is reserved.
+    pub(super) fn charges(&self) -> &[Charge] {
+        self.drawn.as_ref().map_or(&[], |drawn| &drawn.charges)
+    }
+
     /// Whether there is anything to settle.
     pub(super) fn is_made(&self) -> bool {
         self.drawn.is_some()

@@ -7,6 +7,7 @@ use super::reservation::Reservation;
 use crate::api::{Asked, Auth, RequestId};
 use crate::crypto::{AuthKey, AuthVersion};
 use crate::error::Error;
+use crate::id::TokenId;
 use crate::policy::{Method, Outcome, Request};
 use chrono::{DateTime, Utc};
 use http::header::CONTENT_TYPE;
@@ -134,6 +135,13 @@ impl<'r> Signed<'r> {
             true => outcome,
             false => Outcome::Uncertain,
         }
+    }
+
+    /// Notes for the audit log that a request of this token was signed, before it is given out.
+    pub(super) fn note(&self, token_id: TokenId) {
+        let (charges, request) = (self.reservation.charges(), *self.request_id.as_bytes());
+        let core = &self.grasp.core;
+        core.store.note_signed(token_id, charges, request, core.clock.now());
     }
 
     /// Nothing of the request left this machine: gives the reservation back. Only

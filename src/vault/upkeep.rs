@@ -75,6 +75,7 @@ async fn reclaim(core: Arc<Core>) -> Result<Vec<Label>, Error> {
             account: None,
             renewal: Renewal::Manual,
             rules: KeptRules::default(),
+            is_revoked: false,
             info: mint::arrived(&core, info)?,
         };
         let kept = core.blocking(move |core| {

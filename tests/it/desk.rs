@@ -6,8 +6,8 @@ use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
-    Amount, Coin, Counter, Environment, Error, FileSystem, Label, Login, Passphrase, Request,
-    TokenStatus, Vault, VaultBuilder, WalletId,
+    Amount, AuditAction, Coin, Counter, Environment, Error, FileSystem, Label, Login, Passphrase,
+    Request, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -63,6 +63,12 @@ impl Desk {
     pub(crate) async fn reopened(self) -> Self {
         let options = self.options();
         self.reopened_with(options).await
+    }
+
+    /// Closes the vault; its BitGo and its directory stay.
+    pub(crate) async fn closed(self) -> (Emulator, TempDir) {
+        self.vault.close().await.unwrap();
+        (self.bitgo, self.dir)
     }
 
     /// The same vault, closed, and opened once something was done to its directory.
@@ -165,6 +171,14 @@ pub(crate) fn withdrawal(wallet: WalletId, amount: u128) -> Request {
 
 pub(crate) fn initiate(wallet: WalletId, body: &serde_json::Value) -> Request {
     Request::post(&format!("/api/v2/tbtc/wallet/{wallet}/tx/initiate")).json(body).unwrap()
+}
+
+/// What the audit log tells of event by event: without what was signed and refused, counted.
+pub(crate) async fn audited(vault: &Vault) -> Vec<(AuditAction, Option<TokenId>)> {
+    use AuditAction::{Denied, Signed, Viewed};
+    let entries = vault.audit().await.unwrap().into_iter();
+    let events = entries.filter(|entry| ![Denied, Signed, Viewed].contains(&entry.action));
+    events.map(|entry| (entry.action, entry.token_id)).collect()
 }
 
 /// Waits until something holds that another task brings about.

@@ -1,5 +1,4 @@
 //! Events: told to who listens, and only to him.
-#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{Desk, coin};
 use bitgo_vault::emulator::Emulator;

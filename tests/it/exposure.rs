@@ -1,7 +1,7 @@
 //! Handing out the token itself: off unless a rule allows it, told of first, charged in full.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, coin, passphrase, told};
+use crate::desk::{Desk, audited, coin, passphrase, told};
 use bitgo_vault::api::Auth;
 use bitgo_vault::api::{Client, ClientSettings};
 use bitgo_vault::crypto::{AuthKey, AuthVersion};
@@ -51,8 +51,7 @@ async fn a_token_stays_in_the_vault_until_a_rule_lets_it_out() {
     assert_eq!(expose(&desk, "bot").await.unwrap_err(), DENIED);
     let desk = desk.reopened().await;
     assert_eq!(expose(&desk, "bot").await.unwrap_err(), DENIED);
-    let told: Vec<_> =
-        desk.vault.audit().await.unwrap().into_iter().map(|(_, what, id)| (what, id)).collect();
+    let told = audited(&desk.vault).await;
     assert_eq!(
         told,
         [
@@ -110,7 +109,7 @@ async fn a_void_lease_exposes_nothing() {
     desk.vault.forbid_raw_exposure("bot").await.unwrap();
     lease.expose_token().await.unwrap_err();
     let told = desk.vault.audit().await.unwrap();
-    assert!(told.iter().all(|(_, what, _)| *what != AuditAction::Exposed), "{told:?}");
+    assert!(told.iter().all(|entry| entry.action != AuditAction::Exposed), "{told:?}");
     assert_eq!(desk.used("bot"), 0);
 }
 
@@ -176,8 +175,9 @@ async fn no_token_is_handed_out_once_it_is_forbidden_or_removed() {
         let late = late.expose_token().await.map(drop);
         assert!(matches!(late, Err(Error::LeaseVoid { .. })), "{late:?}");
 
-        let audit = desk.vault.audit().await.unwrap().into_iter();
-        let audit: Vec<_> = audit.filter(|line| line.2 == Some(id)).map(|line| line.1).collect();
+        let audit = audited(&desk.vault).await.into_iter();
+        let audit: Vec<_> =
+            audit.filter(|entry| entry.1 == Some(id)).map(|entry| entry.0).collect();
         let handed_out = audit.iter().filter(|what| **what == AuditAction::Exposed).count();
         assert_eq!(handed_out, usize::from(exposed.is_ok()), "{audit:?}");
         let forbidden = audit.iter().position(|what| *what == AuditAction::ExposureForbidden);

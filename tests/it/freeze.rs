@@ -63,7 +63,7 @@ async fn a_frozen_vault_gives_nothing_until_the_passphrase_thaws_it() {
     assert_eq!(desk.used("bot"), 0, "what was not signed is given back");
     check_gives(&desk).await;
     let told = desk.vault.audit().await.unwrap();
-    let told: Vec<_> = told.iter().map(|(_, what, _)| *what).collect();
+    let told: Vec<_> = told.iter().map(|entry| entry.action).collect();
     let expect = [AuditAction::ExposureAllowed, AuditAction::Frozen, AuditAction::Thawed];
     assert_eq!(told, expect, "once each, and nothing was handed out");
 }

@@ -3,9 +3,13 @@
 #[cfg(feature = "emulator")]
 mod api;
 #[cfg(feature = "emulator")]
+mod audit;
+#[cfg(feature = "emulator")]
 mod authority;
 #[cfg(feature = "emulator")]
 mod bad_input;
+#[cfg(feature = "emulator")]
+mod control;
 #[cfg(feature = "emulator")]
 mod crash;
 #[cfg(feature = "test-util")]
@@ -60,6 +64,8 @@ mod renewal;
 mod replay;
 #[cfg(feature = "emulator")]
 mod request_policy;
+#[cfg(feature = "emulator")]
+mod revoke;
 #[cfg(feature = "emulator")]
 mod rules;
 #[cfg(feature = "emulator")]

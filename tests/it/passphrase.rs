@@ -5,7 +5,7 @@
 //! network: it signs, and the request is never sent, so that it counts for good.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{self, Desk, coin, told, until, withdrawal};
+use crate::desk::{self, Desk, audited, coin, told, until, withdrawal};
 use crate::victim::{self, Victim, random, say};
 use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::Emulator;
@@ -60,7 +60,7 @@ async fn open(options: impl Fn() -> VaultBuilder) -> (usize, Vault) {
 /// What happened to the vault itself, and how often.
 async fn count(vault: &Vault, action: AuditAction) -> usize {
     let audit = vault.audit().await.unwrap();
-    audit.into_iter().filter(|(_, what, of)| *what == action && of.is_none()).count()
+    audit.into_iter().filter(|entry| entry.action == action && entry.token_id.is_none()).count()
 }
 
 #[tokio::test]
@@ -77,9 +77,9 @@ async fn a_changed_passphrase_opens_all_that_was_kept() {
     desk.vault.send("bot", &desk.withdrawal(50)).await.unwrap();
     let old = desk.vault.dangerous_allow_raw_exposure("bot", passphrase(0)).await;
     assert_eq!(told(&old.unwrap_err()), WRONG);
-    let audit = desk.vault.audit().await.unwrap();
+    let audit = audited(&desk.vault).await;
     let expect = [(AuditAction::ExposureAllowed, Some(id)), (AuditAction::PassphraseChanged, None)];
-    assert!(audit.iter().map(|(_, action, of)| (*action, *of)).eq(expect), "{audit:?}");
+    assert!(audit.iter().copied().eq(expect), "{audit:?}");
 
     until(|| desk.counter("bot").allotted == Amount::ZERO).await;
     let (path, before) = (desk.path(), format!("{:?}", desk.vault.list()));
@@ -88,7 +88,7 @@ async fn a_changed_passphrase_opens_all_that_was_kept() {
     let (which, vault) = open(options).await;
     assert_eq!(which, 1);
     assert_eq!(format!("{:?}", vault.list()), before);
-    assert_eq!(vault.audit().await.unwrap(), audit);
+    assert_eq!(audited(&vault).await, audit);
     vault.send("bot", &withdrawal(desk.wallet, 60)).await.unwrap();
     assert_eq!(desk.bitgo.spent(&coin()), Amount::new(30 + 50 + 60));
 }

@@ -126,6 +126,7 @@ async fn a_check_tells_every_rule_and_reserves_nothing() {
         explained.consulted.iter().map(|it| (it.rule, it.denied.is_some())).collect();
     let expect = [
         (Rule::Frozen, false),
+        (Rule::Revoked, false),
         (Rule::Expired, false),
         (Rule::Action, false),
         (Rule::Wallet, false),

@@ -86,6 +86,8 @@ pub(crate) struct Flow {
     edition: u64,
     burst: u32,
     last_take: Option<Duration>,
+    /// Whether it was found with something reserved or allotted: a crash left it so.
+    pub(crate) was_cut_off: bool,
 }
 
 /// What a request holds of a book: the settlement's way back to it.
@@ -180,9 +182,11 @@ impl Book {
 
     /// The book as a crash leaves it.
     pub(crate) fn after_crash(mut self) -> Self {
+        let is_out = |counter: &Counter| counter.reserved.max(counter.allotted) > Amount::ZERO;
+        let was_cut_off = self.meters().any(|meter| is_out(&meter.counter));
         self.meters_mut().for_each(Meter::crash);
         self.windows.iter_mut().for_each(Window::crash);
-        self.flow = Flow::default();
+        self.flow = Flow { was_cut_off, ..Flow::default() };
         self
     }
 

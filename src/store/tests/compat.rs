@@ -54,6 +54,7 @@ fn kept() -> [(TokenRecord, TokenSecret); 5] {
         account: Some(USER.into()),
         renewal: Renewal::Manual,
         rules: LocalRules::default().into(),
+        is_revoked: false,
         info: TokenInfo {
             id: TokenId::from_bytes([0x10 + number; 16]),
             kind,
@@ -176,7 +177,7 @@ fn told(store: &Store) -> String {
     say(format!("  one-time passwords from {}", lower::encode_string(&seed)));
     for (record, sealed) in store.tokens().unwrap() {
         let secret = store.open_secret(record.lineage, &sealed).unwrap();
-        let TokenRecord { lineage, label, account, renewal, rules, info } = &record;
+        let TokenRecord { lineage, label, account, renewal, rules, info, .. } = &record;
         let TokenInfo { id, kind, scopes, enterprise, permitted_wallets, .. } = info;
         let TokenInfo { created_at, expires_at, is_extensible, ip_restrict, .. } = info;
         say(format!("token {label}: lineage {lineage}, id {id}, {kind:?}"));
@@ -215,7 +216,7 @@ fn told(store: &Store) -> String {
             ));
         }
     }
-    for (at, action, id) in store.audit().unwrap() {
+    for AuditEntry { at, action, token_id: id, .. } in store.audit().unwrap() {
         let id = id.map_or("the vault".into(), |id| id.to_string());
         say(format!("audit {}: {action:?}, {id}", at.to_rfc3339()));
     }

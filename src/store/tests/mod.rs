@@ -1,5 +1,6 @@
 //! The store on a real disk: what was acknowledged is there, what was not is not half there.
 
+mod audit;
 mod compat;
 mod copies;
 mod freeze;
@@ -74,6 +75,7 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
         account: Some("user".into()),
         renewal: Renewal::InternalToken,
         rules: LocalRules::default().into(),
+        is_revoked: false,
         info: TokenInfo {
             id: TokenId::from_bytes([5; 16]),
             kind: TokenKind::LongLived,
@@ -344,7 +346,7 @@ fn the_audit_chain_shows_what_is_missing() {
     }
     drop(store);
     let store = open(dir.path()).unwrap();
-    let told: Vec<_> = store.audit().unwrap().into_iter().map(|entry| entry.1).collect();
+    let told: Vec<_> = store.audit().unwrap().into_iter().map(|entry| entry.action).collect();
     assert_eq!(told, [AuditAction::ExposureAllowed, AuditAction::Exposed, AuditAction::Exposed]);
     let second = Key::Text(1u64.to_be_bytes().to_vec());
     store.commit(vec![Write::remove(Tree::Audit, second)]).unwrap();

@@ -16,7 +16,10 @@ pub(super) fn content(store: &Store) -> (Vec<String>, Vec<u128>, usize) {
         spent.push(used(store, record.lineage));
     }
     let audit = store.audit().unwrap();
-    let others = audit.iter().filter(|entry| entry.1 != AuditAction::Rekeyed).count();
+    // A copy is as a kill leaves it: opening tells of a gap.
+    let kept =
+        |entry: &&AuditEntry| ![AuditAction::Rekeyed, AuditAction::Gap].contains(&entry.action);
+    let others = audit.iter().filter(kept).count();
     (tokens, spent, others)
 }
 

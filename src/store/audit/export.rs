@@ -1,0 +1,284 @@
+//! The log read from its beginning, as entries or as lines; lines verified without a vault; and what
+//! is pruned.
+
+use super::chain::{self, broken, follow, key, read_segment};
+use super::{AuditAction, AuditEntry, State, pruned_key, pruned_row};
+use crate::store::head::AuditEnd;
+use crate::store::record::{AuditRow, EntryRow};
+use crate::store::{Store, StoreError, Tree, Write, lock, sync};
+use chrono::{DateTime, Utc};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, BufRead, BufWriter, Read, Write as _};
+use std::path::Path;
+
+/// The longest line that is read, in bytes.
+const LINE_MAX: u64 = 4096;
+
+/// A stretch of the audit log whose entries follow each other without a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditChain {
+    /// The number of its first entry.
+    pub first: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// The hash of the entry before the first; zeros where that is the first of all.
+    pub before: [u8; 32],
+    /// The hash of its last entry: `before` where it has none.
+    pub last: [u8; 32],
+}
+
+/// Verifies lines that [`Vault::export_audit`](crate::Vault::export_audit) or
+/// [`Vault::prune_audit`](crate::Vault::prune_audit) wrote, without the vault. Lines of one export that
+/// follow on those of another do so if the one's [`AuditChain::last`] is the other's
+/// [`AuditChain::before`]. `sha256sum` and a text editor do the same: each line names the hash of the one
+/// before.
+///
+/// # Errors
+/// `InvalidData` where a line is longer than 4 KiB, is no entry, or does not follow on the one before;
+/// what the reader says.
+///
+/// # Security
+/// Lines can be made up from the first on. That they are the vault's is known by their last hash alone,
+/// as [`Vault::verify_audit`](crate::Vault::verify_audit) tells it, or by that of a later export.
+pub fn verify_audit_lines(mut lines: impl BufRead) -> io::Result<AuditChain> {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        number: u64,
+        previous: &'a str,
+    }
+    let refused = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let mut chain = AuditChain { first: 0, entries: 0, before: [0; 32], last: [0; 32] };
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        (&mut lines).take(LINE_MAX).read_until(b'\n', &mut text)?;
+        if text.is_empty() {
+            return Ok(chain);
+        }
+        let at = chain.entries + 1;
+        if text.pop() != Some(b'\n') {
+            return Err(refused(format!("line {at} is cut off, or longer than an entry")));
+        }
+        let line: Line<'_> = serde_json::from_slice(&text)
+            .map_err(|_| refused(format!("line {at} is no entry of an audit log")))?;
+        let mut previous = [0; 32];
+        if base16ct::lower::decode(line.previous, &mut previous).map(<[u8]>::len) != Ok(32) {
+            return Err(refused(format!("line {at} names no hash of the entry before")));
+        }
+        if chain.entries == 0 {
+            (chain.first, chain.before, chain.last) = (line.number, previous, previous);
+        }
+        if Some(line.number) != chain.first.checked_add(chain.entries) || previous != chain.last {
+            return Err(refused(format!("line {at} does not follow on the one before")));
+        }
+        (chain.entries, chain.last) = (at, Sha256::digest(&text).into());
+    }
+}
+
+impl Store {
+    /// Every entry in its order, with the hash before it; at the end an error where the chain is broken.
+    fn each_entry(
+        &self,
+        state: &State,
+        mut take: impl FnMut(AuditEnd, &EntryRow) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let missing = || StoreError::unreadable(Tree::Audit, "an entry is missing");
+        let epoch = self.disk.epoch();
+        let mut at = state.start;
+        let mut follow_on = |at: &mut AuditEnd, entries: &[EntryRow]| {
+            for entry in entries {
+                take(*at, entry)?;
+                *at = follow(*at, std::slice::from_ref(entry))?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        while at.entries < state.sealed.entries {
+            let row = epoch.row(Tree::Segments, &key(at.entries))?.ok_or_else(missing)?;
+            let segment = read_segment(&row)?;
+            if segment.first != at.entries || segment.previous != at.last {
+                return Err(broken());
+            }
+            if segment.entries.is_empty() {
+                return Err(missing());
+            }
+            follow_on(&mut at, &segment.entries)?;
+        }
+        while at.entries < state.end.entries {
+            let row = epoch.row(Tree::Audit, &key(at.entries))?.ok_or_else(missing)?;
+            match chain::read(&row)? {
+                AuditRow::Entry { number, previous, entry }
+                    if number == at.entries && previous == at.last =>
+                {
+                    follow_on(&mut at, &[entry])?;
+                }
+                _ => return Err(broken()),
+            }
+        }
+        match at == state.end {
+            true => Ok(()),
+            false => Err(broken()),
+        }
+    }
+
+    /// All entries, oldest first; an error where the chain is broken. New ones wait meanwhile.
+    pub(crate) fn audit(&self) -> Result<Vec<AuditEntry>, StoreError> {
+        let mut entries = Vec::new();
+        self.each_entry(&lock(&self.audit.state), |at, row| {
+            entries.push(row.entry(at.entries)?);
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// The lines of the last entries, oldest first, from what this process has read or written: of the
+    /// open segment alone.
+    pub(crate) fn audit_tail(&self, count: usize) -> Result<Vec<String>, StoreError> {
+        let state = lock(&self.audit.state);
+        let (mut at, mut lines) = (state.sealed, Vec::new());
+        let first = state.open.len().saturating_sub(count);
+        for (place, row) in state.open.iter().enumerate() {
+            let (line, last) = row.line(at.entries, &at.last)?;
+            at = AuditEnd { entries: at.entries + 1, last };
+            if place >= first {
+                lines.push(line);
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Verifies the whole chain, segments and all.
+    pub(crate) fn verify_audit(&self) -> Result<AuditChain, StoreError> {
+        let state = lock(&self.audit.state);
+        self.each_entry(&state, |_, _| Ok(()))?;
+        let State { start, end, .. } = *state;
+        let entries = end.entries - start.entries;
+        Ok(AuditChain { first: start.entries, entries, before: start.last, last: end.last })
+    }
+
+    /// Writes the lines from the first entry not before `from` up to the first one not before `to`.
+    pub(crate) fn export_audit(
+        &self,
+        from: Option<DateTime<Utc>>,
+        to: Option<DateTime<Utc>>,
+        into: &mut dyn io::Write,
+    ) -> Result<AuditChain, StoreError> {
+        let mut chain: Option<AuditChain> = None;
+        let mut is_over = false;
+        let mut into = BufWriter::new(into);
+        self.each_entry(&lock(&self.audit.state), |at, row| {
+            let time = row.entry(at.entries)?.at;
+            let begins = chain.is_some() || from.is_none_or(|from| time >= from);
+            is_over |= begins && to.is_some_and(|to| time >= to);
+            if begins && !is_over {
+                let (line, last) = row.line(at.entries, &at.last)?;
+                into.write_all(line.as_bytes())?;
+                into.write_all(b"\n")?;
+                let (first, before) = (at.entries, at.last);
+                let chain =
+                    chain.get_or_insert(AuditChain { first, entries: 0, before, last: before });
+                (chain.entries, chain.last) = (chain.entries + 1, last);
+            }
+            Ok(())
+        })?;
+        into.flush()?;
+        let State { end, .. } = *lock(&self.audit.state);
+        let nothing =
+            AuditChain { first: end.entries, entries: 0, before: end.last, last: end.last };
+        Ok(chain.unwrap_or(nothing))
+    }
+
+    /// Writes the segments whose entries are all from before `before` to the new file `path`, durably,
+    /// then removes them. The chain is verified on the way.
+    pub(crate) fn prune_audit(
+        &self,
+        before: DateTime<Utc>,
+        path: &Path,
+        now: DateTime<Utc>,
+    ) -> Result<AuditChain, StoreError> {
+        self.disk.check_writable()?;
+        let state = &mut *lock(&self.audit.state);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
+        let mut file = BufWriter::new(File::from(file));
+        let epoch = self.disk.epoch();
+        let (mut at, mut writes) = (state.start, Vec::new());
+        while at.entries < state.sealed.entries {
+            let row = epoch.row(Tree::Segments, &key(at.entries))?;
+            let segment = read_segment(&row.ok_or_else(broken)?)?;
+            let is_old = |row: &EntryRow| row.at_ms < before.timestamp_millis();
+            if segment.first != at.entries || segment.previous != at.last {
+                return Err(broken());
+            }
+            if segment.entries.is_empty() || !segment.entries.iter().all(is_old) {
+                break;
+            }
+            writes.push(Write::remove(Tree::Segments, key(at.entries)));
+            for row in &segment.entries {
+                let (line, last) = row.line(at.entries, &at.last)?;
+                file.write_all(line.as_bytes())?;
+                file.write_all(b"\n")?;
+                at = AuditEnd { entries: at.entries + 1, last };
+            }
+        }
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync(parent.unwrap_or(Path::new(".")))?;
+        let (first, start) = (state.start, at);
+        if !writes.is_empty() {
+            writes.push(Write::put(Tree::Audit, pruned_key(), &pruned_row(start))?);
+            let entry = EntryRow::of(AuditAction::Pruned, None, now);
+            self.audit.append_to(state, vec![entry], writes, |writes, end| {
+                self.audit.commit(writes, end)
+            })?;
+            state.start = start;
+        }
+        let entries = start.entries - first.entries;
+        Ok(AuditChain { first: first.entries, entries, before: first.last, last: start.last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_changed_left_out_or_moved_is_seen() {
+        let mut at = AuditEnd::default();
+        let mut lines = Vec::new();
+        for number in 0..5 {
+            let now = DateTime::from_timestamp_millis(number).unwrap();
+            let (line, last) =
+                EntryRow::of(AuditAction::Exposed, None, now).line(at.entries, &at.last).unwrap();
+            lines.push(line + "\n");
+            at = AuditEnd { entries: at.entries + 1, last };
+        }
+        let verify = |lines: &[String]| verify_audit_lines(lines.concat().as_bytes());
+        let whole = verify(&lines).unwrap();
+        assert_eq!((whole.first, whole.entries, whole.last), (0, 5, at.last));
+        let rest = verify(&lines[2..]).unwrap();
+        assert_eq!((rest.first, rest.entries, rest.last), (2, 3, at.last));
+        assert_eq!(verify(&lines[..2]).unwrap().last, rest.before);
+        assert_eq!(verify(&[]).unwrap().entries, 0);
+
+        for at in 0..4 {
+            let mut swapped = lines.clone();
+            swapped.swap(at, at + 1);
+            assert!(verify(&swapped).is_err(), "moved at {at}");
+            let mut altered = lines.clone();
+            altered[at] = altered[at].replace("exposed", "viewed");
+            assert!(verify(&altered).is_err(), "altered at {at}");
+            let mut cut = lines.clone();
+            cut.remove(at);
+            assert!(at == 0 || verify(&cut).is_err(), "left out at {at}");
+        }
+        let text = lines.concat();
+        assert!(verify_audit_lines(&text.as_bytes()[..text.len() - 1]).is_err(), "cut off");
+        assert!(verify_audit_lines(&b"{}\n"[..]).is_err());
+        assert!(verify_audit_lines(&vec![b'x'; 1 << 20][..]).is_err());
+    }
+}

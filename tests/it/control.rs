@@ -1,0 +1,202 @@
+//! The control socket: another process asks the one that holds the vault, and is told no secret.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+use crate::desk::{Desk, passphrase, told, until};
+use crate::victim::{self, Victim, say};
+use bitgo_vault::{Control, ControlError, ControlUnavailable, Request, Vault};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+async fn desk() -> Desk {
+    let desk = Desk::new().await;
+    desk.mint(desk.spender("bot", 1000).scope("wallet_view_all".parse().unwrap())).await;
+    desk
+}
+
+fn socket(desk: &Desk) -> PathBuf {
+    desk.path().join("CONTROL")
+}
+
+/// What is answered to a line.
+fn raw(path: &Path, line: &[u8]) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    // What is not wanted may be refused before all of it is sent.
+    let _ = stream.write_all(line);
+    let mut answer = String::new();
+    let _ = BufReader::new(stream).read_line(&mut answer);
+    answer
+}
+
+/// The child: asks what it is told to.
+#[test]
+fn another_process_asks() {
+    let Some(given) = victim::given() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answer = runtime.block_on(async {
+        let control = Control::connect(&given[0]).await.unwrap();
+        match given[1].as_str() {
+            "freeze" => format!("{:?}", control.freeze().await),
+            _ => format!("pid {}", control.status().await.unwrap().pid),
+        }
+    });
+    say(&answer);
+    thread::sleep(Duration::from_secs(60));
+}
+
+async fn asked_by_another_process(path: &Path, what: &str) -> String {
+    let child = Victim::start("control::another_process_asks", &[path.to_str().unwrap(), what]);
+    let heard = tokio::task::spawn_blocking(move || {
+        let answer = loop {
+            let line = child.hear();
+            if line.starts_with("pid") || line.starts_with("Ok") || line.starts_with("Err") {
+                break line;
+            }
+        };
+        child.kill();
+        answer
+    });
+    heard.await.unwrap()
+}
+
+#[tokio::test]
+async fn another_process_asks_and_freezes() {
+    let desk = desk().await;
+    let mode = fs::metadata(desk.vault.control_socket().unwrap()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let pid = format!("pid {}", std::process::id());
+    assert_eq!(asked_by_another_process(&desk.path(), "status").await, pid);
+    assert_eq!(asked_by_another_process(&desk.path(), "freeze").await, "Ok(())");
+    assert!(desk.vault.is_frozen());
+    let refused = desk.vault.lease("bot", &desk.view()).map(drop).unwrap_err();
+    assert_eq!(told(&refused), "denied by frozen");
+    let desk = desk.reopened().await;
+    assert!(desk.vault.is_frozen());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_verb_answers_and_none_tells_a_secret() {
+    let desk = desk().await;
+    desk.vault.send("bot", &desk.withdrawal(100)).await.unwrap();
+    desk.vault.fetch_internal("desk", "internal").await.unwrap();
+    let control = Control::connect(desk.path()).await.unwrap();
+    let status = control.status().await.unwrap();
+    assert!(!status.is_frozen && !status.is_degraded);
+    let bot = status.tokens.iter().find(|token| token.label == "bot").unwrap();
+    assert_eq!(bot.spent["tbtc"], ("100".into(), Some("900".into())));
+
+    let before = desk.vault.status("internal").unwrap().renewals;
+    control.renew("internal").await.unwrap();
+    until(|| {
+        desk.vault.status("internal").unwrap().failures > 0
+            || desk.vault.status("internal").unwrap().renewals > before
+    })
+    .await;
+    let manual = control.renew("bot").await.unwrap_err();
+    assert_eq!(manual.to_string(), "bot is not renewed by the vault: issue it anew");
+    control.reconcile("bot").await.unwrap();
+    let unknown = control.reconcile("nobody").await.unwrap_err();
+    assert!(
+        matches!(&unknown, ControlError::Refused { why } if why.starts_with("no token is kept as nobody"))
+    );
+
+    assert_eq!(control.check("bot", &desk.view()).await.unwrap().denied_by, None);
+    let denied = control.check("bot", &Request::get("/api/v2/nothing").unwrap()).await.unwrap();
+    assert_eq!(denied.denied_by.as_deref(), Some("unknown-call"));
+    desk.vault.freeze().await.unwrap();
+    let frozen = control.check("bot", &desk.view()).await.unwrap();
+    assert_eq!(frozen.denied_by.as_deref(), Some("frozen"));
+    let lines = control.audit(1).await.unwrap();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("\"frozen\""), "{lines:?}");
+
+    let all = format!("{status:?}{lines:?}{frozen:?}");
+    for secret in desk.bitgo.secrets() {
+        assert!(!all.contains(&secret));
+    }
+    for verb in ["thaw", "lease", "expose", "unlock", "Status", ""] {
+        let answer = raw(&socket(&desk), format!("{{\"verb\":\"{verb}\"}}\n").as_bytes());
+        assert_eq!(answer, "{\"error\":\"the request cannot be read\"}\n", "{verb}");
+    }
+    assert!(desk.vault.is_frozen());
+    desk.vault.thaw(passphrase()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn junk_and_those_who_say_nothing_keep_nobody_out() {
+    let desk = desk().await;
+    let path = socket(&desk);
+    for line in
+        [&b"junk\n"[..], b"{}\n", b"[1]\n", b"{\"verb\":\"status\",\"more\":1}\n", b"\xff\n"]
+    {
+        assert_eq!(raw(&path, line), "{\"error\":\"the request cannot be read\"}\n", "{line:?}");
+    }
+    assert_eq!(raw(&path, &vec![b'x'; 2 << 20]), "", "what is too long is not heard out");
+    let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    let control = Control::connect(desk.path()).await.unwrap();
+    assert_eq!(control.status().await.unwrap().tokens.len(), 2, "they are sent away in the end");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_close_takes_the_socket_along_and_waits_for_nobody() {
+    let desk = desk().await;
+    let path = socket(&desk);
+    let silent = UnixStream::connect(&path).unwrap();
+    let (bitgo, dir) = desk.closed().await;
+    assert!(!path.exists());
+    let gone = Control::connect(path.parent().unwrap()).await.unwrap_err();
+    assert!(matches!(gone, ControlError::NotServed { .. }));
+    drop((silent, bitgo, dir));
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_is_replaced_and_nothing_else_is() {
+    let desk = desk().await;
+    let path = socket(&desk);
+    let of_dead = path.clone();
+    let desk = desk.reopened_after(move || drop(UnixListener::bind(of_dead).unwrap())).await;
+    assert_eq!(desk.vault.control_socket().unwrap(), path);
+    Control::connect(desk.path()).await.unwrap().status().await.unwrap();
+
+    let live = path.clone();
+    let (keep, kept) = std::sync::mpsc::channel();
+    let desk =
+        desk.reopened_after(move || keep.send(UnixListener::bind(live).unwrap()).unwrap()).await;
+    let occupied = ControlUnavailable::Occupied { path: path.clone() };
+    assert_eq!(desk.vault.control_socket().unwrap_err(), &occupied);
+    drop(kept);
+    let file = path.clone();
+    fs::remove_file(&path).unwrap();
+    let desk = desk.reopened_after(move || fs::write(file, "a file").unwrap()).await;
+    assert_eq!(desk.vault.control_socket().unwrap_err(), &occupied);
+    desk.vault.send("bot", &desk.withdrawal(1)).await.unwrap();
+    let desk = desk.reopened().await;
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a file", "it is not ours to remove");
+    drop(desk);
+}
+
+#[tokio::test]
+async fn a_vault_does_without_where_it_is_switched_off_or_its_path_is_too_long() {
+    let desk = desk().await;
+    let options = desk.options().without_control_socket();
+    let desk = desk.reopened_with(options).await;
+    assert_eq!(desk.vault.control_socket().unwrap_err(), &ControlUnavailable::Off);
+    assert!(!socket(&desk).exists());
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x".repeat(110));
+    let options = crate::desk::options(&path, desk.bitgo.environment(), &desk.clock);
+    let vault: Vault = options.create(passphrase()).await.unwrap();
+    let why = vault.control_socket().unwrap_err();
+    assert!(matches!(why, ControlUnavailable::PathTooLong { .. }), "{why}");
+    assert!(why.to_string().ends_with(
+        "is too long for a socket, which may have 107 bytes: keep the vault under a shorter path"
+    ));
+    vault.close().await.unwrap();
+}
