@@ -48,7 +48,7 @@ pub(super) fn take<'r>(
     hands.core().check_open()?;
     let grasp = hands.grasp(label)?;
     let charges = permit(&grasp, request, Sender::Bot)?;
-    let reservation = Reservation::make(&grasp.core, grasp.held.record.lineage, charges)?;
+    let reservation = Reservation::make(&grasp, charges)?;
     Ok(Lease::new(grasp, request, Sender::Bot, reservation))
 }
 
@@ -68,11 +68,13 @@ pub(super) async fn take_wait<'r>(
         grasp = hands.grasp(label)?;
     }
     let charges = permit(&grasp, request, sender)?;
-    let lineage = grasp.held.record.lineage;
     let reservation = match charges.is_empty() {
-        true => Reservation::make(core, lineage, charges)?,
+        true => Reservation::make(&grasp, charges)?,
         // Should the caller go away, the reservation is dropped with the task, and given back.
-        false => core.blocking(move |core| Reservation::make(core, lineage, charges)).await??,
+        false => {
+            let of = Arc::clone(&grasp);
+            core.blocking(move |_| Reservation::make(&of, charges)).await??
+        }
     };
     Ok(Lease::new(grasp, request, sender, reservation))
 }
@@ -80,7 +82,7 @@ pub(super) async fn take_wait<'r>(
 /// Reads the request and checks it against everything but the budget, which its charges are
 /// reserved from.
 fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<Vec<Charge>, Error> {
-    let Grasp { core, held } = grasp;
+    let Grasp { core, held, .. } = grasp;
     let TokenRecord { info, rules, .. } = &held.record;
     // None but those that are marked so may be unable to sign. To be exposed they are still leased.
     if info.issued_in_clear {
@@ -180,13 +182,13 @@ impl<'r> Lease<'r> {
     pub(crate) fn open_untold(self) -> Result<AccessToken, Error> {
         self.check_alive()?;
         self.check_exposable()?;
-        let Grasp { core, held } = &*self.grasp;
+        let Grasp { core, held, .. } = &*self.grasp;
         Ok(core.store.open_secret(held.record.lineage, &held.secret)?.token)
     }
 
     /// Answers the time for which it was looked at.
     fn check_alive(&self) -> Result<DateTime<Utc>, Error> {
-        let Grasp { core, held } = &*self.grasp;
+        let Grasp { core, held, .. } = &*self.grasp;
         if let Some(why) = held.end() {
             return Err(Error::LeaseVoid { why });
         }
