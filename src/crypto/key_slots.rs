@@ -14,7 +14,7 @@
 //! Readers write nothing that another reads often, so that they do not slow each other down.
 //! `tests/interleavings` runs this very file under a model of memory.
 
-use super::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use std::array;
 use std::sync::PoisonError;
 

@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 6] = [
         "rotation",
         "scope",
         "secret",
+        "sync",
         "token",
         "word_error",
     ],

@@ -1,10 +1,9 @@
 //! The slots of keys: whoever reads gets a whole key, its own, or none.
 
+use crate::Model;
 use crate::key_slots::{KeyPlace, KeySlots, Words};
 use loom::sync::Arc;
 use loom::thread;
-
-pub(crate) type Model = (&'static str, fn());
 
 pub(crate) const MODELS: [Model; 5] = [
     ("a key is read whole or not at all while another takes its slot", replaced),
@@ -63,7 +62,9 @@ fn replaced() {
     let scene = Scene::new();
     scene.keep(0);
     let writer = beside(&scene, |scene| scene.keep(1));
-    let reader = beside(&scene, |scene| drop(scene.reads(1)));
+    let reader = beside(&scene, |scene| {
+        scene.reads(1);
+    });
     scene.reads(0);
     writer.join().expect("the writer ends");
     reader.join().expect("the reader ends");
@@ -85,7 +86,9 @@ fn fought_for() {
 fn ended() {
     let scene = Scene::new();
     scene.keep(0);
-    let reader = beside(&scene, |scene| drop(scene.reads(0)));
+    let reader = beside(&scene, |scene| {
+        scene.reads(0);
+    });
     scene.slots.end(&scene.places[0]);
     assert!(!scene.reads(0), "it has ended");
     reader.join().expect("the reader ends");

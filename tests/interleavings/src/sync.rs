@@ -1,4 +1,4 @@
-//! In the place of what the library's files are synchronised by.
+//! In the place of the library's own `sync`.
 
-pub(crate) use loom::sync::Mutex;
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
