@@ -128,5 +128,7 @@ pub use store::{
     Repair, Report, StoreError,
 };
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
-pub use vault::{Answer, Lease, Login, Signed, TokenStatus, Vault, VaultBuilder};
+pub use vault::{
+    Alarm, Answer, Event, Events, Lease, Login, Signed, TokenStatus, Vault, VaultBuilder,
+};
 pub use word_error::WordError;

@@ -21,6 +21,9 @@ pub(crate) trait Ledger {
     /// Why it will not be durable; or why a draw was refused.
     type Error: From<Denied>;
 
+    /// Refuses to take more of any limit.
+    fn may_take(&self) -> Result<(), Self::Error>;
+
     /// Begins to make a state durable. Called under the book's lock, so that states arrive in order.
     fn begin(&self, lineage: LineageId, book: &Book) -> Result<Self::Pending, Self::Error>;
 
@@ -94,7 +97,8 @@ impl Escrow {
                 Drawn::Wait => state = wait(&self.landed, state),
             }
         };
-        let landed = match ledger.begin(self.lineage, &state.book) {
+        let begun = ledger.may_take().and_then(|()| ledger.begin(self.lineage, &state.book));
+        let landed = match begun {
             Ok(pending) => {
                 drop(state);
                 let landed = ledger.wait(pending);

@@ -3,6 +3,7 @@
 //! Written, and durable, before what it tells of happens: no entry, no exposure. The hash is that
 //! of the row, not of its seal, so that the chain outlives a rekey; where it ends stands in the head.
 
+use super::committer::Committer;
 use super::head::AuditEnd;
 use super::record::{self, AuditRow};
 use super::{Key, Store, StoreError, TokenRecord, Tree, Write, lock};
@@ -11,6 +12,7 @@ use crate::policy::Book;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 /// What an entry of the audit log tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +51,19 @@ pub enum AuditAction {
     TotpSeedForgotten,
     /// A token's budget began anew, or was about to.
     BudgetRenewed,
+    /// A token's local rules were made stricter.
+    RulesTightened,
+    /// A token's local rules were made looser.
+    RulesLoosened,
+    /// The vault was frozen.
+    Frozen,
+    /// The vault was thawed.
+    Thawed,
 }
 
 impl AuditAction {
     /// In the order of their numbers on disk: new ones come last.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 20] = [
         Self::Exposed,
         Self::ExposureAllowed,
         Self::ExposureForbidden,
@@ -70,6 +80,10 @@ impl AuditAction {
         Self::TotpSeedKept,
         Self::TotpSeedForgotten,
         Self::BudgetRenewed,
+        Self::RulesTightened,
+        Self::RulesLoosened,
+        Self::Frozen,
+        Self::Thawed,
     ];
 
     /// Whether it befell a token, and not the vault as a whole.
@@ -83,12 +97,71 @@ impl AuditAction {
                 | Self::SpooferSeen
                 | Self::LimitsRemoved
                 | Self::BudgetRenewed
+                | Self::RulesTightened
+                | Self::RulesLoosened
         )
     }
 }
 
 /// When, what, and which token it befell, if one.
 type AuditEntry = (DateTime<Utc>, AuditAction, Option<TokenId>);
+
+/// The log's end, and the one way to move it.
+pub(super) struct Log {
+    committer: Arc<Committer>,
+    /// Held over a commit: the next entry follows on one that is durable.
+    end: Mutex<AuditEnd>,
+}
+
+impl Log {
+    pub(super) fn new(committer: Arc<Committer>, end: AuditEnd) -> Self {
+        Self { committer, end: Mutex::new(end) }
+    }
+
+    /// Appends an entry, in one commit with `writes`.
+    pub(super) fn append(
+        &self,
+        action: AuditAction,
+        token_id: Option<TokenId>,
+        writes: Vec<Write>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.append_by(action, token_id, writes, now, |writes, end| {
+            self.committer.submit(writes, Some(end)).wait()
+        })
+    }
+
+    /// Appends an entry by a commit of the caller's.
+    fn append_by(
+        &self,
+        action: AuditAction,
+        token_id: Option<TokenId>,
+        mut writes: Vec<Write>,
+        now: DateTime<Utc>,
+        commit: impl FnOnce(Vec<Write>, AuditEnd) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut end = lock(&self.end);
+        let row = AuditRow {
+            number: end.entries,
+            at_ms: now.timestamp_millis(),
+            action: action as u8,
+            token_id: token_id.map_or([0; 16], |id| *id.as_bytes()),
+            previous: end.last,
+        };
+        let entry = Write::put(Tree::Audit, key(row.number), &row)?;
+        let last = Sha256::digest(entry.row.as_deref().unwrap_or_default()).into();
+        let next = AuditEnd { entries: end.entries + 1, last };
+        writes.push(entry);
+        commit(writes, next)?;
+        *end = next;
+        Ok(())
+    }
+
+    /// Where a log that was taken over ends.
+    pub(super) fn take_over(&self, end: AuditEnd) {
+        *lock(&self.end) = end;
+    }
+}
 
 impl Store {
     /// Appends an entry, and with it the change of a token's record where there is one. `token_id`
@@ -100,33 +173,21 @@ impl Store {
         changed: Option<&TokenRecord>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let mut end = lock(&self.audit);
-        let row = AuditRow {
-            number: end.entries,
-            at_ms: now.timestamp_millis(),
-            action: action as u8,
-            token_id: token_id.into().map_or([0; 16], |id| *id.as_bytes()),
-            previous: end.last,
+        let token_id = token_id.into();
+        let Some(record) = changed else {
+            return self.audit.append(action, token_id, Vec::new(), now);
         };
-        let entry = Write::put(Tree::Audit, key(row.number), &row)?;
-        let last = Sha256::digest(entry.row.as_deref().unwrap_or_default()).into();
-        let next = AuditEnd { entries: end.entries + 1, last };
-        match changed {
-            Some(record) => {
-                let writes = vec![entry, self.token_write(record)?];
-                let bounds = |book: &mut Book| book.apply(&record.rules);
-                self.commit_to_account(record.lineage, bounds, writes, Some(next))?;
-            }
-            None => self.committer.submit(vec![entry], Some(next)).wait()?,
-        }
-        *end = next;
-        Ok(())
+        let writes = vec![self.token_write(record)?];
+        self.audit.append_by(action, token_id, writes, now, |writes, end| {
+            let bounds = |book: &mut Book| book.apply(&record.rules);
+            self.commit_to_account(record.lineage, bounds, writes, Some(end))
+        })
     }
 
     /// All entries, oldest first; an error where the chain is broken.
     pub(crate) fn audit(&self) -> Result<Vec<AuditEntry>, StoreError> {
         let damaged = |what| StoreError::unreadable(Tree::Audit, what);
-        let end = *lock(&self.audit);
+        let end = *lock(&self.audit.end);
         let epoch = self.disk.epoch();
         let mut chain = Chain::default();
         for number in 0..end.entries {

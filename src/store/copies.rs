@@ -94,7 +94,7 @@ impl Store {
         }
         let end = chain.end()?;
         self.committer.submit(writes, Some(end)).wait()?;
-        *lock(&self.audit) = end;
+        self.audit.take_over(end);
         Ok(())
     }
 }

@@ -198,6 +198,14 @@ impl Damage {
         self.head_is_lost || self.trees.iter().any(|damaged| damaged.tree == tree.name())
     }
 
+    /// Whether the vault may have been frozen, though the record that says so is not there: it has
+    /// one record but that.
+    pub(super) fn may_hide_freeze(&self) -> bool {
+        let meta = |damaged: &DamagedTree| damaged.tree == Tree::Meta.name();
+        let may_lack = |damaged: &DamagedTree| meta(damaged) && damaged.written != Some(1);
+        self.head_is_lost || self.trees.iter().any(may_lack)
+    }
+
     /// Looks for what is wrong, record by record.
     fn of(epoch: &Epoch, members: &Members, head: Option<&Head>) -> Self {
         let mut damage = Self { head_is_lost: head.is_none(), ..Self::default() };

@@ -152,6 +152,11 @@ impl Directory {
         &self.path
     }
 
+    /// The directory as it was opened: wherever it is moved to, it is the one.
+    pub(super) fn file_of_it(&self) -> &File {
+        &self.file
+    }
+
     fn judged(at: impl AsFd, name: &Path, path: PathBuf) -> Result<Self, StoreError> {
         let (file, metadata) = open(at, name, &path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         if metadata.mode() & OTHERS_WRITE != 0 {

@@ -93,6 +93,11 @@ impl Ledger for Store {
     type Pending = Ticket;
     type Error = LedgerError;
 
+    /// Somebody may have frozen the vault since the last look at its directory.
+    fn may_take(&self) -> Result<(), LedgerError> {
+        Ok(self.freeze().look()?)
+    }
+
     fn begin(&self, lineage: LineageId, book: &Book) -> Result<Ticket, LedgerError> {
         Ok(self.submit(vec![ledger_write(lineage, book)?]))
     }

@@ -7,6 +7,7 @@
 //! <vault>/LOCK       held by the one process that has the vault open (lock.rs)
 //! <vault>/CREATING   present only while the vault is being made (a kill may leave it)
 //! <vault>/RESERVE    room for opening it on a full disk (reserve.rs)
+//! <vault>/FREEZE     the kill switch, once somebody has pressed it (freeze.rs)
 //!
 //! sled's key = tree (1) ‖ name (16)      its value = a sealed record (crypto/aead.rs); of a token
 //!                                        those of four trees, each sealed by itself (bundle.rs)
@@ -40,6 +41,7 @@ mod doctor;
 mod epoch;
 mod error;
 mod file_system;
+mod freeze;
 mod grants;
 mod head;
 mod header;
@@ -55,6 +57,7 @@ mod rekey;
 mod repair;
 mod reserve;
 mod snapshot;
+mod ticker;
 mod tokens;
 
 #[cfg(test)]
@@ -69,6 +72,7 @@ pub(crate) use directory::Place;
 pub use doctor::{Contents, HeaderReport, Report};
 pub use error::StoreError;
 pub use file_system::FileSystem;
+pub(crate) use freeze::freeze_at;
 pub(crate) use grants::Grant;
 pub(crate) use header::Header;
 pub(crate) use ledger::LedgerError;
@@ -81,6 +85,7 @@ pub(crate) use record::{recode_rows, recode_token_info};
 pub use repair::Repair;
 pub(crate) use tokens::{SealedSecret, TokenRecord, TokenSecret};
 
+use crate::clock::Clock;
 use crate::crypto::{CryptoError, DataKey, RecordCipher, VaultId};
 use crate::environment::Environment;
 use crate::locked::{LockLevel, Locked};
@@ -89,12 +94,13 @@ use chrono::{DateTime, Utc};
 use committer::{Committer, Ticket};
 use disk::Disk;
 use getrandom::SysRng;
-use head::{AuditEnd, Head};
+use head::Head;
 use keys::Keys;
 use lock::LockFile;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use ticker::{Round, Ticker};
 
 /// The mark of a creation under way.
 const CREATING: &str = "CREATING";
@@ -201,7 +207,11 @@ impl Key {
     fn of(keys: &Keys, tree: Tree, name: Name, row: &[u8]) -> Result<Self, StoreError> {
         let key = match tree {
             Tree::Tokens | Tree::Secrets | Tree::Ledger | Tree::Grants => Self::Id(name),
-            Tree::Meta => Self::binding(),
+            Tree::Meta => {
+                let mut known = [Self::binding(), freeze::key()].into_iter();
+                let known = known.find(|key| keys.name(tree, key) == name);
+                known.ok_or(StoreError::unreadable(tree, "a record is not known"))?
+            }
             Tree::Head => Head::key(),
             Tree::Accounts => accounts::account_key(row)?,
             Tree::Audit => audit::key(audit::entry_number(row)?),
@@ -254,6 +264,8 @@ impl Write {
 
 /// An open vault directory.
 pub(crate) struct Store {
+    // First, so that what they do ends before what they do it with.
+    tickers: Mutex<Vec<Ticker>>,
     disk: Arc<Disk>,
     /// Seals tokens in memory, under a key that is never written.
     memory: Locked<RecordCipher>,
@@ -265,9 +277,10 @@ pub(crate) struct Store {
     accounts: Mutex<()>,
     /// What opening has read, until it is taken.
     opened: Mutex<Vec<(TokenRecord, SealedSecret)>>,
-    audit: Mutex<AuditEnd>,
+    audit: Arc<audit::Log>,
+    freeze: Arc<freeze::Freeze>,
     damage: Option<Damage>,
-    committer: Committer,
+    committer: Arc<Committer>,
     // Last, so that it is released after sled has let go of its files.
     _lock: LockFile,
 }
@@ -304,6 +317,24 @@ impl Store {
             None => Ok(()),
             Some(name) => Err(StoreError::CopyLeft { path: dir.join(name) }),
         }
+    }
+
+    /// Sets the threads to work that look for FREEZE, and tells `frozen` when the vault freezes
+    /// (`true`) or thaws. They end with the store.
+    pub(crate) fn watch(
+        &self,
+        clock: &Arc<dyn Clock>,
+        frozen: impl Fn(bool) + Send + Sync + 'static,
+    ) -> Result<(), StoreError> {
+        self.freeze.listen(frozen);
+        let (freeze, now) = (Arc::clone(&self.freeze), Arc::clone(clock));
+        let watch = Ticker::start("bitgo-vault-watch", move |round| {
+            if round == Round::Regular {
+                freeze.tick(now.now());
+            }
+        });
+        lock(&self.tickers).push(watch?);
+        Ok(())
     }
 
     /// How many records each tree has, by its name.

@@ -9,12 +9,14 @@
 //! What a kill left half done is finished only after all three hold.
 
 use super::anchor::{self, Anchor, State};
+use super::audit::Log;
 use super::committer::{Committer, Seals, Writer};
 use super::damage::Found;
 use super::database::{self, Database};
 use super::directory::Directory;
 use super::disk::{Disk, Keyring, Refused};
 use super::epoch::Epoch;
+use super::freeze::Freeze;
 use super::index::Index;
 use super::keys::Keys;
 use super::ledger::Books;
@@ -122,6 +124,7 @@ impl Store {
             let _ = sync(parent);
         }
         let _ = reserve::make(&store.disk.directory);
+        store.begin_frozen(now);
         Ok(store)
     }
 
@@ -188,6 +191,7 @@ impl Store {
         if opening != Opening::Degraded && !reserve::make(&store.disk.directory) {
             store.disk.fail("the disk was full when it was opened".into());
         }
+        store.begin_frozen(opened_at);
         Ok(store)
     }
 
@@ -250,16 +254,20 @@ impl Store {
         let (head, head_hash) = head.unwrap_or_default();
         let index = Index::default();
         let writer = Writer { disk: Arc::clone(&disk), members, head, head_hash, seals, index };
+        let committer = Arc::new(Committer::start(writer)?);
+        let audit = Arc::new(Log::new(Arc::clone(&committer), head.audit));
         Ok(Self {
+            tickers: Mutex::default(),
+            freeze: Arc::new(Freeze::new(Arc::clone(&disk), Arc::clone(&audit))),
             disk,
             memory,
             changing: Mutex::default(),
             ledger: Books::of(books),
             accounts: Mutex::default(),
             opened: Mutex::new(tokens),
-            audit: Mutex::new(head.audit),
+            audit,
             damage,
-            committer: Committer::start(writer)?,
+            committer,
             _lock: lock_file,
         })
     }

@@ -19,7 +19,7 @@ use super::database::Database;
 use super::head::AuditEnd;
 use super::record::{self, Binding, SecretRow, TokenRow};
 use super::rekey::Filling;
-use super::{Key, StoreError, Tree, anchor, grants, header, index, ledger, snapshot, sync};
+use super::{Key, StoreError, Tree, anchor, freeze, grants, header, index, ledger, snapshot, sync};
 use crate::crypto::VaultId;
 use crate::environment::Environment;
 use crate::id::LineageId;
@@ -243,6 +243,8 @@ impl Salvage {
                 }
                 Key::Text(_) if tree == Tree::Audit => self.take(tree, key, row),
                 Key::Text(_) if self.others.iter().any(known) => {}
+                // It may have been thawed since; whether it is frozen is told without the backup.
+                Key::Text(_) if tree == Tree::Meta && key == freeze::key() => {}
                 Key::Text(_) => self.take(tree, key, row),
             }
         }
@@ -264,7 +266,13 @@ impl Salvage {
         for (tree, key, row) in &self.others {
             filling.put(*tree, key, row)?;
         }
-        if !self.others.iter().any(|(tree, ..)| *tree == Tree::Meta) {
+        let has = |wanted: &Key| {
+            self.others.iter().any(|(tree, key, _)| *tree == Tree::Meta && key == wanted)
+        };
+        if told.damage.may_hide_freeze() && !has(&freeze::key()) {
+            filling.put(Tree::Meta, &freeze::key(), &freeze::row()?)?;
+        }
+        if !has(&Key::binding()) {
             let binding = record::encode(&Binding::of(environment))?;
             filling.put(Tree::Meta, &Key::binding(), &binding)?;
         }

@@ -2,6 +2,7 @@
 
 use super::Vault;
 use super::core::Core;
+use super::events::Event;
 use super::hands::Hands;
 use super::keys::Keys;
 use super::reconciliation::{RECONCILE_EVERY, Reconciler};
@@ -310,6 +311,14 @@ impl VaultBuilder {
             runtime,
             Keys::new()?,
         ));
+        let (events, keys) = (Arc::clone(&core.events), Arc::clone(&core.keys));
+        core.store.watch(&core.clock, move |is_frozen| {
+            match is_frozen {
+                true => keys.shut(),
+                false => keys.reopen(),
+            }
+            events.emit(|| if is_frozen { Event::Frozen } else { Event::Thawed });
+        })?;
         for (record, secret) in tokens {
             core.keep(record, secret);
         }

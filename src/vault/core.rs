@@ -1,6 +1,7 @@
 //! What every part of the vault works on.
 
 use super::entry::{Entry, Held, TokenStatus};
+use super::events::Outlet;
 use super::keys::Keys;
 use super::refusals::Refusals;
 use super::server_time::ServerTime;
@@ -36,6 +37,8 @@ pub(super) struct Core {
     pub(super) tracker: Tracker,
     pub(super) runtime: Handle,
     pub(super) refusals: Refusals,
+    /// Shared with what outlives nobody but must not keep the vault open.
+    pub(super) events: Arc<Outlet>,
     pub(super) server_time: ServerTime,
     pub(super) keys: Arc<Keys>,
     /// In the clock's monotonic time.
@@ -79,6 +82,7 @@ impl Core {
             refusals: Refusals::new(clock.now().timestamp_millis()),
             server_time: ServerTime::resume(store.seen_ms(), clock.monotonic()),
             opened_at: clock.monotonic(),
+            events: Arc::default(),
             opened_at_ms: clock.now().timestamp_millis(),
             store,
             client,

@@ -29,6 +29,8 @@ pub struct Lease<'r> {
     request: &'r Request,
     sender: Sender,
     reservation: Reservation,
+    /// The stretch between two freezes that it was taken in: it is good in no other.
+    freeze_epoch: u64,
     /// In the clock's monotonic time.
     void_from: Duration,
 }
@@ -47,9 +49,9 @@ pub(super) fn take<'r>(
 ) -> Result<Lease<'r>, Error> {
     hands.core().check_open()?;
     let grasp = hands.grasp(label)?;
-    let charges = permit(&grasp, request, Sender::Bot)?;
+    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot)?;
     let reservation = Reservation::make(&grasp, charges)?;
-    Ok(Lease::new(grasp, request, Sender::Bot, reservation))
+    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -67,7 +69,7 @@ pub(super) async fn take_wait<'r>(
         core.check_open()?;
         grasp = hands.grasp(label)?;
     }
-    let charges = permit(&grasp, request, sender)?;
+    let (charges, freeze_epoch) = permit(&grasp, request, sender)?;
     let reservation = match charges.is_empty() {
         true => Reservation::make(&grasp, charges)?,
         // Should the caller go away, the reservation is dropped with the task, and given back.
@@ -76,13 +78,14 @@ pub(super) async fn take_wait<'r>(
             core.blocking(move |_| Reservation::make(&of, charges)).await??
         }
     };
-    Ok(Lease::new(grasp, request, sender, reservation))
+    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch))
 }
 
 /// Reads the request and checks it against everything but the budget, which its charges are
-/// reserved from.
-fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<Vec<Charge>, Error> {
+/// reserved from. The answer also tells between which freezes that was.
+fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<(Vec<Charge>, u64), Error> {
     let Grasp { core, held, .. } = grasp;
+    let freeze_epoch = core.store.freeze().check()?;
     let TokenRecord { info, rules, .. } = &held.record;
     // None but those that are marked so may be unable to sign. To be exposed they are still leased.
     if info.issued_in_clear {
@@ -93,7 +96,7 @@ fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<Vec<Charge
     }
     let action = Action::of(request)?;
     policy::check(&action, info, core.clock.now())?;
-    Ok(policy::charges(&action.transfers)?)
+    Ok((policy::charges(&action.transfers)?, freeze_epoch))
 }
 
 impl<'r> Lease<'r> {
@@ -102,10 +105,11 @@ impl<'r> Lease<'r> {
         request: &'r Request,
         sender: Sender,
         reservation: Reservation,
+        freeze_epoch: u64,
     ) -> Self {
         let core = &grasp.core;
         let void_from = core.clock.monotonic().saturating_add(core.lease_lifetime);
-        Self { grasp, request, sender, reservation, void_from }
+        Self { grasp, request, sender, reservation, freeze_epoch, void_from }
     }
 
     /// Signs the request, once. From here on only a verified answer gives the reservation back.
@@ -145,7 +149,7 @@ impl<'r> Lease<'r> {
     pub async fn expose_token(self) -> Result<AccessToken, Error> {
         self.check_alive()?;
         self.check_exposable()?;
-        let Self { grasp, reservation, .. } = self;
+        let Self { grasp, reservation, freeze_epoch, .. } = self;
         let core = Arc::clone(&grasp.core);
         let exposed = core.blocking(move |core| {
             let held = &grasp.held;
@@ -154,12 +158,18 @@ impl<'r> Lease<'r> {
             if let Some(why) = held.end() {
                 return Err(Error::LeaseVoid { why });
             }
+            core.store.freeze().look()?;
+            if core.store.freeze().epoch() != freeze_epoch {
+                return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
+            }
             let (lineage, info) = (held.record.lineage, &held.record.info);
             core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
             reservation.settle(Outcome::Uncertain);
             if can_spend(info) {
                 core.store.exhaust(lineage)?;
             }
+            // Nor is it handed out if the kill switch was pressed while that was written.
+            core.store.freeze().look()?;
             Ok(core.store.open_secret(lineage, &held.secret)?.token)
         });
         exposed.await?
@@ -189,6 +199,9 @@ impl<'r> Lease<'r> {
     /// Answers the time for which it was looked at.
     fn check_alive(&self) -> Result<DateTime<Utc>, Error> {
         let Grasp { core, held, .. } = &*self.grasp;
+        if core.store.freeze().check()? != self.freeze_epoch {
+            return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
+        }
         if let Some(why) = held.end() {
             return Err(Error::LeaseVoid { why });
         }

@@ -1,12 +1,15 @@
 //! The vault: where store, policy, API and renewal are joined.
 //!
 //! ```text
+//! audit       what the log tells, and what is noted for it
 //! builder     options → create, unlock
 //! core        what every part works on: store, client, clock, the tokens by label
+//! events      what happens, told to who listens
 //! entry       one token as it is held: sealed, replaced whole when renewed
 //! keys        the keys of tokens in use, in locked memory
 //! hands       tokens at hand, from which threads lease without meeting each other
 //! credential  how a token proves itself: it signs, or it travels
+//! freeze      the kill switch
 //! passphrase  its change, and what deriving from it costs
 //! upkeep      another data key, a backup, tokens whose past was lost
 //! mint        login, issue, fetch: from BitGo into the store
@@ -22,11 +25,14 @@
 //! totp        one-time passwords from a seed that is kept
 //! ```
 
+mod audit;
 mod builder;
 mod core;
 mod credential;
 mod entry;
+mod events;
 mod export;
+mod freeze;
 mod hands;
 mod keys;
 mod lease;
@@ -46,6 +52,7 @@ mod upkeep;
 
 pub use builder::VaultBuilder;
 pub use entry::TokenStatus;
+pub use events::{Alarm, Event, Events};
 pub use lease::Lease;
 pub use mint::Login;
 pub use send::Answer;
@@ -184,7 +191,8 @@ impl Vault {
     /// [`Error::SendOnly`] for a token that cannot sign, unless it may be exposed;
     /// [`Error::Store`] if the reservation cannot be made durable.
     pub fn lease<'r>(&self, label: &str, request: &'r Request) -> Result<Lease<'r>, Error> {
-        lease::take(&self.hands, label, request)
+        let lease = lease::take(&self.hands, label, request);
+        self.core.watched(label, lease)
     }
 
     /// Leases the token kept as `label` for exactly `request`; waits for a renewal where the
@@ -197,7 +205,8 @@ impl Vault {
         label: &str,
         request: &'r Request,
     ) -> Result<Lease<'r>, Error> {
-        lease::take_wait(&self.hands, label, request, Sender::Bot).await
+        let lease = lease::take_wait(&self.hands, label, request, Sender::Bot).await;
+        self.core.watched(label, lease)
     }
 
     /// Checks, reserves, signs, sends, verifies and settles: the token is never seen. Waits for a
@@ -216,7 +225,8 @@ impl Vault {
     /// spent). [`Error::CannotSign`] for a token that would have to travel, unless the vault was
     /// opened to let it.
     pub async fn send(&self, label: &str, request: &Request) -> Result<Answer, Error> {
-        send::send(&self.hands, label, request).await
+        let sent = send::send(&self.hands, label, request).await;
+        self.core.watched(label, sent)
     }
 
     /// All tokens, by label.

@@ -6,6 +6,7 @@
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Entry, Held, lifetime};
+use super::events::Event;
 use super::mint::{self, Opened};
 use super::oauth;
 use crate::api::ApiError;
@@ -76,6 +77,10 @@ impl Renew for Core {
                 Ok(held) => {
                     let info = &held.record.info;
                     tracing::info!(token = %info.id, expires_at = ?info.expires_at, "renewed");
+                    self.events.emit(|| Event::Renewed {
+                        label: held.record.label.clone(),
+                        expires_at: info.expires_at,
+                    });
                     entry.renewed();
                     Ok(Renewed { expires_at: info.expires_at, lifetime: lifetime(info) })
                 }

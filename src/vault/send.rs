@@ -65,6 +65,10 @@ pub(super) async fn send(hands: &Hands, label: &str, request: &Request) -> Resul
         .into());
     }
     let signed = sign(hands, label, request).await?;
+    if let Err(frozen) = core.store.freeze().check() {
+        signed.never_left();
+        return Err(frozen.into());
+    }
     let (method, headers) = (signed.method().clone(), signed.headers().clone());
     let (body, id) = (request.body().to_vec(), signed.request_id());
     match core.client.dispatch(method, request.target(), headers, body, id).await {

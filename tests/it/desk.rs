@@ -65,6 +65,15 @@ impl Desk {
         self.reopened_with(options).await
     }
 
+    /// The same vault, closed, and opened once something was done to its directory.
+    pub(crate) async fn reopened_after(self, work: impl FnOnce()) -> Self {
+        let options = self.options();
+        self.vault.close().await.unwrap();
+        work();
+        let vault = options.unlock(passphrase()).await.unwrap();
+        Self { vault, ..self }
+    }
+
     pub(crate) async fn reopened_with(self, options: VaultBuilder) -> Self {
         self.vault.close().await.unwrap();
         let vault = options.unlock(passphrase()).await.unwrap();

@@ -14,6 +14,8 @@ mod damage;
 mod desk;
 #[cfg(feature = "emulator")]
 mod emulator;
+#[cfg(feature = "emulator")]
+mod events;
 #[cfg(all(feature = "emulator", feature = "test-util"))]
 mod export;
 #[cfg(feature = "emulator")]
@@ -21,6 +23,8 @@ mod exposure;
 #[cfg(feature = "emulator")]
 mod fault_matrix;
 mod floors;
+#[cfg(feature = "emulator")]
+mod freeze;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod full_disk;
 mod grants;

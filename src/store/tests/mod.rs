@@ -2,6 +2,7 @@
 
 mod compat;
 mod copies;
+mod freeze;
 mod head;
 mod index;
 pub(super) mod place;

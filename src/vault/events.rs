@@ -1,0 +1,201 @@
+//! What happens in a vault, told to who listens. Nobody who works waits for a listener: one that is
+//! slow misses the oldest events, and is told how many. Where nobody listens, nothing is made.
+
+use super::Vault;
+use crate::id::TokenId;
+use crate::money::{Amount, Coin};
+use crate::policy::{Denied, Rule};
+use crate::token::Label;
+use chrono::{DateTime, Utc};
+use std::sync::OnceLock;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+/// How many events are kept for a listener that does not come to take them.
+const KEPT: usize = 256;
+
+/// What happened in a vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A rule refused a request, before anything left the vault.
+    #[non_exhaustive]
+    Denied {
+        /// The token it was for.
+        label: Label,
+        /// The rule.
+        rule: Rule,
+        /// The coin in question, where there is one.
+        coin: Option<Coin>,
+        /// What was asked for, in base units.
+        asked: Option<Amount>,
+        /// What is left of the limit, in base units.
+        left: Option<Amount>,
+    },
+    /// BitGo has counted more than this vault: another spends with the same token. The budget here
+    /// has moved up to it.
+    #[non_exhaustive]
+    Drift {
+        /// The token.
+        label: Label,
+        /// The coin.
+        coin: Coin,
+        /// What was counted here before, in base units.
+        counted: Amount,
+        /// What BitGo has counted, in base units.
+        server: Amount,
+    },
+    /// Something that a human should look at.
+    #[non_exhaustive]
+    Alarm {
+        /// The token it is about, where it is about one.
+        label: Option<Label>,
+        /// What it is.
+        alarm: Alarm,
+    },
+    /// A token was renewed.
+    #[non_exhaustive]
+    Renewed {
+        /// The token.
+        label: Label,
+        /// When it ends now.
+        expires_at: Option<DateTime<Utc>>,
+    },
+    /// The vault was frozen: nothing is leased, signed or handed out until it is thawed.
+    Frozen,
+    /// The vault was thawed.
+    Thawed,
+    /// BitGo has confirmed that a token is revoked.
+    #[non_exhaustive]
+    Revoked {
+        /// The name it is kept under.
+        label: Label,
+        /// The token.
+        token_id: TokenId,
+    },
+    /// A token could not be revoked at BitGo so far. It is denied here, and BitGo is asked again.
+    #[non_exhaustive]
+    RevocationFailed {
+        /// The name it is kept under.
+        label: Label,
+        /// Why.
+        error: String,
+    },
+    /// This listener was too slow: so many events were not kept for it.
+    #[non_exhaustive]
+    Missed {
+        /// How many.
+        events: u64,
+    },
+}
+
+/// Something that a human should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Alarm {
+    /// BitGo has counted less than it has verifiably accepted from here.
+    #[non_exhaustive]
+    ServerBehind {
+        /// The coin.
+        coin: Coin,
+        /// What it has accepted, in base units.
+        accepted: Amount,
+        /// What it has counted, in base units.
+        server: Amount,
+    },
+    /// A token ends, and nothing here can renew it.
+    #[non_exhaustive]
+    Ending {
+        /// When.
+        expires_at: DateTime<Utc>,
+    },
+}
+
+impl Event {
+    pub(super) fn denied(label: &Label, denied: &Denied) -> Self {
+        Self::Denied {
+            label: label.clone(),
+            rule: denied.rule(),
+            coin: denied.coin().cloned(),
+            asked: denied.asked(),
+            left: denied.left(),
+        }
+    }
+}
+
+/// Where events come in.
+#[derive(Default)]
+pub(super) struct Outlet(OnceLock<broadcast::Sender<Event>>);
+
+impl Outlet {
+    /// Tells of an event, which is made only if somebody listens.
+    pub(super) fn emit(&self, event: impl FnOnce() -> Event) {
+        if let Some(sender) = self.0.get().filter(|sender| sender.receiver_count() > 0) {
+            // The last listener may just have gone.
+            let _ = sender.send(event());
+        }
+    }
+
+    fn listen(&self) -> Events {
+        Events(self.0.get_or_init(|| broadcast::Sender::new(KEPT)).subscribe())
+    }
+}
+
+/// The events of a vault, from when this was asked for. It does not keep the vault open.
+pub struct Events(broadcast::Receiver<Event>);
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// The next event; `None` once the vault is closed. A future that is dropped loses none.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(RecvError::Lagged(events)) => Some(Event::Missed { events }),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+impl Vault {
+    /// What happens in the vault from now on. The last 256 events are kept for a listener; one that
+    /// takes longer is told how many it has missed ([`Event::Missed`]).
+    ///
+    /// The audit log is what tells of the past, and of what nobody listened to.
+    pub fn events(&self) -> Events {
+        self.core.events.listen()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_made_where_nobody_listens() {
+        let outlet = Outlet::default();
+        outlet.emit(|| unreachable!("nobody listens"));
+        drop(outlet.listen());
+        outlet.emit(|| unreachable!("nobody listens any more"));
+    }
+
+    #[tokio::test]
+    async fn a_slow_listener_is_told_how_much_it_missed() {
+        let outlet = Outlet::default();
+        let mut events = outlet.listen();
+        for _ in 0..=KEPT {
+            outlet.emit(|| Event::Thawed);
+        }
+        outlet.emit(|| Event::Frozen);
+        assert_eq!(events.next().await, Some(Event::Missed { events: 2 }));
+        for _ in 1..KEPT {
+            assert_eq!(events.next().await, Some(Event::Thawed));
+        }
+        assert_eq!(events.next().await, Some(Event::Frozen));
+        drop(outlet);
+        assert_eq!(events.next().await, None, "with the vault the events end");
+    }
+}
