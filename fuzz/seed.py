@@ -49,14 +49,22 @@ def rows():
     scopes = items([text("openid"), text("wallet_spend:" + ID), text("Odd One")])
     spare = text("desk") + option(text("user-1")), text("") + option(None)
     full = ident + b"\1" + scopes + option(ident) + option(wallets) + option(time) + option(time)
-    full += b"\0" + items([text("203.0.113.0/28")]) + items(limits) + b"\0"
-    least = ident + b"\0" + items([]) + option(None) * 4 + b"\1" + items([]) + items([]) + b"\1"
-    token = spare[0] + renewals[0] + b"\1" + full
+    full += b"\0" + items([text("203.0.113.0/28")]) + items(limits) + option(None) + b"\0"
+    least = ident + b"\0" + items([]) + option(None) * 4 + b"\1" + items([]) * 2 + option(None) + b"\1"
+    none = struct.pack("<Q", 0) + option(None)
+    period = struct.pack("<QI", 86400, 0)
+    strict = b"\1\0" + option(items([b"\0", b"\2"])) + option(wallets) + option(items([text("a")]))
+    strict += items([text("tbtc") + option(wide(5)) + option(None) + option(wide(7))])
+    strict += items([b"\0" + text("tbtc") + period + option(wide(9)) + option(struct.pack("<I", 3))])
+    strict += option(option(items([text("TBTC-TUSD*")])) + items([text("tbtc") + wide(5)]) + b"\1")
+    strict += option(period * 2) + items([text("newcoin") + b"\3\1"])
+    rules = struct.pack("<Q", 2) + option(strict)
+    token = spare[0] + renewals[0] + rules + full
     counter = option(wide(9)) + wide(1) + wide(2) + wide(3) + wide(0) + wide(4)
     yield token
     yield token[:-1] + b"\2"
-    yield spare[1] + renewals[1] + b"\0" + least
-    yield spare[0] + renewals[2] + b"\0" + least
+    yield spare[1] + renewals[1] + none + least
+    yield spare[0] + renewals[2] + none + least
     yield text("https://app.bitgo-test.com") + text("xpub661MyMwAqRbcF")
     for case in cases("token_issuance.json", "valid")[:2]:
         yield text("user-1") + text(case["ecdhXprv"])
@@ -69,6 +77,36 @@ def rows():
     total = struct.pack("<Q", 3) + bytes(range(32))
     yield struct.pack("<Q", 9) + bytes(32) + struct.pack("<Q", 2) + bytes(32) + total * 6
     yield struct.pack("<Q", 2**63)
+
+
+def requests():
+    """Choices of the grammar, and requests written out."""
+    for route in range(11):
+        yield bytes([0, route])
+        yield bytes([0, route, 1, 2, 1, 1, 0, 1, 2, 3, 2, 1, 0, 1])
+    wallet, trading = "/api/v2/%s/wallet/" + ID, "/api/prime/trading/v1/accounts/" + ID
+    to = '{"recipients":[{"address":"tb1qexample","amount":"20000"}]'
+    for target, body in (
+        (wallet % "tbtc" + "/tx/initiate", to + "}"),
+        (wallet % "tbtc" + "/tx/build", to + ',"minConfirms":2,"comment":"x"}'),
+        (wallet % "hteth" + "/tx/send", to + ',"tokenName":"terc","gasLimit":21000,"gasPrice":"5"}'),
+        (wallet % "tbtc" + "/tx/send", '{"txHex":"00"}'),
+        (wallet % "tbtc" + "/sendcoins", '{"address":"tb1qexample","amount":1,"walletPassphrase":"p"}'),
+        (wallet % "txrp" + "/sendmany", to + ',"memo":{"type":"id","value":"7"}}'),
+        (
+            "/api/v2/wallet/" + ID + "/txrequests",
+            '{"intent":{"intentType":"payment","recipients":[{"address":{"address":"a"},'
+            '"amount":{"value":"1","symbol":"tbtc"}}]}}',
+        ),
+        (
+            trading + "/orders",
+            '{"product":"TBTC-TUSD*","type":"limit","side":"buy","quantity":"0.05",'
+            '"quantityCurrency":"TBTC","limitPrice":"20123.45"}',
+        ),
+    ):
+        yield b"\x82" + (target + "\n" + body).encode()
+    yield b"\x80" + (trading + "/orders?limit=2").encode()
+    yield b"\x81" + (trading + "/orders/00000000-aaaa-4bbb-8ccc-0123456789ab/cancel").encode()
 
 
 def headers():
@@ -247,6 +285,7 @@ write(
     "request_subject",
     ["\n".join((case["method"], case["url"], case["body"])) for case in cases("hmac.json", "v2v3")],
 )
+write("request_policy", requests())
 write("sealed_record", [bytes([at, 0, at, 0xFF]) + row for at, row in enumerate(rows())])
 write("store_header", headers())
 write("store_files", files())

@@ -3,7 +3,7 @@
 use crate::api::{ApiError, Distrust, UnfitToken};
 use crate::crypto::CryptoError;
 use crate::id::TokenId;
-use crate::policy::{Denied, RequestError};
+use crate::policy::{Denied, RequestError, RulesError};
 use crate::provider::ProviderError;
 use crate::store::{LedgerError, StoreError};
 use crate::token::Label;
@@ -43,6 +43,17 @@ pub enum Error {
     /// The request cannot be made.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The local rules cannot be kept.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// Local rules that may allow more, without the passphrase.
+    #[error(
+        "the rules may allow {label} what was not allowed before: give the passphrase with them"
+    )]
+    LoosensRules {
+        /// The label.
+        label: Label,
+    },
     /// A piece of text is not the word it should be.
     #[error(transparent)]
     Word(#[from] WordError),
@@ -221,6 +232,11 @@ mod tests {
             (
                 Error::ArrivedExpired { expired_at: DateTime::UNIX_EPOCH },
                 "the token that came had ended at 1970-01-01 00:00:00 UTC: check the clock, then try again",
+            ),
+            (Error::Rules(RulesError::Period), "a window lasts from a minute to 366 days"),
+            (
+                Error::LoosensRules { label: label() },
+                "the rules may allow desk what was not allowed before: give the passphrase with them",
             ),
             (Error::WrongRecord, "the server's record is another token's: nothing was kept"),
             (

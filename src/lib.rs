@@ -56,7 +56,7 @@
 //!          provider   passwords and one-time passwords, from wherever they are kept
 //! floor 1  crypto     keys, records, BitGo's envelopes, ECDH issuance, request HMACs
 //!          policy     request → action → allowed or denied; counters of a limit
-//! floor 0  words      money, scope, token, secret, environment, clock; locked memory
+//! floor 0  words      money, coins, scope, token, secret, environment, clock; locked memory
 //! ```
 //!
 //! # Features
@@ -76,6 +76,7 @@ struct Readme;
 // Floor 0: words.
 mod clock;
 mod coin_map;
+mod coin_table;
 mod environment;
 mod extended_key;
 mod id;
@@ -113,9 +114,9 @@ pub use id::{EnterpriseId, LineageId, TokenId, WalletId};
 pub use locked::LockLevel;
 pub use money::{Amount, Coin};
 pub use policy::{
-    ActionKind, CoinRules, CoinUnit, Consulted, Counter, Decay, Denied, Draft, Explanation,
-    LocalRules, Method, Outcome, Purpose, Request, RequestError, Rule, TradingRules, Transfer,
-    WindowRule,
+    ActionKind, CoinRules, CoinUnit, Consulted, Counter, Decay, Denied, Draft, Drift, Explanation,
+    LocalRules, Method, Outcome, Purpose, Request, RequestError, Rule, RulesError, TradingRules,
+    Transfer, WindowRule,
 };
 pub use provider::{Provided, Provider, ProviderError, SecretCommand};
 pub use refresh::Phase;

@@ -11,6 +11,7 @@ use crate::crypto::EnvelopeVersion;
 use crate::environment::Environment;
 use crate::money::{Amount, Coin};
 use crate::scope::Scope;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +20,6 @@ use std::time::Duration;
 const SESSION_LIFETIME: Duration = Duration::from_secs(3600);
 /// How long an internal token lives.
 const INTERNAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// The ERC-20 coins it knows of itself.
-const ERC20_COINS: [&str; 5] = ["terc", "tusdc", "tweth", "usdc", "usdt"];
-
 /// An emulator about to start.
 pub struct EmulatorBuilder {
     clock: Arc<dyn Clock>,
@@ -46,7 +44,7 @@ impl EmulatorBuilder {
                 limits_enforced: true,
                 as_prod: false,
                 traffic_recorded: true,
-                erc20_coins: ERC20_COINS.iter().filter_map(|name| Coin::new(name).ok()).collect(),
+                erc20_coins: BTreeSet::new(),
                 internal: Grant { scopes, ..Grant::default() },
             },
         }
@@ -103,8 +101,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Takes a coin for an ERC-20 one, as `terc`, `tusdc`, `tweth`, `usdc` and `usdt` are: without a
-    /// limit of its own it falls under `allErc20TokensLimit`.
+    /// Takes a coin for an ERC-20 one, as those are that BitGo lists so: without a limit of its own
+    /// it falls under `allErc20TokensLimit`.
     pub fn erc20_coin(mut self, coin: &Coin) -> Self {
         self.settings.erc20_coins.insert(coin.clone());
         self

@@ -28,6 +28,7 @@ pub(super) struct Settings {
     pub(super) limits_enforced: bool,
     pub(super) as_prod: bool,
     pub(super) traffic_recorded: bool,
+    /// Beside those that BitGo lists.
     pub(super) erc20_coins: BTreeSet<Coin>,
     pub(super) internal: Grant,
 }

@@ -125,11 +125,6 @@ impl Denied {
         Self::new(Rule::Body, reason)
     }
 
-    /// A spend of `asked` where only `left` remains of `limit`.
-    pub(crate) fn over_limit(coin: &Coin, asked: Amount, limit: Amount, left: Amount) -> Self {
-        Self::over(Rule::Limit, coin, asked, limit, left)
-    }
-
     /// A spend of `asked` where a rule that counts leaves only `left` of `limit`.
     pub(crate) fn over(
         rule: Rule,
@@ -145,7 +140,7 @@ impl Denied {
             _ => "the token's limit of",
         };
         let reason = format!("{asked} {coin} asked, {left} left of {of} {limit}");
-        Self::with_numbers(rule, reason, coin, asked, limit, left)
+        Self::new(rule, reason).counted(coin, asked, limit, left)
     }
 
     /// A spend, or one more request, that does not fit into a window before `resets_at`.
@@ -168,25 +163,24 @@ impl Denied {
             }
         };
         let most = sum.unwrap_or(Amount::MAX);
-        let mut denied = Self::with_numbers(Rule::Window, reason, coin, asked, most, left);
+        let mut denied = Self::new(Rule::Window, reason).counted(coin, asked, most, left);
         denied.0.resets_at = resets_at;
         denied
     }
 
-    fn with_numbers(
-        rule: Rule,
-        reason: String,
+    /// The same refusal with the numbers of a rule that counts.
+    pub(crate) fn counted(
+        mut self,
         coin: &Coin,
         asked: Amount,
         limit: Amount,
         left: Amount,
     ) -> Self {
-        let mut denied = Self::new(rule, reason);
-        denied.0.coin = Some(coin.clone());
-        denied.0.asked = Some(asked);
-        denied.0.limit = Some(limit);
-        denied.0.left = Some(left);
-        denied
+        self.0.coin = Some(coin.clone());
+        self.0.asked = Some(asked);
+        self.0.limit = Some(limit);
+        self.0.left = Some(left);
+        self
     }
 
     /// The rule that refused.

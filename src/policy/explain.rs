@@ -3,7 +3,7 @@
 //! A refusal names the first rule that forbids. Who sets rules wants to see the others too, and how
 //! much of each is left: all rules are consulted here, in the order in which they are enforced.
 
-use super::{ActionKind, Denied, Rule, Transfer};
+use super::{Action, ActionKind, Denied, Rule, Transfer};
 use crate::id::{EnterpriseId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::scope::Permission;
@@ -23,11 +23,12 @@ pub struct Explanation {
     pub enterprise: Option<EnterpriseId>,
     /// What it would move.
     pub transfers: Vec<Transfer>,
+    /// What it would trade.
+    pub product: Option<Box<str>>,
     /// Every rule consulted, in the order in which they are enforced.
     pub consulted: Vec<Consulted>,
 }
 
-#[allow(dead_code, reason = "of the dry run, which is yet to be joined")]
 impl Explanation {
     /// Whether the request would be allowed now.
     ///
@@ -38,6 +39,12 @@ impl Explanation {
             Some(denied) => Err(denied),
             None => Ok(()),
         }
+    }
+
+    /// Of a request that was read, and of which the rules said that.
+    pub(crate) fn of(action: Action, consulted: Vec<Consulted>) -> Self {
+        let Action { kind, permission, wallet, enterprise, transfers, product, .. } = action;
+        Self { kind: Some(kind), permission, wallet, enterprise, transfers, product, consulted }
     }
 
     /// Of a request that cannot be read.
@@ -66,7 +73,6 @@ pub struct Consulted {
     pub denied: Option<Denied>,
 }
 
-#[allow(dead_code, reason = "of the dry run, which is yet to be joined")]
 impl Consulted {
     /// A rule that counts nothing and forbids nothing.
     pub(crate) fn met(rule: Rule) -> Self {
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn the_verdict_is_the_first_refusal() {
         let tbtc = Coin::new("tbtc").unwrap();
-        let over = Denied::over_limit(&tbtc, Amount::new(3), Amount::new(2), Amount::new(1));
+        let over = Denied::over(Rule::Limit, &tbtc, Amount::new(3), Amount::new(2), Amount::new(1));
         let scope = Denied::new(Rule::Scope, "no");
         let mut explained = Explanation::default();
         assert_eq!(explained.verdict(), Ok(()));

@@ -1,81 +1,256 @@
-//! JSON as policy reads it: objects with each key once, numbers as their exact digits.
+//! JSON as policy reads it: objects of a closed list of fields, each once; numbers as their digits.
+//!
+//! ```text
+//! object  every key is on the list, and none comes twice
+//! value   of the kind that the list says, without null
+//! amount  a string of digits, or digits up to 2^53 - 1 that no server of JavaScript rounds
+//! ```
+//!
+//! Values stay where they are in the body, unread until they are asked for: reading a usual request
+//! allocates nothing here. Depth is what the lists draw, and no more.
 
 use super::Denied;
 use crate::money::Amount;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 
-/// The most fields an object may have: more than any rule knows, few enough to compare each with each.
-const FIELDS_MAX: usize = 64;
+/// A field that an object may have.
+pub(super) struct Field {
+    name: &'static str,
+    kind: Kind,
+    /// The routes whose bodies may have it, one bit each.
+    routes: u8,
+}
 
-/// The fields of one object, in order, their values unread.
-pub(super) struct Fields<'a>(Vec<(String, &'a RawValue)>);
+/// What stands in a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A string that says nothing of what is moved.
+    Text,
+    /// A list of such strings.
+    Texts,
+    /// Such a number, whole and not negative.
+    Number,
+    /// `true` or `false`.
+    Flag,
+    /// What the route reads itself.
+    Own,
+}
 
-impl<'a> Fields<'a> {
-    /// Reads an object whose keys are all among `known`.
-    pub(super) fn read(json: &'a [u8], what: &str, known: &[&str]) -> Result<Self, Denied> {
-        let fields: Self = serde_json::from_slice(json).map_err(|_| {
-            Denied::body(format!(
-                "{what} is not a JSON object of at most {FIELDS_MAX} fields, each once"
-            ))
-        })?;
-        match fields.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-            Some((key, _)) => Err(Denied::body(format!(
-                "{what} holds the field {:?}, which no rule allows",
-                key.chars().take(40).collect::<String>()
-            ))),
-            None => Ok(fields),
-        }
-    }
+/// The routes of a list that serves one route.
+pub(super) const ONLY: u8 = 1;
 
-    pub(super) fn get(&self, key: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
-    }
-
-    /// A field that must be text where it stands.
-    pub(super) fn text(&self, key: &str) -> Result<Option<String>, Denied> {
-        self.get(key)
-            .map(|value| {
-                serde_json::from_str(value.get())
-                    .map_err(|_| Denied::body(format!("{key} is not a string")))
-            })
-            .transpose()
-    }
-
-    /// A field that must be a list of objects where it stands.
-    pub(super) fn list(&self, key: &str) -> Result<Option<Vec<&'a RawValue>>, Denied> {
-        self.get(key)
-            .map(|value| {
-                serde_json::from_str(value.get())
-                    .map_err(|_| Denied::body(format!("{key} is not a list")))
-            })
-            .transpose()
+impl Field {
+    pub(super) const fn new(name: &'static str, kind: Kind, routes: u8) -> Self {
+        Self { name, kind, routes }
     }
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Once;
-        impl<'de> Visitor<'de> for Once {
-            type Value = Fields<'de>;
+/// Where a field stands on a list; settled when this is compiled.
+pub(super) const fn at<const N: usize>(known: &[Field; N], name: &str) -> usize {
+    let mut at = 0;
+    while !is_same(known[at].name.as_bytes(), name.as_bytes()) {
+        at += 1;
+    }
+    at
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with each key once")
-            }
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<(String, &RawValue)> = Vec::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    if fields.len() == FIELDS_MAX || fields.iter().any(|(name, _)| *name == key) {
-                        return Err(serde::de::Error::custom("key twice, or too many"));
-                    }
-                    fields.push((key, map.next_value()?));
-                }
-                Ok(Fields(fields))
-            }
+/// The fields of one object, each as it stands in the body.
+pub(super) struct Fields<'a, const N: usize> {
+    known: &'static [Field; N],
+    values: [Option<&'a str>; N],
+}
+
+impl<'a, const N: usize> Fields<'a, N> {
+    /// Reads an object whose fields are all known for `route`.
+    pub(super) fn read(
+        json: &'a str,
+        what: &'static str,
+        known: &'static [Field; N],
+        route: u8,
+    ) -> Result<Self, Denied> {
+        let mut fields = Self { known, values: [None; N] };
+        let mut refused = None;
+        let seed = Object { fields: &mut fields, what, route, refused: &mut refused };
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let read = seed.deserialize(&mut reader).and_then(|()| reader.end());
+        match (refused, read) {
+            (Some(denied), _) => Err(denied),
+            (None, Err(_)) => Err(Denied::body(format!("{what} is not one json object"))),
+            (None, Ok(())) => Ok(fields),
         }
-        deserializer.deserialize_map(Once)
+    }
+
+    /// The value of the field at that place of the list.
+    pub(super) fn get(&self, at: usize) -> Option<&'a str> {
+        self.values.get(at).copied().flatten()
+    }
+
+    /// A field that must be text where it stands.
+    pub(super) fn text(&self, at: usize) -> Result<Option<Cow<'a, str>>, Denied> {
+        self.get(at).map(|json| text(json).ok_or_else(|| self.refused(at))).transpose()
+    }
+
+    /// A field that must be an amount where it stands.
+    pub(super) fn amount(&self, at: usize) -> Result<Option<Amount>, Denied> {
+        self.get(at).map(amount).transpose()
+    }
+
+    fn refused(&self, at: usize) -> Denied {
+        let name = self.known.get(at).map_or("a field", |field| field.name);
+        Denied::body(format!("{name} is not of the kind that it should be"))
+    }
+}
+
+/// An object that is being read.
+struct Object<'f, 'a, const N: usize> {
+    fields: &'f mut Fields<'a, N>,
+    what: &'static str,
+    route: u8,
+    refused: &'f mut Option<Denied>,
+}
+
+impl<'a, const N: usize> DeserializeSeed<'a> for Object<'_, 'a, N> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'a, const N: usize> Visitor<'a> for Object<'_, 'a, N> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { fields, what, route, refused } = self;
+        let known = fields.known;
+        while let Some(key) = map.next_key_seed(Key { known, route })? {
+            let json = map.next_value::<&RawValue>()?.get();
+            let why = match key {
+                Err(key) => format!("{what} holds the field {key:?}, which no rule allows"),
+                Ok(at) => match fields.values.get_mut(at) {
+                    Some(value @ None) if fits(known.get(at), json) => {
+                        *value = Some(json);
+                        continue;
+                    }
+                    Some(None) => fields.refused(at).reason().to_owned(),
+                    _ => format!("{what} holds a field twice"),
+                },
+            };
+            *refused = Some(Denied::body(why));
+            return Err(A::Error::custom("refused"));
+        }
+        Ok(())
+    }
+}
+
+/// Looks a key up on the list; one that is not there comes back, cut to what fits a message.
+struct Key {
+    known: &'static [Field],
+    route: u8,
+}
+
+impl<'a> DeserializeSeed<'a> for Key {
+    type Value = Result<usize, String>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Result<usize, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        let is_it = |field: &Field| field.name == key && field.routes & self.route != 0;
+        Ok(self.known.iter().position(is_it).ok_or_else(|| key.chars().take(40).collect()))
+    }
+}
+
+/// Whether a value is of its field's kind.
+fn fits(field: Option<&Field>, json: &str) -> bool {
+    match field.map(|field| field.kind) {
+        Some(Kind::Own) => true,
+        Some(Kind::Text) => text(json).is_some(),
+        Some(Kind::Texts) => {
+            let each = |json| text(json).map(drop).ok_or_else(|| Denied::body(""));
+            each_of(json, usize::MAX, "", each).is_ok()
+        }
+        Some(Kind::Number) => !json.starts_with('"') && amount(json).is_ok(),
+        Some(Kind::Flag) => matches!(json, "true" | "false"),
+        None => false,
+    }
+}
+
+/// Reads a list of at most so many entries, each by `read`.
+pub(super) fn each_of<'a>(
+    json: &'a str,
+    most: usize,
+    what: &'static str,
+    read: impl FnMut(&'a str) -> Result<(), Denied>,
+) -> Result<(), Denied> {
+    struct List<'r, F> {
+        most: usize,
+        read: F,
+        refused: &'r mut Option<Denied>,
+    }
+    impl<'a, F: FnMut(&'a str) -> Result<(), Denied>> Visitor<'a> for List<'_, F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<(), A::Error> {
+            let mut entries = 0;
+            while let Some(entry) = list.next_element::<&RawValue>()? {
+                entries += 1;
+                if entries > self.most {
+                    return Err(A::Error::custom("too many"));
+                }
+                if let Err(denied) = (self.read)(entry.get()) {
+                    *self.refused = Some(denied);
+                    return Err(A::Error::custom("refused"));
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut refused = None;
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let list = List { most, read, refused: &mut refused };
+    let done = reader.deserialize_seq(list).and_then(|()| reader.end());
+    match (refused, done) {
+        (Some(denied), _) => Err(denied),
+        (None, Err(_)) => Err(Denied::body(format!("{what} is not a list of at most {most}"))),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// The string that a value is, if it is one.
+pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
+    let plain = json.strip_prefix('"')?.strip_suffix('"')?;
+    match plain.contains('\\') {
+        false => Some(Cow::Borrowed(plain)),
+        true => serde_json::from_str(json).ok().map(Cow::Owned),
     }
 }
 
@@ -83,20 +258,92 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 const NUMBER_MAX: Amount = Amount::new((1 << 53) - 1);
 
 /// An amount as BitGo takes it: a string of digits, or a JSON integer that no reader rounds.
-pub(super) fn amount(value: &RawValue) -> Result<Amount, Denied> {
+pub(super) fn amount(json: &str) -> Result<Amount, Denied> {
     let refused = |_| {
         Denied::body(
             "an amount is not a whole number of base units (digits, as a number or a string)",
         )
     };
-    let text = value.get();
-    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(digits) => digits.parse().map_err(refused),
-        None => match text.parse().map_err(refused)? {
+        None => match json.parse().map_err(refused)? {
             amount if amount <= NUMBER_MAX => Ok(amount),
             _ => {
                 Err(Denied::body("an amount beyond 2^53 must be a string, or the server rounds it"))
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static KNOWN: [Field; 5] = [
+        Field::new("text", Kind::Text, 1),
+        Field::new("texts", Kind::Texts, 1),
+        Field::new("number", Kind::Number, 1),
+        Field::new("flag", Kind::Flag, 2),
+        Field::new("own", Kind::Own, 3),
+    ];
+    const OWN: usize = at(&KNOWN, "own");
+
+    #[test]
+    fn an_object_has_known_fields_of_their_kinds_each_once() {
+        for (json, fits) in [
+            ("{}", true),
+            (r#" { "text" : "a\u00e9\n" , "number" : 7 } "#, true),
+            (r#"{"texts":[],"own":{"any":[null]}}"#, true),
+            (r#"{"texts":["a","b"]}"#, true),
+            (r#"{"\u006fwn":1}"#, true),
+            (r#"{"text":"\ud800"}"#, false),
+            (r#"{"text":null}"#, false),
+            (r#"{"text":1}"#, false),
+            (r#"{"texts":"a"}"#, false),
+            (r#"{"texts":["a",1]}"#, false),
+            (r#"{"number":"7"}"#, false),
+            (r#"{"number":-7}"#, false),
+            (r#"{"number":7.0}"#, false),
+            (r#"{"number":9007199254740992}"#, false),
+            (r#"{"flag":true}"#, false),
+            (r#"{"own":1,"own":1}"#, false),
+            (r#"{"own":1,"\u006fwn":1}"#, false),
+            (r#"{"more":1}"#, false),
+            (r#"{"own":1,}"#, false),
+            (r#"{"own":1} {}"#, false),
+            (r#"{"own":01}"#, false),
+            ("[]", false),
+            ("null", false),
+            (r#""text""#, false),
+            ("", false),
+        ] {
+            assert_eq!(Fields::read(json, "it", &KNOWN, 1).is_ok(), fits, "{json}");
+        }
+        let flag = Fields::read(r#"{"flag":true,"own":[1]}"#, "it", &KNOWN, 2).unwrap();
+        assert_eq!(flag.get(OWN), Some("[1]"));
+        let deep = format!(r#"{{"own":{}1{}}}"#, "[".repeat(1 << 16), "]".repeat(1 << 16));
+        assert!(Fields::read(&deep, "it", &KNOWN, 1).is_ok(), "nothing recurses into it");
+    }
+
+    #[test]
+    fn a_refusal_tells_the_field_and_never_its_value() {
+        for (json, reason) in [
+            (r#"{"x\n":"hunter2"}"#, r#"it holds the field "x\n", which no rule allows"#),
+            (r#"{"text":"a","text":"hunter2"}"#, "it holds a field twice"),
+            (r#"{"text":["hunter2"]}"#, "text is not of the kind that it should be"),
+            (r#""hunter2""#, "it is not one json object"),
+        ] {
+            let denied = Fields::read(json, "it", &KNOWN, 1).err().unwrap();
+            assert_eq!(denied.reason(), reason, "{json}");
+        }
+    }
+
+    #[test]
+    fn lists_are_short_and_nothing_but_lists() {
+        let all = |json, most| each_of(json, most, "it", |_| Ok(())).is_ok();
+        assert!(all("[]", 0) && all(" [1, {}] ", 2));
+        for (json, most) in [("[1,2]", 1), ("{}", 9), ("[1,]", 9), ("[] []", 9), ("", 9)] {
+            assert!(!all(json, most), "{json}");
+        }
     }
 }

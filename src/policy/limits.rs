@@ -4,10 +4,9 @@
 //! What happens to a reservation is decided by its [`Outcome`] alone; only a refusal gives anything
 //! back, and that to the allotment it came from.
 
-use super::{Decay, Denied, Outcome, Purpose, Transfer};
+use super::{Decay, Outcome, Purpose};
 use crate::money::{Amount, Coin};
 use crate::token::SpendingLimit;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What is charged to one coin.
@@ -26,26 +25,6 @@ impl Charge {
     pub(crate) fn withdrawal(coin: Coin, amount: Amount) -> Self {
         Self { purpose: Purpose::Withdrawal, coin, is_erc20: false, amount }
     }
-}
-
-/// The charges of an action, one a coin.
-pub(crate) fn charges(transfers: &[Transfer]) -> Result<Vec<Charge>, Denied> {
-    let mut sums: BTreeMap<&Coin, Amount> = BTreeMap::new();
-    for transfer in transfers {
-        let sum = sums.entry(&transfer.coin).or_default();
-        *sum = sum
-            .checked_add(transfer.amount)
-            .ok_or_else(|| Denied::body("the amounts add up to more than can be counted"))?;
-    }
-    Ok(sums
-        .into_iter()
-        .map(|(coin, amount)| Charge {
-            purpose: Purpose::Withdrawal,
-            coin: coin.clone(),
-            is_erc20: false,
-            amount,
-        })
-        .collect())
 }
 
 /// The counters of one coin, in base units.
@@ -198,24 +177,6 @@ mod tests {
         let counter =
             Counter { limit, accepted: Amount::MAX, pending: amount(1), ..Counter::default() };
         assert_eq!((counter.used(), counter.left()), (None, Some(Amount::ZERO)));
-        let transfer = |amount| Transfer { coin: coin("a"), amount, destination: "a".into() };
-        assert!(charges(&[transfer(Amount::MAX), transfer(amount(1))]).is_err());
-    }
-
-    fn coin(name: &str) -> Coin {
-        Coin::new(name).unwrap()
-    }
-
-    #[test]
-    fn charges_are_summed_by_coin() {
-        let transfer = |name: &str, units| Transfer {
-            coin: coin(name),
-            amount: amount(units),
-            destination: "a".into(),
-        };
-        let sums = charges(&[transfer("b", 1), transfer("a", 2), transfer("b", 3)]).unwrap();
-        let sums: Vec<_> = sums.iter().map(|c| (c.coin.as_str(), c.amount.base_units())).collect();
-        assert_eq!(sums, [("a", 2), ("b", 4)]);
     }
 
     #[test]

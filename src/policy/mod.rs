@@ -1,26 +1,37 @@
 //! What may leave the vault: pure and total functions that answer [`Denied`] with a reason.
 //!
 //! ```text
-//! request   method, target and body as the exact bytes that will be signed
-//! action    request → what it would do: permission, wallet, transfers
-//! check     action × token → allowed, or the rule that forbids it
-//! explain   what a request was read as, and every rule that was asked about it
-//! limits    the counters of a spending limit, in checked arithmetic
-//! book      all counters of a token and its successors: drawn upon, settled, reconciled
-//! escrow    a book that many threads draw on, and its way to the disk
-//! outcome   answer → what became of a signed spend
+//! request    method, target and body as the exact bytes that will be signed
+//! action     request → what it would do: permission, wallet, transfers
+//! json       what it is read with: closed lists of fields; decimal: amounts of whole units
+//! coins      how a coin that is named is counted
+//! rules      the vault's own rules for a token; their bounds; whether others loosen them
+//! check      action × token × rules → allowed, or the rule that forbids it
+//! explain    what a request was read as, and every rule that was asked about it
+//! charges    what an action is charged, by purpose and coin
+//! limits     the counters of a spending limit, in checked arithmetic
+//! book       all counters of a token and its successors: drawn upon, settled, reconciled
+//! escrow     a book that many threads draw on, and its way to the disk
+//! outcome    answer → what became of a signed spend
 //! ```
 //!
 //! Deny by default: an unknown call, field, type or spelling is refused, never guessed.
 
 mod action;
+#[cfg(test)]
+mod any;
 mod book;
+mod bounds;
+mod charges;
 mod check;
+mod coins;
+mod decimal;
 mod denied;
 mod escrow;
 mod explain;
 mod json;
 mod limits;
+mod loosening;
 mod outcome;
 mod request;
 mod rules;
@@ -28,14 +39,19 @@ mod sync;
 
 pub(crate) use action::Action;
 pub use action::{ActionKind, Transfer};
+#[cfg(test)]
+pub(crate) use any::any_rules;
 pub use book::Drift;
 pub(crate) use book::{Book, Draw, Meter, Moment, Sample, Sampling, Slot, Window, not_reconciled};
-pub(crate) use check::{check, check_expiry};
+pub use bounds::RulesError;
+pub(crate) use charges::charges;
+pub(crate) use check::{check, check_expiry, consult};
 pub use denied::{Denied, Rule};
 pub(crate) use escrow::{Escrow, Ledger, Quiet};
 pub use explain::{Consulted, Explanation};
+pub(crate) use limits::Charge;
 pub use limits::Counter;
-pub(crate) use limits::{Charge, charges};
 pub use outcome::Outcome;
 pub use request::{Draft, Method, Request, RequestError};
+pub(crate) use rules::KeptRules;
 pub use rules::{CoinRules, CoinUnit, Decay, LocalRules, Purpose, TradingRules, WindowRule};

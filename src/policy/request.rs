@@ -4,6 +4,8 @@
 //! `/[A-Za-z0-9._~:@/-]*` with an optional query, without escapes in the path, empty or dot
 //! segments, fragment or host; a mutating call has no query.
 
+use super::Transfer;
+use crate::money::{Amount, Coin};
 use crate::secret::to_json;
 use serde::Serialize;
 use std::fmt;
@@ -80,6 +82,7 @@ pub struct Request {
     method: Method,
     target: Box<str>,
     body: Zeroizing<Vec<u8>>,
+    declared: Vec<Transfer>,
 }
 
 /// A mutating request that still wants its body.
@@ -122,7 +125,26 @@ impl Request {
         if body.len() > BODY_MAX {
             return Err(RequestError::TooLarge);
         }
-        Ok(Self { method, target, body })
+        Ok(Self { method, target, body, declared: Vec::new() })
+    }
+
+    /// The same request, which moves `amount` of a coin to `destination`: for a transaction that was
+    /// built or half signed elsewhere, and so does not say itself what it moves. Once for each
+    /// recipient. What is declared is checked and charged as if it had been read; it is not sent.
+    ///
+    /// # Security
+    /// Nobody checks a declaration: whoever declares less than is moved spends past every local
+    /// limit. That is why it is denied unless
+    /// [`LocalRules::declared_amounts`](crate::LocalRules::declared_amounts) allows it.
+    pub fn declaring(mut self, coin: &Coin, amount: Amount, destination: &str) -> Self {
+        let (coin, destination) = (coin.clone(), destination.into());
+        self.declared.push(Transfer { coin, amount, destination, is_erc20: false });
+        self
+    }
+
+    /// What the caller says that it moves.
+    pub(crate) fn declared(&self) -> &[Transfer] {
+        &self.declared
     }
 
     /// The method.

@@ -8,6 +8,8 @@ use super::ActionKind;
 use crate::coin_map::CoinMap;
 use crate::id::WalletId;
 use crate::money::{Amount, Coin};
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Local rules. The default allows nothing that BitGo's own record does not.
@@ -23,13 +25,15 @@ pub struct LocalRules {
     pub actions: Option<Vec<ActionKind>>,
     /// The wallets it may be used on; `None` for all that BitGo lets it.
     pub wallets: Option<Vec<WalletId>>,
-    /// Where money may be sent to, as BitGo spells addresses; `None` for anywhere.
+    /// Where money may be sent to, as BitGo spells addresses; `None` for anywhere. A request that
+    /// names a memo wants an entry that names it too, such as `rAddress?memoId=7`: for some coins it
+    /// says whose money it is then.
     pub destinations: Option<Vec<String>>,
     /// Bounds by coin.
     pub coins: CoinMap<CoinRules>,
     /// What may be spent, or how often, over a sliding while.
     pub windows: Vec<WindowRule>,
-    /// What may be traded; `None` for all that its scopes allow.
+    /// What may be traded; `None` for all that its scopes allow, for any amount.
     pub trading: Option<TradingRules>,
     /// Lets less be spent while BitGo has not confirmed for long what was.
     pub decay: Option<Decay>,
@@ -68,6 +72,23 @@ pub struct WindowRule {
     pub count: Option<u32>,
 }
 
+impl WindowRule {
+    /// One that bounds nothing yet.
+    pub fn new(purpose: Purpose, coin: &Coin, period: Duration) -> Self {
+        Self { purpose, coin: coin.clone(), period, sum: None, count: None }
+    }
+
+    /// The same with at most that amount.
+    pub fn sum(self, sum: Amount) -> Self {
+        Self { sum: Some(sum), ..self }
+    }
+
+    /// The same with at most so many requests.
+    pub fn count(self, count: u32) -> Self {
+        Self { count: Some(count), ..self }
+    }
+}
+
 /// What money moves for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -84,8 +105,9 @@ pub enum Purpose {
 pub struct TradingRules {
     /// The products that may be ordered, such as `TBTC-TUSD*`; `None` for any.
     pub products: Option<Vec<String>>,
-    /// The most that one order may be for, by the currency that its quantity is in, in base units.
-    /// Currencies that are not named are denied.
+    /// The most of a currency that one order may let go, in base units. Currencies that are not named
+    /// are denied. BitGo's `TBTC` is the coin `tbtc` here, its `USD` is `fiatusd`, its test money
+    /// `TUSD*` is `tfiatusd`.
     pub per_order: CoinMap<Amount>,
     /// Whether orders also draw on the limit for withdrawals.
     pub counts_as_withdrawal: bool,
@@ -102,6 +124,13 @@ pub struct Decay {
     pub over: Duration,
 }
 
+impl Decay {
+    /// Nothing shrinks until `after`, and nothing is left once `over` more has gone by.
+    pub fn new(after: Duration, over: Duration) -> Self {
+        Self { after, over }
+    }
+}
+
 /// What a coin's amounts are counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -110,4 +139,73 @@ pub struct CoinUnit {
     pub decimals: u8,
     /// Whether it falls under the limit that ERC-20 coins share.
     pub is_erc20: bool,
+}
+
+impl CoinUnit {
+    /// The unit of a coin that is no ERC-20 token.
+    pub fn new(decimals: u8) -> Self {
+        Self { decimals, is_erc20: false }
+    }
+
+    /// The unit of an ERC-20 token.
+    pub fn erc20(decimals: u8) -> Self {
+        Self { decimals, is_erc20: true }
+    }
+}
+
+/// The rules of one token as they are kept: of most tokens there are none, and that takes no room.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeptRules {
+    rules: Option<Arc<LocalRules>>,
+    version: u64,
+}
+
+impl KeptRules {
+    /// Rules that were kept before, after so many edits.
+    pub(crate) fn new(rules: LocalRules, version: u64) -> Self {
+        let rules = (rules != LocalRules::default()).then(|| Arc::new(rules));
+        Self { rules, version }
+    }
+
+    /// These rules in place of those before: one more edit.
+    pub(crate) fn changed_to(&self, rules: LocalRules) -> Self {
+        Self::new(rules, self.version.saturating_add(1))
+    }
+
+    /// How often they were edited.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl From<LocalRules> for KeptRules {
+    fn from(rules: LocalRules) -> Self {
+        Self::new(rules, 0)
+    }
+}
+
+impl Deref for KeptRules {
+    type Target = LocalRules;
+
+    fn deref(&self) -> &LocalRules {
+        static NONE: LazyLock<LocalRules> = LazyLock::new(LocalRules::default);
+        self.rules.as_deref().unwrap_or(&NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rules_take_no_room_and_edits_are_counted() {
+        let none = KeptRules::default();
+        assert!(none.rules.is_none() && size_of::<KeptRules>() == 16);
+        assert_eq!((&*none, none.version()), (&LocalRules::default(), 0));
+        let strict = LocalRules { wallets: Some(Vec::new()), ..LocalRules::default() };
+        let some = none.changed_to(strict.clone());
+        assert_eq!((&*some, some.version()), (&strict, 1));
+        let again = some.changed_to(LocalRules::default());
+        assert!(again.rules.is_none() && again.version() == 2);
+    }
 }

@@ -3,11 +3,12 @@
 //! The books in memory are the truth while the vault is open; every state is queued to the committer
 //! under its book's lock, so what reaches the disk is always the latest. What is taken of a limit
 //! waits for its commit. Settlements do not: the disk catches up with them in a while
-//! ([`Store::post_ledgers`]), and losing one only leaves the spend counted. What is found reserved or
+//! ([`Books::post`]), and losing one only leaves the spend counted. What is found reserved or
 //! allotted at open was cut off by a crash and counts as spent.
 
-use super::committer::Ticket;
+use super::committer::{Committer, Ticket};
 use super::epoch::Epoch;
+use super::freeze::Freeze;
 use super::head::AuditEnd;
 use super::record::{self, LedgerRow, TokenRow};
 use super::{Key, Name, Store, StoreError, TokenRecord, Tree, Write, lock};
@@ -31,9 +32,10 @@ pub(super) fn read(epoch: &Epoch, name: &Name, sealed: &[u8]) -> Result<Book, St
     Ok(book.map_err(unreadable)?.after_crash())
 }
 
-/// The books of all lineages.
-#[derive(Default)]
+/// The books of all lineages, and their way to the disk.
 pub(super) struct Books {
+    committer: Arc<Committer>,
+    freeze: Arc<Freeze>,
     /// Held for a look-up or an insertion.
     by_lineage: RwLock<HashMap<LineageId, Arc<Escrow>>>,
     /// Those that the disk lags behind, or that may have something to return.
@@ -41,11 +43,41 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn of(books: HashMap<LineageId, Book>) -> Self {
+    pub(super) fn new(
+        committer: Arc<Committer>,
+        freeze: Arc<Freeze>,
+        books: HashMap<LineageId, Book>,
+    ) -> Self {
         let escrows = books
             .into_iter()
             .map(|(lineage, book)| (lineage, Arc::new(Escrow::new(lineage, book))));
-        Self { by_lineage: RwLock::new(escrows.collect()), behind: Mutex::default() }
+        let by_lineage = RwLock::new(escrows.collect());
+        Self { committer, freeze, by_lineage, behind: Mutex::default() }
+    }
+
+    /// Lets the disk catch up with what was settled, and returns what idle books were allotted.
+    pub(super) fn post(&self) {
+        let behind = std::mem::take(&mut *lock(&self.behind));
+        for escrow in behind {
+            match escrow.post(self) {
+                Ok(true) => lock(&self.behind).push(escrow),
+                Ok(false) => {}
+                Err(error) => {
+                    let error = StoreError::from(error);
+                    tracing::warn!(%error, "a settlement stays in memory; after a crash the spend counts");
+                }
+            }
+        }
+    }
+
+    /// Returns all that is allotted, at a clean close.
+    pub(super) fn return_allotments(&self) {
+        for escrow in std::mem::take(&mut *lock(&self.behind)) {
+            if let Err(error) = escrow.give_back(self) {
+                let error = StoreError::from(error);
+                tracing::warn!(%error, "an allotment is not returned; it counts as spent");
+            }
+        }
     }
 
     fn get(&self, lineage: LineageId) -> Option<Arc<Escrow>> {
@@ -89,17 +121,17 @@ impl From<StoreError> for LedgerError {
     }
 }
 
-impl Ledger for Store {
+impl Ledger for Books {
     type Pending = Ticket;
     type Error = LedgerError;
 
     /// Somebody may have frozen the vault since the last look at its directory.
     fn may_take(&self) -> Result<(), LedgerError> {
-        Ok(self.freeze().look()?)
+        Ok(self.freeze.look()?)
     }
 
     fn begin(&self, lineage: LineageId, book: &Book) -> Result<Ticket, LedgerError> {
-        Ok(self.submit(vec![ledger_write(lineage, book)?]))
+        Ok(self.committer.submit(vec![ledger_write(lineage, book)?], None))
     }
 
     fn wait(&self, pending: Ticket) -> Result<(), LedgerError> {
@@ -113,6 +145,16 @@ impl Store {
         self.ledger.get(lineage)
     }
 
+    /// Reserves all charges or none: from what is allotted, or durably.
+    pub(crate) fn reserve(
+        &self,
+        escrow: &Escrow,
+        charges: &[Charge],
+        now: Moment,
+    ) -> Result<Draw, LedgerError> {
+        escrow.reserve(&*self.ledger, charges, now)
+    }
+
     /// Settles what was reserved. The disk learns of it in a while.
     pub(crate) fn settle(
         &self,
@@ -123,30 +165,6 @@ impl Store {
     ) {
         if escrow.settle(charges, draw, outcome) {
             lock(&self.ledger.behind).push(Arc::clone(escrow));
-        }
-    }
-
-    /// Lets the disk catch up with what was settled, and returns what idle books were allotted.
-    pub(crate) fn post_ledgers(&self) {
-        let behind = std::mem::take(&mut *lock(&self.ledger.behind));
-        for escrow in behind {
-            match escrow.post(self) {
-                Ok(true) => lock(&self.ledger.behind).push(escrow),
-                Ok(false) => {}
-                Err(LedgerError::Store(error)) => {
-                    tracing::warn!(%error, "a settlement stays in memory; after a crash the spend counts");
-                }
-                Err(LedgerError::Denied(_)) => {}
-            }
-        }
-    }
-
-    /// Returns all that is allotted, at a clean close.
-    pub(super) fn return_allotments(&self) {
-        for escrow in std::mem::take(&mut *lock(&self.ledger.behind)) {
-            if let Err(LedgerError::Store(error)) = escrow.give_back(self) {
-                tracing::warn!(%error, "an allotment is not returned; it counts as spent");
-            }
         }
     }
 
@@ -202,7 +220,7 @@ impl Store {
         change: impl FnOnce(&mut Book) -> T,
     ) -> Result<T, LedgerError> {
         let escrow = self.ledger.get(lineage).ok_or_else(not_reconciled)?;
-        escrow.change(self, change, |after| self.begin(lineage, after))
+        escrow.change(&*self.ledger, change, |after| self.ledger.begin(lineage, after))
     }
 
     /// Begins a lineage's ledger at the server's counters, in one commit with `writes`.
@@ -238,7 +256,7 @@ impl Store {
             writes.push(ledger_write(lineage, after)?);
             Ok(self.submit(writes))
         };
-        Ok(escrow.change(self, distrust, begin)?)
+        Ok(escrow.change(&*self.ledger, distrust, begin)?)
     }
 
     /// Ends a lineage's ledger, in one commit with `writes`.
@@ -270,7 +288,7 @@ impl Store {
             writes.push(ledger_write(lineage, after)?);
             Ok(self.committer.submit(writes, audit))
         };
-        Ok(escrow.change(self, change, begin)?)
+        Ok(escrow.change(&*self.ledger, change, begin)?)
     }
 
     /// Lets no lineage spend until it is reconciled, in one commit.
@@ -322,7 +340,7 @@ pub(super) fn unreconciled_of(token: &[u8], is_exposed: bool) -> Result<SecretBy
 /// what is asked for.
 #[cfg(any(test, feature = "test-util"))]
 impl Store {
-    pub(crate) fn reserve(
+    pub(crate) fn reserve_alone(
         &self,
         lineage: &LineageId,
         charges: &[Charge],
@@ -332,14 +350,14 @@ impl Store {
         let minutes = MINUTES.fetch_add(1, Ordering::Relaxed);
         let now = Moment { monotonic: std::time::Duration::from_secs(60 * minutes), server_ms: 1 };
         let escrow = self.ledger.get(*lineage).ok_or_else(not_reconciled)?;
-        escrow.reserve(self, charges, now).map(drop)
+        self.reserve(&escrow, charges, now).map(drop)
     }
 
     /// Settles, and begins to write it at once.
     pub(crate) fn settle_latest(&self, lineage: &LineageId, charges: &[Charge], outcome: Outcome) {
         if let Some(escrow) = self.ledger.get(*lineage) {
             self.settle(&escrow, charges, Draw::LATEST, outcome);
-            self.post_ledgers();
+            self.ledger.post();
         }
     }
 }

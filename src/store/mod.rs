@@ -56,6 +56,7 @@ mod record;
 mod rekey;
 mod repair;
 mod reserve;
+mod rules;
 mod snapshot;
 mod ticker;
 mod tokens;
@@ -271,7 +272,7 @@ pub(crate) struct Store {
     memory: Locked<RecordCipher>,
     /// Held over a whole change of the passphrase, its key derivations included: one at a time.
     changing: Mutex<()>,
-    ledger: ledger::Books,
+    ledger: Arc<ledger::Books>,
     /// Held over what reads an account and writes it again: else a key or a seed would come back
     /// that was replaced or forgotten meanwhile.
     accounts: Mutex<()>,
@@ -319,8 +320,8 @@ impl Store {
         }
     }
 
-    /// Sets the threads to work that look for FREEZE, and tells `frozen` when the vault freezes
-    /// (`true`) or thaws. They end with the store.
+    /// Sets the thread to work that looks for FREEZE and brings the ledgers to the disk, and tells `frozen` when the vault freezes
+    /// (`true`) or thaws. It ends with the store.
     pub(crate) fn watch(
         &self,
         clock: &Arc<dyn Clock>,
@@ -328,8 +329,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.freeze.listen(frozen);
         let (freeze, now) = (Arc::clone(&self.freeze), Arc::clone(clock));
+        let ledger = Arc::clone(&self.ledger);
         let watch = Ticker::start("bitgo-vault-watch", move |round| {
             if round == Round::Regular {
+                ledger.post();
                 freeze.tick(now.now());
             }
         });
@@ -389,7 +392,7 @@ impl Store {
 impl Drop for Store {
     /// What nobody drew is returned; the committer, which goes next, writes it.
     fn drop(&mut self) {
-        self.return_allotments();
+        self.ledger.return_allotments();
     }
 }
 

@@ -256,13 +256,15 @@ impl Store {
         let writer = Writer { disk: Arc::clone(&disk), members, head, head_hash, seals, index };
         let committer = Arc::new(Committer::start(writer)?);
         let audit = Arc::new(Log::new(Arc::clone(&committer), head.audit));
+        let freeze = Arc::new(Freeze::new(Arc::clone(&disk), Arc::clone(&audit)));
+        let ledger = Books::new(Arc::clone(&committer), Arc::clone(&freeze), books);
         Ok(Self {
             tickers: Mutex::default(),
-            freeze: Arc::new(Freeze::new(Arc::clone(&disk), Arc::clone(&audit))),
+            freeze,
             disk,
             memory,
             changing: Mutex::default(),
-            ledger: Books::of(books),
+            ledger: Arc::new(ledger),
             accounts: Mutex::default(),
             opened: Mutex::new(tokens),
             audit,

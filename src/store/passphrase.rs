@@ -104,7 +104,6 @@ mod tests {
     use super::super::tests::{add, charge, create, kdf, killed_copy, open_with, used};
     use super::*;
     use crate::environment::Environment;
-    use crate::policy::Ledger;
     use std::fs::{self, File};
     use std::io::ErrorKind;
     use std::path::Path;
@@ -138,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = create(dir.path());
         let lineage = add(&store, "desk");
-        store.reserve(&lineage, &charge(30)).unwrap();
+        store.reserve_alone(&lineage, &charge(30)).unwrap();
         let before = Header::read(dir.path()).unwrap();
         change(&store, &old(), &new()).unwrap();
         let after = Header::read(dir.path()).unwrap();
@@ -146,7 +145,7 @@ mod tests {
         assert_eq!((after.kdf, after.seals, after.epoch), (before.kdf, before.seals, before.epoch));
         assert_ne!(after.salt, before.salt);
         assert!(matches!(store.check_passphrase(&old()), Err(StoreError::WrongPassphrase)));
-        store.reserve(&lineage, &charge(20)).unwrap();
+        store.reserve_alone(&lineage, &charge(20)).unwrap();
         let killed = killed_copy(dir.path());
         drop(store);
         for dir in [killed.path(), dir.path()] {
@@ -229,7 +228,7 @@ mod tests {
         assert!(generation() - before > changes + grants, "grants came between");
         change(&store, &old(), &new()).unwrap();
         exhaust_grant(&store);
-        store.reserve(&lineage, &charge(1)).unwrap();
+        store.reserve_alone(&lineage, &charge(1)).unwrap();
         drop(store);
         let store = open_only(dir.path(), &new());
         assert_eq!(used(&store, lineage), 1);
@@ -289,7 +288,7 @@ mod tests {
             let _ = fs::remove_dir(&temporary);
             assert!(!temporary.exists());
             exhaust_grant(&store);
-            store.reserve(&lineage, &charge(1)).unwrap();
+            store.reserve_alone(&lineage, &charge(1)).unwrap();
             open_only(killed_copy(dir.path()).path(), &old());
             before = bytes();
         }
@@ -342,7 +341,7 @@ mod tests {
     /// Neither records nor headers are written: a grant would put the old wrap back.
     fn expect_read_only(store: &Store, lineage: crate::id::LineageId) {
         let before = fs::read(store.disk.directory.path().join(header::FILE)).unwrap();
-        assert!(store.reserve(&lineage, &charge(1)).is_err());
+        assert!(store.reserve_alone(&lineage, &charge(1)).is_err());
         let granted = store.disk.grant_seals(u64::MAX);
         assert!(matches!(granted, Err(StoreError::ReadOnly { .. })));
         for passphrase in [old(), new()] {

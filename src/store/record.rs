@@ -17,10 +17,11 @@
 //!                uncertain, reserved, foreign, carried, renewed (16 each)
 //! ```
 //!
-//! The other rows are drawn by their fields below. Rows are apart from the types the rest of the vault
+//! A token's rules are drawn in `rules`. The other rows are drawn by their fields below. Rows are apart from the types the rest of the vault
 //! uses, so that those can change and the format stays. At most 64 KiB; trailing bytes are refused.
 //! Rows that hold secrets wipe themselves.
 
+use super::rules::RulesRow;
 use super::{StoreError, Tree};
 use crate::crypto::RECORD_MAX;
 use crate::environment::Environment;
@@ -126,7 +127,7 @@ pub(super) struct TokenRow<'a> {
     pub(super) label: Cow<'a, str>,
     pub(super) account: Option<Cow<'a, str>>,
     pub(super) renewal: RenewalRow,
-    pub(super) raw_exposure: bool,
+    pub(super) rules: RulesRow<'a>,
     pub(super) info: InfoRow<'a>,
 }
 

@@ -335,9 +335,9 @@ impl Salvage {
     }
 }
 
-/// What is known of a token, without the right to be handed out: that may have been withdrawn.
+/// What is known of a token, without what only the passphrase grants: that may have been withdrawn.
 fn unexposed(row: &[u8]) -> Result<SecretBytes, StoreError> {
     let unreadable = |_| StoreError::unreadable(Tree::Tokens, "a record cannot be read");
     let row: TokenRow<'_> = record::decode(row).map_err(unreadable)?;
-    record::encode(&TokenRow { raw_exposure: false, ..row })
+    record::encode(&TokenRow { rules: row.rules.strict(), ..row })
 }

@@ -4,11 +4,12 @@ use super::accounts::Account;
 use super::bundle::Bundle;
 use super::epoch::Epoch;
 use super::record::{self, InfoRow, RenewalRow, SecretRow, TokenRow, Unreadable};
+use super::rules::RulesRow;
 use super::{Key, Name, Store, StoreError, Tree, Write, lock};
 use crate::crypto::stack::wiped_record;
 use crate::crypto::{RecordCipher, random};
 use crate::id::LineageId;
-use crate::policy::{Book, LocalRules};
+use crate::policy::{Book, KeptRules};
 use crate::secret::{AccessToken, SecretBytes};
 use crate::token::{Label, Renewal, TokenInfo};
 use getrandom::SysRng;
@@ -25,7 +26,7 @@ pub(crate) struct TokenRecord {
     /// The account whose ECDH key opens this token's successors.
     pub(crate) account: Option<String>,
     pub(crate) renewal: Renewal,
-    pub(crate) rules: LocalRules,
+    pub(crate) rules: KeptRules,
     pub(crate) info: TokenInfo,
 }
 
@@ -264,7 +265,7 @@ fn record(lineage: LineageId, row: TokenRow<'_>) -> Result<TokenRecord, Unreadab
             RenewalRow::InternalToken => Renewal::InternalToken,
             RenewalRow::Oauth => Renewal::Oauth,
         },
-        rules: LocalRules { raw_exposure: row.raw_exposure, ..LocalRules::default() },
+        rules: row.rules.try_into()?,
         info: row.info.try_into()?,
     })
 }
@@ -281,7 +282,7 @@ fn row(record: &TokenRecord) -> TokenRow<'_> {
             Renewal::InternalToken => RenewalRow::InternalToken,
             Renewal::Oauth => RenewalRow::Oauth,
         },
-        raw_exposure: record.rules.raw_exposure,
+        rules: RulesRow::from(&record.rules),
         info: InfoRow::from(&record.info),
     }
 }

@@ -120,7 +120,7 @@ impl ManyTokens {
                 .map_err(|_| CryptoError::Parameter("label"))?,
             account: Some(user.clone()),
             renewal: Renewal::Manual,
-            rules: LocalRules::default(),
+            rules: LocalRules::default().into(),
             info: info()?,
         };
         let token = random::<32>(&mut SysRng)?;
@@ -159,7 +159,7 @@ impl ManyTokens {
     /// Those of the store.
     pub fn reserve(&self, i: usize) -> Result<(), StoreError> {
         let lineage = self.tokens[i].0.lineage;
-        self.store.reserve(&lineage, &self.charges).map_err(|error| match error {
+        self.store.reserve_alone(&lineage, &self.charges).map_err(|error| match error {
             LedgerError::Store(error) => error,
             LedgerError::Denied(_) => StoreError::Unreadable { tree: "ledger", what: "no budget" },
         })

@@ -5,6 +5,7 @@ mod clock;
 mod exposed;
 mod many_tokens;
 mod parsers;
+mod request_grammar;
 mod store;
 pub mod vectors;
 mod work;
@@ -16,6 +17,7 @@ pub use many_tokens::{ManyTokens, user};
 pub use parsers::{
     StoreHeader, judge, recode_anchor, recode_holder, recode_rows, recode_token_info,
 };
+pub use request_grammar::{Moved, generate, moved_by, plain_reading};
 pub use store::{Kept, keep_in_store, open_from_store};
 pub use work::{KeptToken, Work};
 

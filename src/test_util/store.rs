@@ -60,7 +60,7 @@ pub fn keep_in_store(
         label: Label::new("desk").map_err(|_| CryptoError::Parameter("label"))?,
         account: Some(USER.into()),
         renewal: Renewal::Manual,
-        rules: LocalRules::default(),
+        rules: LocalRules::default().into(),
         info,
     };
     let Kept { token, extension_key, ecdh_xprv } = kept;

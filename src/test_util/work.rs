@@ -156,7 +156,7 @@ impl Work {
                 label: Label::new(label).map_err(|_| CryptoError::Parameter("label"))?,
                 account: Some(label.into()),
                 renewal: Renewal::Manual,
-                rules,
+                rules: rules.into(),
                 info,
             };
             let ecdh_xprv = EcdhXprv::new(Self::account_key(version));
@@ -189,7 +189,7 @@ impl Work {
     /// Those of the store.
     pub fn reserve(&self, label: &str, coin: &str, amount: u64) -> Result<(), StoreError> {
         let lineage = self.record(label)?.lineage;
-        self.store.reserve(&lineage, &charges(coin, amount)?).map_err(|error| match error {
+        self.store.reserve_alone(&lineage, &charges(coin, amount)?).map_err(|error| match error {
             LedgerError::Store(error) => error,
             LedgerError::Denied(_) => StoreError::Unreadable { tree: "ledger", what: "no budget" },
         })
@@ -217,7 +217,7 @@ impl Work {
     /// Those of the store.
     pub fn allow(&self, label: &str, raw_exposure: bool) -> Result<(), StoreError> {
         let record = TokenRecord {
-            rules: LocalRules { raw_exposure, ..LocalRules::default() },
+            rules: LocalRules { raw_exposure, ..LocalRules::default() }.into(),
             ..self.record(label)?
         };
         let action = match raw_exposure {
@@ -268,7 +268,7 @@ impl Work {
             let kept = KeptToken {
                 counters: counters.map(|counters| counters.into_iter().collect()),
                 info: record.info,
-                rules: record.rules,
+                rules: LocalRules::clone(&record.rules),
                 token: secret.token.expose().into(),
                 extension_key: secret.extension_key.as_ref().map(|key| key.to_string()),
             };

@@ -14,7 +14,7 @@ use crate::id::LineageId;
 use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
 use crate::refresh::Tracker;
-use crate::store::{AuditAction, SealedSecret, Store, TokenRecord};
+use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
@@ -259,21 +259,6 @@ impl Core {
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(label);
         // From here on no lease is given; if the commit fails, a reopened vault has it again.
         Ok(self.store.remove_token(held.record.lineage)?)
-    }
-
-    pub(super) fn set_raw_exposure(&self, label: &Label, allowed: bool) -> Result<(), Error> {
-        let _one_at_a_time = self.begin_change();
-        let entry = self.entry(label)?;
-        let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
-        let mut record = held.record.clone();
-        record.rules.raw_exposure = allowed;
-        let action = match allowed {
-            true => AuditAction::ExposureAllowed,
-            false => AuditAction::ExposureForbidden,
-        };
-        self.store.append_audit(action, record.info.id, Some(&record), self.clock.now())?;
-        entry.replace(Held::new(record, held.secret.clone()));
-        Ok(())
     }
 }
 

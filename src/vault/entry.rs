@@ -195,7 +195,7 @@ impl Entry {
             label: held.record.label.clone(),
             info: held.record.info.clone(),
             renewal: held.record.renewal,
-            rules: held.record.rules.clone(),
+            rules: LocalRules::clone(&held.record.rules),
             phase: held.phase(now),
             renewals,
             failures,

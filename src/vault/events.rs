@@ -4,7 +4,7 @@
 use super::Vault;
 use crate::id::TokenId;
 use crate::money::{Amount, Coin};
-use crate::policy::{Denied, Rule};
+use crate::policy::{Denied, Drift, Rule};
 use crate::token::Label;
 use chrono::{DateTime, Utc};
 use std::sync::OnceLock;
@@ -31,18 +31,14 @@ pub enum Event {
         /// What is left of the limit, in base units.
         left: Option<Amount>,
     },
-    /// BitGo has counted more than this vault: another spends with the same token. The budget here
-    /// has moved up to it.
+    /// BitGo's count of what a token spent and the vault's went apart, or came together again; the
+    /// budget is as the vault has it from now on.
     #[non_exhaustive]
     Drift {
         /// The token.
         label: Label,
-        /// The coin.
-        coin: Coin,
-        /// What was counted here before, in base units.
-        counted: Amount,
-        /// What BitGo has counted, in base units.
-        server: Amount,
+        /// The two counts.
+        drift: Drift,
     },
     /// Something that a human should look at.
     #[non_exhaustive]
@@ -92,16 +88,22 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alarm {
-    /// BitGo has counted less than it has verifiably accepted from here.
+    /// Others spend with the token, which the vault is told of only afterwards: its limit at BitGo is
+    /// the one bound for all of them.
     #[non_exhaustive]
-    ServerBehind {
-        /// The coin.
-        coin: Coin,
-        /// What it has accepted, in base units.
-        accepted: Amount,
-        /// What it has counted, in base units.
-        server: Amount,
+    SpentByOthers {
+        /// The two counts.
+        drift: Drift,
     },
+    /// BitGo has counted less than it has verifiably accepted from here: one of the two is wrong.
+    #[non_exhaustive]
+    CountedLess {
+        /// The two counts.
+        drift: Drift,
+    },
+    /// What ERC-20 coins share of a limit stands in the list of tokens alone, which no token kept here
+    /// can read: what was spent of it by others, or got lost, is not known. Log in to the same account.
+    PoolUnreadable,
     /// A token ends, and nothing here can renew it.
     #[non_exhaustive]
     Ending {

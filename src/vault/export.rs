@@ -154,7 +154,7 @@ impl AccessToken {
             erc20_limit,
             issued_in_clear,
         } = info;
-        let LocalRules { raw_exposure, .. } = *rules;
+        let LocalRules { raw_exposure, .. } = **rules;
         let limits = spending_limits.iter();
         let limits = limits.map(|(coin, limit)| (coin.to_string(), CoinLimit::of(limit)));
         let parts = |(coin, counter): (Coin, Counter)| (coin.to_string(), Parts::of(&counter));
@@ -264,7 +264,7 @@ mod tests {
             label: Label::new("desk \"a\"").unwrap(),
             account: Some("user-1".into()),
             renewal: Renewal::Extend { lifetime: Duration::from_secs(3600) },
-            rules: LocalRules { raw_exposure: true, ..LocalRules::default() },
+            rules: LocalRules { raw_exposure: true, ..LocalRules::default() }.into(),
             info: TokenInfo {
                 id: TokenId::from_bytes([2; 16]),
                 kind: TokenKind::LongLived,
@@ -314,7 +314,7 @@ mod tests {
         bare.label = Label::new("bare").unwrap();
         bare.account = None;
         bare.renewal = Renewal::InternalToken;
-        bare.rules = LocalRules::default();
+        bare.rules = LocalRules::default().into();
         bare.info = TokenInfo {
             kind: TokenKind::Session,
             scopes: Vec::new(),

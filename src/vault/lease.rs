@@ -94,9 +94,9 @@ fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<(Vec<Charg
             return Err(Error::SendOnly);
         }
     }
-    let action = Action::of(request)?;
-    policy::check(&action, info, core.clock.now())?;
-    Ok((policy::charges(&action.transfers)?, freeze_epoch))
+    let action = Action::of(request, &rules.units)?;
+    policy::check(&action, info, rules, core.clock.now())?;
+    Ok((policy::charges(&action, rules)?, freeze_epoch))
 }
 
 impl<'r> Lease<'r> {

@@ -16,7 +16,7 @@ use crate::crypto::{self, EcdhPrivateKey, ExtensionKey};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::id::TokenId;
-use crate::policy::{self, LocalRules};
+use crate::policy::{self, KeptRules};
 use crate::provider::Provider;
 use crate::secret::{AccessToken, LoginPassword, Otp};
 use crate::store::{Account, AuditAction, TokenRecord, TokenSecret};
@@ -371,7 +371,7 @@ async fn keep(
         AccountOf::New(account) => (account.user.clone(), Some(account)),
         AccountOf::Known(user) => (user, None),
     };
-    let (lineage, rules) = (core.store.new_lineage()?, LocalRules::default());
+    let (lineage, rules) = (core.store.new_lineage()?, KeptRules::default());
     let record = TokenRecord { lineage, label, account: Some(user), renewal, rules, info };
     hold(core, record, secret, account).await
 }

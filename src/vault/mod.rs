@@ -15,6 +15,8 @@
 //! mint        login, issue, fetch: from BitGo into the store
 //! oauth       refresh tokens: what rotated is durable first
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
+//! check       the same as a dry run: every rule consulted
+//! rules       the vault's own rules for a token: read, and edited
 //! send        the same, with the vault's own HTTP client
 //! server_time what the server's clock shows, by its verified answers
 //! refusals    that one refusal gives back one reservation
@@ -27,6 +29,7 @@
 
 mod audit;
 mod builder;
+mod check;
 mod core;
 mod credential;
 mod entry;
@@ -43,6 +46,7 @@ mod reconciliation;
 mod refusals;
 mod renewal;
 mod reservation;
+mod rules;
 mod send;
 mod server_time;
 mod session;

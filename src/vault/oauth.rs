@@ -10,7 +10,7 @@ use crate::api::wire::OauthTokens;
 use crate::api::{OauthClient, Rotated};
 use crate::error::Error;
 use crate::id::LineageId;
-use crate::policy::LocalRules;
+use crate::policy::KeptRules;
 use crate::rotation::RotationState;
 use crate::secret::{ClientSecret, RefreshToken};
 use crate::store::{Grant, Store, StoreError, TokenRecord, TokenSecret};
@@ -70,7 +70,7 @@ pub(super) async fn sign_in(
     let tokens = rotate(&core, lineage, grant, Store::keep_first_grant).await?;
     let Successor { info, secret } = receive(&core, tokens, asked_at).await?;
     let info = mint::arrived(&core, info)?;
-    let (rules, renewal) = (LocalRules::default(), Renewal::Oauth);
+    let (rules, renewal) = (KeptRules::default(), Renewal::Oauth);
     let record = TokenRecord { lineage, label, account: None, renewal, rules, info };
     mint::hold(&core, record, secret, None).await
 }

@@ -14,6 +14,7 @@ use super::Vault;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Entry, Held, TokenStatus};
+use super::events::{Alarm, Event};
 use super::{mint, session};
 use crate::api::ApiError;
 use crate::crypto::WINDOW_BACK_MS;
@@ -182,10 +183,9 @@ async fn pool(core: &Core, label: &Label, held: &Held) -> Result<Option<Spending
     match session::listed(core, label, held).await {
         Ok(record) => Ok(record.unlock.to_erc20_limit()),
         Err(Error::LimitsUnknown { .. }) => {
-            tracing::warn!(
-                token = %held.record.info.id,
-                "the limit that erc-20 coins share is not reconciled: log in to the same account"
-            );
+            tracing::warn!(%label, "the limit that erc-20 coins share is not reconciled");
+            let label = Some(label.clone());
+            core.events.emit(|| Event::Alarm { label, alarm: Alarm::PoolUnreadable });
             Ok(None)
         }
         Err(error) => Err(error),
@@ -195,14 +195,20 @@ async fn pool(core: &Core, label: &Label, held: &Held) -> Result<Option<Spending
 fn tell(core: &Core, label: &Label, drift: Drift) {
     let coin = drift.coin.as_ref().map_or("erc-20 coins", |coin| coin.as_str());
     let (counted, accepted, foreign) = (drift.counted, drift.accepted, drift.foreign);
-    if drift.is_contradiction() {
+    let alarm = if drift.is_contradiction() {
         tracing::error!(%label, coin, %counted, %accepted, "bitgo counted less than it accepted");
+        Some(Alarm::CountedLess { drift: drift.clone() })
     } else if drift.is_of_others() {
         tracing::warn!(%label, coin, %counted, %foreign, "others spend with this token");
+        Some(Alarm::SpentByOthers { drift: drift.clone() })
     } else {
         tracing::info!(%label, coin, %counted, resolved = %drift.resolved, "reconciled");
+        None
+    };
+    if let Some(alarm) = alarm {
+        core.events.emit(|| Event::Alarm { label: Some(label.clone()), alarm });
     }
-    let _ = core;
+    core.events.emit(|| Event::Drift { label: label.clone(), drift });
 }
 
 fn unreconciled(why: impl Into<String>) -> Error {

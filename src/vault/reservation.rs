@@ -30,7 +30,7 @@ impl Reservation {
             true => None,
             false => {
                 let core = &grasp.core;
-                let draw = grasp.escrow()?.reserve(&core.store, &charges, core.moment())?;
+                let draw = core.store.reserve(grasp.escrow()?, &charges, core.moment())?;
                 Some(Drawn { grasp: Arc::clone(grasp), charges, draw })
             }
         };

@@ -55,10 +55,10 @@ impl fmt::Debug for Answer {
 
 pub(super) async fn send(hands: &Hands, label: &str, request: &Request) -> Result<Answer, Error> {
     let core = hands.core();
-    if Action::of(request)?.is_for_express && !core.environment.is_loopback() {
+    if Action::is_for_express(request) && !core.environment.is_loopback() {
         return Err(Denied::new(
             Rule::UnknownCall,
-            "sendcoins is a call of BitGo Express, and its body may hold a wallet's passphrase (yours if \
+            "this is a call of BitGo Express, and its body may hold a wallet's passphrase (yours if \
              you made token and wallet, else your BitGo login's): lease it, and send it to your \
              Express with a client of your own",
         )

@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::{Vault, mint};
 use crate::error::Error;
-use crate::policy::LocalRules;
+use crate::policy::KeptRules;
 use crate::store::{Damage, TokenRecord};
 use crate::token::{Label, Renewal, TokenKind};
 use std::path::Path;
@@ -74,7 +74,7 @@ async fn reclaim(core: Arc<Core>) -> Result<Vec<Label>, Error> {
             label: label.clone(),
             account: None,
             renewal: Renewal::Manual,
-            rules: LocalRules::default(),
+            rules: KeptRules::default(),
             info: mint::arrived(&core, info)?,
         };
         let kept = core.blocking(move |core| {

@@ -10,6 +10,7 @@ const FLOORS: [&[&str]; 6] = [
     &[
         "clock",
         "coin_map",
+        "coin_table",
         "environment",
         "extended_key",
         "id",

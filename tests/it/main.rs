@@ -57,6 +57,10 @@ mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
 #[cfg(feature = "emulator")]
+mod request_policy;
+#[cfg(feature = "emulator")]
+mod rules;
+#[cfg(feature = "emulator")]
 mod seeds;
 #[cfg(feature = "emulator")]
 mod session;

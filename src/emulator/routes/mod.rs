@@ -53,6 +53,12 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
         ("POST", ["api", "prime", "trading", "v1", "accounts", account, "orders"]) => {
             trade::order(visit, account)
         }
+        ("PUT", ["api", "prime", "trading", "v1", "accounts", _, "orders", _, "cancel"]) => {
+            trade::cancel(visit)
+        }
+        ("GET", ["api", "prime", "trading", "v1", "accounts" | "user", ..]) => trade::look(visit),
+        ("GET", ["api", "v2", "wallets"]) => wallet::list(visit, None),
+        ("GET", ["api", "v2", coin, "wallet"]) => wallet::list(visit, Some(coin)),
         ("GET", ["api", "v2", coin, "wallet", id]) => wallet::read(visit, coin, id),
         ("GET", ["api", "v1", "ping"]) => Ok(ping()),
         ("GET", ["api", "v1", "client", "constants"]) => Ok(constants()),

@@ -2,6 +2,7 @@
 
 use super::body;
 use crate::api::wire::Object;
+use crate::coin_table::CoinFacts;
 use crate::emulator::account::random_hex;
 use crate::emulator::refused::Refused;
 use crate::emulator::reply::Reply;
@@ -49,6 +50,28 @@ pub(super) fn read(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply,
     Ok(Reply::json(&Wallet { id: wallet.to_string(), coin, label: "emulated", enterprise }))
 }
 
+/// Every wallet that the bearer's scope reaches, of one coin or of all.
+pub(super) fn list(visit: &mut Visit<'_>, coin: Option<&str>) -> Result<Reply, Refused> {
+    #[derive(Serialize)]
+    struct Wallets {
+        wallets: Vec<Listed>,
+    }
+    #[derive(Serialize)]
+    struct Listed {
+        id: String,
+        coin: String,
+    }
+    let enterprise = visit.state.account.enterprise;
+    let all = visit.state.wallets.iter();
+    let all = all.filter(|(_, wallet)| coin.is_none_or(|coin| wallet.coin.as_str() == coin));
+    let all: Vec<_> = all.map(|(id, wallet)| (*id, wallet.coin.to_string())).collect();
+    let bearer = visit.bearer()?;
+    let reached =
+        all.into_iter().filter(|(id, _)| bearer.reaches(Permission::WalletView, *id, enterprise));
+    let wallets = reached.map(|(id, coin)| Listed { id: id.to_string(), coin }).collect();
+    Ok(Reply::json(&Wallets { wallets }))
+}
+
 /// Builds a transaction, which moves nothing.
 pub(super) fn build(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply, Refused> {
     #[derive(Serialize)]
@@ -57,18 +80,15 @@ pub(super) fn build(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply
         tx_hex: String,
     }
     reached(visit, Permission::WalletSpend, Some(coin), id)?;
-    value(&body(visit.received)?)?;
+    values(&body(visit.received)?, coin)?;
     Ok(Reply::json(&Built { tx_hex: random_hex::<64>()? }))
 }
 
 /// Spends: what all recipients get is counted against the token's limit, or nothing is.
 pub(super) fn spend(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply, Refused> {
     let wallet = reached(visit, Permission::WalletSpend, Some(coin), id)?;
-    let body = body(visit.received)?;
-    let named = body.text("tokenName")?;
-    let coin = Coin::new(named.as_deref().unwrap_or(coin)).map_err(|_| Refused::not_found())?;
-    let value = value(&body)?;
-    charge(visit, &coin, value)?;
+    let values = values(&body(visit.received)?, coin)?;
+    charge(visit, &values)?;
     sent(visit, wallet)
 }
 
@@ -97,7 +117,7 @@ pub(super) fn request(visit: &mut Visit<'_>, id: &str) -> Result<Reply, Refused>
         let value = amount.amount("value")?.ok_or_else(wanted)?;
         sum = sum.checked_add(value).ok_or_else(wanted)?;
     }
-    charge(visit, &coin, sum)?;
+    charge(visit, &[(coin, sum)])?;
     let (waits, tx_request_id) = (wants_approval(visit.state, wallet), random_hex::<16>()?);
     let state = if waits { "pendingApproval" } else { "initialized" };
     let mut reply = Reply::json(&Requested { tx_request_id, wallet_id: wallet.to_string(), state });
@@ -105,14 +125,22 @@ pub(super) fn request(visit: &mut Visit<'_>, id: &str) -> Result<Reply, Refused>
     Ok(reply)
 }
 
-fn charge(visit: &mut Visit<'_>, coin: &Coin, value: Amount) -> Result<(), Refused> {
+/// Counts all of them, or none.
+fn charge(visit: &mut Visit<'_>, values: &[(Coin, Amount)]) -> Result<(), Refused> {
     let settings = &visit.state.settings;
-    let (enforced, is_erc20) = (settings.limits_enforced, settings.erc20_coins.contains(coin));
-    let (now, spend) = (visit.now, Spend { coin, value, is_erc20 });
-    visit.bearer()?.spending.charge(spend, enforced, now).map_err(|refusal| match refusal {
-        Refusal::NeedsUnlock => Refused::needs_unlock(),
-        Refusal::Overflow => Refused::invalid("the sum cannot be counted"),
-    })
+    let (enforced, now, own) = (settings.limits_enforced, visit.now, settings.erc20_coins.clone());
+    let spending = &mut visit.bearer()?.spending;
+    let mut after = spending.clone();
+    for (coin, value) in values {
+        let listed = CoinFacts::of(coin.as_str()).is_some_and(|facts| facts.is_erc20);
+        let spend = Spend { coin, value: *value, is_erc20: listed || own.contains(coin) };
+        after.charge(spend, enforced, now).map_err(|refusal| match refusal {
+            Refusal::NeedsUnlock => Refused::needs_unlock(),
+            Refusal::Overflow => Refused::invalid("the sum cannot be counted"),
+        })?;
+    }
+    *spending = after;
+    Ok(())
 }
 
 fn wants_approval(state: &State, wallet: WalletId) -> bool {
@@ -161,16 +189,27 @@ fn wanted() -> Refused {
     Refused::invalid("an amount in base units is required")
 }
 
-/// The sum over `recipients[].amount`, or the one `amount`.
-fn value(body: &Object<'_>) -> Result<Amount, Refused> {
-    let amount = |object: &Object<'_>| object.amount("amount").ok().flatten().ok_or_else(wanted);
-    let Some(recipients) = body.objects("recipients")? else {
-        return amount(body);
+/// What each recipient gets, and of which coin; or the one `amount`. A transaction that was made
+/// elsewhere moves what its hex says as a number: nobody else could read it.
+fn values(body: &Object<'_>, coin: &str) -> Result<Vec<(Coin, Amount)>, Refused> {
+    let named = body.text("tokenName")?;
+    let coin = named.as_deref().unwrap_or(coin);
+    let of = |object: &Object<'_>| {
+        let named = object.text("tokenName")?;
+        let coin = Coin::new(named.as_deref().unwrap_or(coin)).map_err(|_| Refused::not_found())?;
+        Ok((coin, object.amount("amount").ok().flatten().ok_or_else(wanted)?))
     };
-    if recipients.is_empty() {
-        return Err(wanted());
+    let opaque = match body.object("halfSigned")? {
+        Some(half_signed) => half_signed.text("txHex")?,
+        None => body.text("txHex")?,
+    };
+    if let Some(hex) = opaque {
+        let moved = u128::from_str_radix(&hex, 16).map(Amount::new).map_err(|_| wanted())?;
+        return Ok(vec![(Coin::new(coin).map_err(|_| Refused::not_found())?, moved)]);
     }
-    recipients.iter().try_fold(Amount::ZERO, |sum, recipient| {
-        sum.checked_add(amount(recipient)?).ok_or_else(wanted)
-    })
+    match body.objects("recipients")? {
+        Some(recipients) if recipients.is_empty() => Err(wanted()),
+        Some(recipients) => recipients.iter().map(of).collect(),
+        None => Ok(vec![of(body)?]),
+    }
 }

@@ -53,7 +53,7 @@ fn kept() -> [(TokenRecord, TokenSecret); 5] {
         label: Label::new(label).unwrap(),
         account: Some(USER.into()),
         renewal: Renewal::Manual,
-        rules: LocalRules::default(),
+        rules: LocalRules::default().into(),
         info: TokenInfo {
             id: TokenId::from_bytes([0x10 + number; 16]),
             kind,
@@ -120,7 +120,7 @@ fn a_store_to_freeze() {
     }
     let spend = |amount: u128, outcome: Option<Outcome>| {
         let charges = [Charge::withdrawal(coin("tbtc"), Amount::new(amount))];
-        store.reserve(&lineage(2), &charges).unwrap();
+        store.reserve_alone(&lineage(2), &charges).unwrap();
         if let Some(outcome) = outcome {
             store.settle_latest(&lineage(2), &charges, outcome);
         }
@@ -129,7 +129,7 @@ fn a_store_to_freeze() {
     spend(300, Some(Outcome::Pending));
     spend(40, Some(Outcome::Uncertain));
     let [_, _, (mut exposed, _), (in_clear, _), _] = kept();
-    exposed.rules.raw_exposure = true;
+    exposed.rules = LocalRules { raw_exposure: true, ..LocalRules::default() }.into();
     let id = exposed.info.id;
     store.append_audit(AuditAction::ExposureAllowed, id, Some(&exposed), at(10)).unwrap();
     store.append_audit(AuditAction::Exposed, id, None, at(11)).unwrap();
@@ -191,7 +191,7 @@ fn told(store: &Store) -> String {
         say(format!("  wallets: {}", wallets.map_or("any".into(), ids)));
         say(format!("  created {}, expires {}", time(*created_at), time(*expires_at)));
         say(format!("  addresses {}", ids(ip_restrict.clone())));
-        let LocalRules { raw_exposure, .. } = rules;
+        let LocalRules { raw_exposure, .. } = &**rules;
         say(format!("  in clear {}, exposure {raw_exposure}", info.issued_in_clear));
         for (coin, SpendingLimit { limit, spent }) in info.spending_limits.iter() {
             let limit = limit.map_or("none".into(), |limit| limit.to_string());
@@ -273,13 +273,13 @@ fn the_frozen_store_goes_on() {
     let open = || open_with(dir.path(), &its_passphrase(), &Environment::Test).unwrap();
     let store = open();
     let before = used(&store, lineage(2));
-    store.reserve(&lineage(2), &charge(100)).unwrap();
-    let denied = store.reserve(&lineage(4), &charge(1));
+    store.reserve_alone(&lineage(2), &charge(100)).unwrap();
+    let denied = store.reserve_alone(&lineage(4), &charge(1));
     assert!(
         matches!(denied, Err(LedgerError::Denied(denied)) if denied.rule() == Rule::Unreconciled)
     );
     store.rekey(at(20)).unwrap();
-    store.reserve(&lineage(2), &charge(1)).unwrap();
+    store.reserve_alone(&lineage(2), &charge(1)).unwrap();
     drop(store);
     let store = open();
     assert_eq!(used(&store, lineage(2)), before + 101);

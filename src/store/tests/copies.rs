@@ -19,7 +19,7 @@ pub(super) fn repair(
 }
 
 fn assert_unreconciled(store: &Store, lineage: LineageId) {
-    match store.reserve(&lineage, &charge(1)) {
+    match store.reserve_alone(&lineage, &charge(1)) {
         Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule(), Rule::Unreconciled),
         other => panic!("{other:?}"),
     }
@@ -53,8 +53,8 @@ fn a_backup_becomes_a_vault_that_spends_once_it_is_reconciled() {
     // BitGo has seen 60 of the 100 spent, and now allows 90.
     let limit = SpendingLimit { limit: Some(Amount::new(90)), spent: Amount::new(60) };
     restored.reconcile(lineage, &info_of([(tbtc(), limit)]), 1).unwrap();
-    restored.reserve(&lineage, &charge(30)).unwrap();
-    assert!(restored.reserve(&lineage, &charge(1)).is_err());
+    restored.reserve_alone(&lineage, &charge(30)).unwrap();
+    assert!(restored.reserve_alone(&lineage, &charge(1)).is_err());
     drop(restored);
     let reopened = open(&path("restored")).unwrap();
     assert_eq!(used(&reopened, lineage), 90);
@@ -92,7 +92,7 @@ fn a_restore_passes_the_anchor_of_its_origin() {
     let lineage = add(&store, "desk");
     store.back_up(&path("backup"), NOW).unwrap();
     let at_backup = fs::read(path("anchor")).unwrap();
-    store.reserve(&lineage, &charge(90)).unwrap();
+    store.reserve_alone(&lineage, &charge(90)).unwrap();
     drop(store);
     let refused = restore(Opening::Whole, &anchored("new"), &path("backup")).map(drop);
     let older = "the backup is older than the anchor";
@@ -162,7 +162,7 @@ pub(super) fn broken(dir: &Path, parts: &[(Tree, usize)]) -> (Vec<LineageId>, Pa
     let lineages: Vec<_> = ["a", "b", "c", "d"].iter().map(|label| add(&store, label)).collect();
     let (mut record, sealed) = store.tokens().unwrap().swap_remove(0);
     let secret = store.open_secret(record.lineage, &sealed).unwrap();
-    record.rules.raw_exposure = true;
+    record.rules = LocalRules { raw_exposure: true, ..LocalRules::default() }.into();
     store.append_audit(AuditAction::ExposureAllowed, record.info.id, Some(&record), NOW).unwrap();
     let removed = add(&store, "removed since");
     let user = "user".to_owned();
@@ -174,7 +174,7 @@ pub(super) fn broken(dir: &Path, parts: &[(Tree, usize)]) -> (Vec<LineageId>, Pa
     store.back_up(&backup, NOW).unwrap();
     store.remove_token(removed).unwrap();
     for lineage in &lineages {
-        store.reserve(lineage, &charge(10)).unwrap();
+        store.reserve_alone(lineage, &charge(10)).unwrap();
     }
     drop(store);
     edit(&dir, |db| parts.iter().for_each(|(tree, token)| strip(db, lineages[*token], *tree)));
@@ -306,7 +306,7 @@ fn a_repair_of_what_is_whole_changes_nothing() {
     let before = fs::read(vault.join(header::FILE)).unwrap();
     let (store, told) = repair(&vault, None).unwrap();
     assert_eq!(told, None);
-    store.reserve(&lineages[0], &charge(1)).unwrap();
+    store.reserve_alone(&lineages[0], &charge(1)).unwrap();
     drop(store);
     let epoch = |bytes: &[u8]| Header::parse(bytes).unwrap().epoch;
     assert_eq!(epoch(&fs::read(vault.join(header::FILE)).unwrap()), epoch(&before));

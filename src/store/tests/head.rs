@@ -60,7 +60,7 @@ fn damage(dir: &Path) -> Damage {
 }
 
 pub(super) fn spend(store: &Store, lineage: LineageId, times: usize) {
-    (0..times).for_each(|_| store.reserve(&lineage, &charge(1)).unwrap());
+    (0..times).for_each(|_| store.reserve_alone(&lineage, &charge(1)).unwrap());
 }
 
 fn change_passphrase(store: &Store) {
@@ -167,14 +167,14 @@ fn a_whole_directory_put_back_is_seen_by_an_anchor_elsewhere() {
     let accepted = open(Opening::AcceptRollback, last_week.path()).unwrap();
     assert_eq!(accepted.tokens().unwrap().len(), 1);
     for _ in 0..2 {
-        match accepted.reserve(&lineage, &charge(1)) {
+        match accepted.reserve_alone(&lineage, &charge(1)) {
             Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule(), Rule::Unreconciled),
             other => panic!("{other:?}"),
         }
     }
     drop(accepted);
     let reopened = open(Opening::Whole, last_week.path()).unwrap();
-    assert!(reopened.reserve(&lineage, &charge(1)).is_err(), "it stays so");
+    assert!(reopened.reserve_alone(&lineage, &charge(1)).is_err(), "it stays so");
     drop(reopened);
     let refused = open(Opening::Whole, &vault).map(drop);
     assert!(
@@ -197,7 +197,7 @@ fn an_accepted_rollback_that_is_killed_is_asked_for_again() {
     fs::write(old.path().join(anchor::FILE), anchor).unwrap();
     rolled_back(old.path());
     let accepted = open_as(Opening::AcceptRollback, old.path()).unwrap();
-    assert!(accepted.reserve(&lineage, &charge(1)).is_err());
+    assert!(accepted.reserve_alone(&lineage, &charge(1)).is_err());
 }
 
 #[test]
@@ -258,14 +258,14 @@ fn a_lost_anchor_may_be_accepted() {
     let lineage = add(&create(dir.path()), "desk");
     fs::remove_file(dir.path().join(anchor::FILE)).unwrap();
     let accepted = open_as(Opening::AcceptRollback, dir.path()).unwrap();
-    assert!(accepted.reserve(&lineage, &charge(1)).is_err());
+    assert!(accepted.reserve_alone(&lineage, &charge(1)).is_err());
     drop(accepted);
     drop(open(dir.path()).unwrap());
     // A vault that needs no acceptance is not changed by it.
     let other = tempfile::tempdir().unwrap();
     let lineage = add(&create(other.path()), "desk");
     let accepted = open_as(Opening::AcceptRollback, other.path()).unwrap();
-    accepted.reserve(&lineage, &charge(1)).unwrap();
+    accepted.reserve_alone(&lineage, &charge(1)).unwrap();
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn damage_names_the_tokens_it_befell() {
     let secret = store.open_secret(record.lineage, sealed).unwrap();
     assert_eq!(secret.token.expose(), TOKEN);
     let before = fs::read(dir.path().join(header::FILE)).unwrap();
-    let spent = store.reserve(&lineages[3], &charge(1));
+    let spent = store.reserve_alone(&lineages[3], &charge(1));
     assert!(matches!(spent, Err(LedgerError::Store(StoreError::Degraded))), "{spent:?}");
     for refused in [
         store.add_token(record, &secret, None).map(drop),

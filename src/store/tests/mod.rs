@@ -16,7 +16,7 @@ use crate::coin_map::CoinMap;
 use crate::crypto::KdfParams;
 use crate::id::{LineageId, TokenId};
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, Ledger, LocalRules, Outcome, Rule};
+use crate::policy::{Charge, LocalRules, Outcome, Rule};
 use crate::secret::{AccessToken, Passphrase};
 use crate::token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 use chrono::{DateTime, Utc};
@@ -73,7 +73,7 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
         label: Label::new(label).unwrap(),
         account: Some("user".into()),
         renewal: Renewal::InternalToken,
-        rules: LocalRules::default(),
+        rules: LocalRules::default().into(),
         info: TokenInfo {
             id: TokenId::from_bytes([5; 16]),
             kind: TokenKind::LongLived,
@@ -206,7 +206,7 @@ fn a_snapshot_cut_short_does_not_keep_a_vault_shut() {
             fs::write(&unfinished, &left).unwrap();
             let store = open(dir.path()).unwrap();
             assert!(!unfinished.exists());
-            store.reserve(&lineage, &charge(1)).unwrap();
+            store.reserve_alone(&lineage, &charge(1)).unwrap();
         }
     }
     assert_eq!(used(&open(dir.path()).unwrap(), lineage), 6);
@@ -217,16 +217,16 @@ fn a_reservation_outlives_a_kill_as_spent() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
     let lineage = add(&store, "desk");
-    store.reserve(&lineage, &charge(30)).unwrap();
-    store.reserve(&lineage, &charge(40)).unwrap();
+    store.reserve_alone(&lineage, &charge(30)).unwrap();
+    store.reserve_alone(&lineage, &charge(40)).unwrap();
     let killed = killed_copy(dir.path());
     let reopened = open(killed.path()).unwrap();
     assert_eq!(used(&reopened, lineage), 70);
     assert!(matches!(
-        reopened.reserve(&lineage, &charge(31)),
+        reopened.reserve_alone(&lineage, &charge(31)),
         Err(LedgerError::Denied(denied)) if denied.rule() == Rule::Limit
     ));
-    reopened.reserve(&lineage, &charge(30)).unwrap();
+    reopened.reserve_alone(&lineage, &charge(30)).unwrap();
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn settlements_are_kept_by_a_close() {
         (4, Outcome::Uncertain),
         (8, Outcome::Rejected),
     ] {
-        store.reserve(&lineage, &charge(amount)).unwrap();
+        store.reserve_alone(&lineage, &charge(amount)).unwrap();
         store.settle_latest(&lineage, &charge(amount), outcome);
     }
     let mut counters = store.counters(lineage).unwrap();
@@ -256,11 +256,11 @@ fn what_is_allotted_counts_as_spent_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
     let lineage = add(&store, "desk");
-    store.reserve(&lineage, &charge(8)).unwrap();
+    store.reserve_alone(&lineage, &charge(8)).unwrap();
     store.settle_latest(&lineage, &charge(8), Outcome::Rejected);
     let killed = killed_copy(dir.path());
     assert_eq!(used(&open(killed.path()).unwrap(), lineage), 8);
-    (0..9).for_each(|_| store.post_ledgers());
+    (0..9).for_each(|_| store.ledger.post());
     assert_eq!(used(&store, lineage), 0, "an idle book returns it");
     // Behind this commit the return is durable.
     store.renew_budget(lineage).unwrap();
@@ -275,7 +275,7 @@ fn a_lost_ledger_spends_nothing() {
     store.commit(vec![Write::remove(Tree::Ledger, Key::Id(*lineage.as_bytes()))]).unwrap();
     drop(store);
     let store = open(dir.path()).unwrap();
-    match store.reserve(&lineage, &charge(1)) {
+    match store.reserve_alone(&lineage, &charge(1)) {
         Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule(), Rule::Unreconciled),
         other => panic!("{other:?}"),
     }
@@ -287,12 +287,12 @@ fn spends_without_a_limit_are_denied() {
     let store = create(dir.path());
     let lineage = add(&store, "desk");
     let other = [Charge::withdrawal(Coin::new("teth").unwrap(), Amount::new(1))];
-    match store.reserve(&lineage, &other) {
+    match store.reserve_alone(&lineage, &other) {
         Err(LedgerError::Denied(denied)) => assert_eq!(denied.rule(), Rule::NoLimit),
         other => panic!("{other:?}"),
     }
     let both = [charge(1)[0].clone(), other[0].clone()];
-    assert!(store.reserve(&lineage, &both).is_err());
+    assert!(store.reserve_alone(&lineage, &both).is_err());
     assert_eq!(used(&store, lineage), 0, "all charges or none");
 }
 
@@ -305,7 +305,7 @@ fn threads_share_a_limit_to_the_last_unit() {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    (0..20).filter(|_| store.reserve(&lineage, &charge(1)).is_ok()).count()
+                    (0..20).filter(|_| store.reserve_alone(&lineage, &charge(1)).is_ok()).count()
                 })
             })
             .collect();
@@ -354,14 +354,14 @@ fn an_exposed_token_gives_nothing_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
     let lineage = add(&store, "desk");
-    store.reserve(&lineage, &charge(60)).unwrap();
+    store.reserve_alone(&lineage, &charge(60)).unwrap();
     store.exhaust(lineage).unwrap();
     store.settle_latest(&lineage, &charge(60), Outcome::Rejected);
     assert_eq!(used(&store, lineage), 100);
     drop(store);
     let store = open(dir.path()).unwrap();
     assert_eq!(used(&store, lineage), 100);
-    assert!(store.reserve(&lineage, &charge(1)).is_err());
+    assert!(store.reserve_alone(&lineage, &charge(1)).is_err());
 }
 
 #[test]

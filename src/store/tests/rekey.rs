@@ -25,7 +25,7 @@ pub(super) fn busy(dir: &Path) -> Store {
     let store = create(dir);
     for number in 0..40 {
         let lineage = add(&store, &format!("desk {number}"));
-        store.reserve(&lineage, &charge(number)).unwrap();
+        store.reserve_alone(&lineage, &charge(number)).unwrap();
     }
     let (mut record, sealed) = store.tokens().unwrap().remove(0);
     let secret = store.open_secret(record.lineage, &sealed).unwrap();
@@ -196,7 +196,7 @@ fn a_rekey_copies_what_was_written_and_nothing_else() {
     let epoch = store.disk.epoch();
     let (name, older) = epoch.values(Tree::Tokens).next().unwrap().unwrap();
     let lineage = LineageId::from_bytes(name);
-    store.reserve(&lineage, &charge(1)).unwrap();
+    store.reserve_alone(&lineage, &charge(1)).unwrap();
     let newer = epoch.get(Tree::Tokens, &name).unwrap().unwrap();
     let put = |value: &[u8]| {
         let value = Some(value.to_vec());
@@ -207,7 +207,7 @@ fn a_rekey_copies_what_was_written_and_nothing_else() {
     assert!(matches!(refused, Err(StoreError::Unreadable { tree: "tokens", .. })), "{refused:?}");
     assert_eq!(databases(dir.path()), ["db.0"]);
     put(&newer);
-    store.reserve(&lineage, &charge(1)).unwrap();
+    store.reserve_alone(&lineage, &charge(1)).unwrap();
     drop(epoch);
     store.rekey(NOW).unwrap();
 }

@@ -87,7 +87,7 @@ fn a_restore_that_is_refused_leaves_the_anchor_as_it_was() {
     let store = try_create(&anchored("vault")).unwrap();
     let lineage = add(&store, "desk");
     store.back_up(&path("older"), NOW).unwrap();
-    store.reserve(&lineage, &charge(90)).unwrap();
+    store.reserve_alone(&lineage, &charge(90)).unwrap();
     store.back_up(&path("newer"), NOW).unwrap();
     drop(store);
     let mut damaged = fs::read(path("newer")).unwrap();
@@ -141,7 +141,7 @@ fn all_coins_of_an_exposed_token_are_charged() {
     store.reconcile(record.lineage, &info_of(over), 1).unwrap();
     assert_eq!(left(&store), Some(Amount::ZERO));
     let one = [Charge::withdrawal(teth, Amount::new(1))];
-    assert!(store.reserve(&record.lineage, &one).is_err());
+    assert!(store.reserve_alone(&record.lineage, &one).is_err());
 }
 
 /// Two copies of one vault do not spend side by side where they share an anchor.
@@ -159,7 +159,7 @@ fn an_anchor_is_held_by_one_vault_at_a_time() {
     }
     // To look at it is another thing.
     drop(open_as(Opening::Degraded, &anchored(copy.path())).unwrap());
-    first.reserve(&lineage, &charge(100)).unwrap();
+    first.reserve_alone(&lineage, &charge(100)).unwrap();
     drop(first);
     let second = open_as(Opening::Whole, &anchored(copy.path())).map(drop);
     assert!(matches!(second, Err(StoreError::RolledBack { .. })), "{second:?}");
@@ -178,7 +178,7 @@ fn a_restore_does_not_take_the_anchor_from_an_open_vault() {
         let refused = restore(opening, &anchored("new"), &path("backup")).map(drop);
         assert!(matches!(refused, Err(StoreError::InUse { .. })), "{refused:?}");
     }
-    store.reserve(&lineage, &charge(1)).unwrap();
+    store.reserve_alone(&lineage, &charge(1)).unwrap();
     drop(store);
     drop(open_as(Opening::Whole, &anchored("vault")).unwrap());
 }
@@ -191,7 +191,7 @@ fn a_vault_that_is_opened_for_reading_writes_nothing() {
     let store = open_as(Opening::Degraded, &place(dir.path())).unwrap();
     assert_eq!(store.damage(), None);
     assert!(matches!(store.check_writable(), Err(StoreError::Degraded)));
-    assert!(store.reserve(&lineage, &charge(1)).is_err());
+    assert!(store.reserve_alone(&lineage, &charge(1)).is_err());
     drop(store);
     assert_eq!(used(&open(dir.path()).unwrap(), lineage), 0);
 }
@@ -202,7 +202,7 @@ fn a_renewal_in_between_makes_no_fresh_budget() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
     let lineage = add(&store, "desk");
-    store.reserve(&lineage, &charge(90)).unwrap();
+    store.reserve_alone(&lineage, &charge(90)).unwrap();
     store.settle_latest(&lineage, &charge(90), Outcome::Accepted);
     store.distrust_ledgers().unwrap();
     // As an internal token is renewed: under another id, its counter at the server at nought.
@@ -211,7 +211,7 @@ fn a_renewal_in_between_makes_no_fresh_budget() {
     let secret = store.open_secret(lineage, &sealed).unwrap();
     store.replace_token(&record, &secret).unwrap();
     store.reconcile(lineage, &info_of([(tbtc(), limit(100, 0))]), 1).unwrap();
-    assert!(store.reserve(&lineage, &charge(11)).is_err(), "it is one limit for the lineage");
+    assert!(store.reserve_alone(&lineage, &charge(11)).is_err(), "it is one limit for the lineage");
 }
 
 /// What waits for an approval may still go out, and the server does not tell of it.
@@ -220,7 +220,7 @@ fn what_waits_for_an_approval_outlives_a_reconciliation() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
     let lineage = add(&store, "desk");
-    store.reserve(&lineage, &charge(60)).unwrap();
+    store.reserve_alone(&lineage, &charge(60)).unwrap();
     store.settle_latest(&lineage, &charge(60), Outcome::Pending);
     store.distrust_ledgers().unwrap();
     store.reconcile(lineage, &info_of([(tbtc(), limit(100, 0))]), 1).unwrap();
@@ -234,7 +234,7 @@ fn a_repair_takes_no_leave_from_a_rule_that_may_be_an_older_one() {
     let store = create(dir.path());
     add(&store, "desk");
     let (mut record, _) = store.tokens().unwrap().swap_remove(0);
-    record.rules.raw_exposure = true;
+    record.rules = LocalRules { raw_exposure: true, ..LocalRules::default() }.into();
     let say = |record: &TokenRecord| {
         store.append_audit(AuditAction::ExposureAllowed, None, Some(record), NOW)
     };
@@ -242,7 +242,7 @@ fn a_repair_takes_no_leave_from_a_rule_that_may_be_an_older_one() {
     let epoch = store.disk.epoch();
     let (name, loose) = epoch.values(Tree::Tokens).next().unwrap().unwrap();
     drop(epoch);
-    record.rules.raw_exposure = false;
+    record.rules = LocalRules { raw_exposure: false, ..LocalRules::default() }.into();
     say(&record).unwrap();
     drop(store);
     edit(dir.path(), |db| {
@@ -301,7 +301,7 @@ fn a_reserve_that_is_too_large_does_not_keep_a_vault_from_writing() {
     let lineage = add(&create(dir.path()), "desk");
     let reserve = fs::OpenOptions::new().write(true).open(dir.path().join("RESERVE")).unwrap();
     reserve.set_len(4 << 20).unwrap();
-    open(dir.path()).unwrap().reserve(&lineage, &charge(1)).unwrap();
+    open(dir.path()).unwrap().reserve_alone(&lineage, &charge(1)).unwrap();
 }
 
 /// A mark that is planted while the vault is open does not keep its grants off the disk.

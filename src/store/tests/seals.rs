@@ -67,5 +67,5 @@ fn a_killed_opening_costs_the_first_grant_at_most() {
         assert!(cost <= SEALS_FIRST, "round {round}: {cost} seals");
         dir = killed;
     }
-    open(dir.path()).unwrap().reserve(&lineage, &charge(100)).unwrap();
+    open(dir.path()).unwrap().reserve_alone(&lineage, &charge(100)).unwrap();
 }

@@ -40,7 +40,7 @@ fn worked(dir: &Path) -> BTreeMap<(&'static str, Name), Vec<u8>> {
         for number in 0..12 {
             store.commit(vec![record(number, 20_000 + round).unwrap()]).unwrap();
         }
-        store.reserve(&lineage, &charge(1)).unwrap();
+        store.reserve_alone(&lineage, &charge(1)).unwrap();
     }
     drop(store);
     // The first opening writes a snapshot of what was there.
@@ -301,7 +301,7 @@ fn the_reserve_is_made_again_at_opening() {
     fs::remove_file(&file).unwrap();
     let store = open(&dir).unwrap();
     let lineage = add(&store, "desk");
-    store.reserve(&lineage, &charge(7)).unwrap();
+    store.reserve_alone(&lineage, &charge(7)).unwrap();
     assert_eq!(fs::metadata(&file).unwrap().len(), whole);
     drop(store);
     set_mode(&file, 0o606);
