@@ -11,6 +11,8 @@ mod sync;
 // What the two below are made of, and the two.
 #[path = "../../../src/coin_map.rs"]
 mod coin_map;
+#[path = "../../../src/coin_table/mod.rs"]
+mod coin_table;
 #[path = "../../../src/id.rs"]
 mod id;
 #[path = "../../../src/money.rs"]
