@@ -1,6 +1,6 @@
 //! The counters of a spending limit.
 //!
-//! `used = accepted + pending + uncertain + reserved + allotted + foreign`, in checked arithmetic.
+//! What counts is `accepted + pending + uncertain + reserved + allotted + foreign`, in checked arithmetic.
 //! What happens to a reservation is decided by its [`Outcome`] alone; only a refusal gives anything
 //! back, and that to the allotment it came from.
 
@@ -63,26 +63,38 @@ impl Counter {
         Self { limit: server.limit, total: server.limit, foreign: server.spent, ..Self::default() }
     }
 
-    /// All that counts against the token's limit; `None` if it cannot be counted.
+    /// All that was or may have been spent of the token's limit, or is leased; `None` if it cannot be
+    /// counted. What is allotted and not leased is not among it.
     pub fn used(&self) -> Option<Amount> {
-        let parts = [self.pending, self.uncertain, self.reserved, self.allotted, self.foreign];
+        let parts = [self.pending, self.uncertain, self.reserved, self.foreign];
         parts.iter().try_fold(self.accepted, |sum, part| sum.checked_add(*part))
     }
 
-    /// All that counts against the total; `None` if it cannot be counted.
+    /// The same of the total; `None` if it cannot be counted.
     pub fn used_of_total(&self) -> Option<Amount> {
         Some(self.used()?.checked_add(self.carried)?.saturating_sub(self.renewed))
     }
 
-    /// What is left of the stricter bound, beside what is allotted; `None` where there is no cap.
+    /// What may still be spent by the stricter bound, what is allotted among it; `None` where there is
+    /// no cap.
     pub fn left(&self) -> Option<Amount> {
         self.left_of(Share::WHOLE)
     }
 
-    /// What is left while only a share of either bound may be used.
+    /// What may still be spent while only a share of either bound may be used.
     pub(super) fn left_of(&self, share: Share) -> Option<Amount> {
+        self.left_beside(share, Amount::ZERO)
+    }
+
+    /// What may still be taken, beside what is allotted.
+    pub(super) fn left_to_take(&self, share: Share) -> Option<Amount> {
+        self.left_beside(share, self.allotted)
+    }
+
+    fn left_beside(&self, share: Share, allotted: Amount) -> Option<Amount> {
         let left = |cap: Option<Amount>, used: Option<Amount>| {
-            cap.map(|cap| share.of(cap).saturating_sub(used.unwrap_or(Amount::MAX)))
+            let used = used.map_or(Amount::MAX, |used| used.saturating_add(allotted));
+            cap.map(|cap| share.of(cap).saturating_sub(used))
         };
         let bounds = [left(self.limit, self.used()), left(self.total, self.used_of_total())];
         bounds.into_iter().flatten().min()
@@ -164,10 +176,11 @@ mod tests {
         let counter = Counter { total: Some(amount(60)), ..Counter::begin(&server) };
         assert_eq!((counter.left(), counter.cap()), (Some(amount(50)), Some(amount(60))));
         let counter = Counter { carried: amount(45), allotted: amount(2), ..counter };
-        assert_eq!(counter.left(), Some(amount(3)));
+        assert_eq!(counter.left(), Some(amount(5)));
+        assert_eq!(counter.left_to_take(Share::WHOLE), Some(amount(3)));
         let counter = Counter { renewed: amount(10), ..counter };
-        assert_eq!(counter.left(), Some(amount(13)));
-        assert_eq!(Counter { total: None, ..counter }.left(), Some(amount(88)));
+        assert_eq!(counter.left(), Some(amount(15)));
+        assert_eq!(Counter { total: None, ..counter }.left(), Some(amount(90)));
         assert_eq!(Counter { limit: None, total: None, ..counter }.left(), None);
     }
 

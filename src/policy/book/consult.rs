@@ -104,10 +104,9 @@ type Bound = (Rule, Option<Amount>, Option<Amount>);
 
 /// BitGo's limit and the total, each with what is left of it by itself.
 fn bounds(place: Place, meter: &Meter) -> [Bound; 2] {
-    let counter = Counter { allotted: Amount::ZERO, ..meter.counter };
-    let alone = |counter: Counter| counter.left();
-    let limit = alone(Counter { total: None, ..counter });
-    let total = alone(Counter { limit: None, ..counter });
+    let counter = meter.counter;
+    let limit = Counter { total: None, ..counter }.left();
+    let total = Counter { limit: None, ..counter }.left();
     let rule = match place {
         Place::Pool => Rule::Erc20Pool,
         _ => Rule::Limit,

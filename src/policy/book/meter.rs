@@ -93,19 +93,20 @@ impl Meter {
         if share == Share::WHOLE && asked <= drawable {
             return Standing::Drawable;
         }
-        let in_all = Counter { allotted: Amount::ZERO, ..self.counter }.left_of(share);
-        Standing::of(asked, drawable, in_all, self.counter.left_of(share))
+        let to_take = self.counter.left_to_take(share);
+        Standing::of(asked, drawable, self.left(share), to_take)
     }
 
     /// Whether so much more can be counted at all.
     pub(super) fn can_count(&self, asked: Amount) -> bool {
         let sums = [self.counter.used(), self.counter.used_of_total()];
+        let asked = asked.saturating_add(self.counter.allotted);
         sums.iter().all(|sum| sum.is_some_and(|sum| sum.checked_add(asked).is_some()))
     }
 
     /// What is left in all, for a share of the bounds.
     pub(super) fn left(&self, share: Share) -> Option<Amount> {
-        Counter { allotted: Amount::ZERO, ..self.counter }.left_of(share)
+        self.counter.left_of(share)
     }
 
     pub(super) fn draw(&mut self, amount: Amount) {
@@ -118,7 +119,7 @@ impl Meter {
         let taken = asked.saturating_sub(drawn);
         let mut spare_amount = Amount::ZERO;
         if taken > Amount::ZERO {
-            let left = self.counter.left_of(share).map(|left| left.saturating_sub(taken));
+            let left = self.counter.left_to_take(share).map(|left| left.saturating_sub(taken));
             let allotted = self.counter.allotted.saturating_sub(drawn);
             spare_amount = spare(asked, burst, self.counter.cap(), allotted, left);
         }
