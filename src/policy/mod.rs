@@ -41,6 +41,8 @@ pub(crate) use action::Action;
 pub use action::{ActionKind, Transfer};
 #[cfg(test)]
 pub(crate) use any::any_rules;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use book::Drawn;
 pub use book::Drift;
 pub(crate) use book::{Book, Draw, Meter, Moment, Sample, Sampling, Slot, Window, not_reconciled};
 pub use bounds::RulesError;

@@ -6,16 +6,15 @@ use crate::crypto::{CryptoError, KdfParams, random};
 use crate::environment::Environment;
 use crate::id::{EnterpriseId, TokenId};
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, LocalRules, Outcome};
+use crate::policy::{Charge, LocalRules, Moment, Outcome};
 use crate::secret::{AccessToken, EcdhXprv, Passphrase};
-use crate::store::{
-    Account, LedgerError, SealedSecret, Store, StoreError, TokenRecord, TokenSecret,
-};
+use crate::store::{Account, SealedSecret, Store, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 use chrono::{DateTime, Duration, Utc};
 use getrandom::SysRng;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration as StdDuration;
 use std::{panic, thread};
 use zeroize::Zeroizing;
 
@@ -159,10 +158,20 @@ impl ManyTokens {
     /// Those of the store.
     pub fn reserve(&self, i: usize) -> Result<(), StoreError> {
         let lineage = self.tokens[i].0.lineage;
-        self.store.reserve_alone(&lineage, &self.charges).map_err(|error| match error {
-            LedgerError::Store(error) => error,
-            LedgerError::Denied(_) => StoreError::Unreadable { tree: "ledger", what: "no budget" },
-        })
+        self.store.reserve_alone(&lineage, &self.charges).map_err(StoreError::from)
+    }
+
+    /// A spend of a token as a bot makes it: reserved from what is allotted, or durably, and settled as
+    /// accepted. Nobody brings the settlements to the disk.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn spend(&self, i: usize, now: StdDuration) -> Result<(), StoreError> {
+        let escrow = self.store.escrow(self.tokens[i].0.lineage).ok_or(StoreError::Removed)?;
+        let now = Moment { monotonic: now, server_ms: 1 };
+        let draw = self.store.reserve(&escrow, &self.charges, now)?;
+        self.store.settle(&escrow, &self.charges, draw, Outcome::Accepted);
+        Ok(())
     }
 
     /// Settles a spend that was reserved; does not wait for the disk.

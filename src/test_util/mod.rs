@@ -3,6 +3,7 @@
 mod backup;
 mod clock;
 mod exposed;
+mod ledger_model;
 mod many_tokens;
 mod parsers;
 mod request_grammar;
@@ -13,6 +14,7 @@ mod work;
 pub use backup::{open_backup, seal_backup};
 pub use clock::TokioClock;
 pub use exposed::expose_untold;
+pub use ledger_model::{LedgerStep, run_ledger_model};
 pub use many_tokens::{ManyTokens, user};
 pub use parsers::{
     StoreHeader, judge, recode_anchor, recode_holder, recode_rows, recode_token_info,

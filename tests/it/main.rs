@@ -15,6 +15,8 @@ mod desk;
 #[cfg(feature = "emulator")]
 mod emulator;
 #[cfg(feature = "emulator")]
+mod escrow;
+#[cfg(feature = "emulator")]
 mod events;
 #[cfg(all(feature = "emulator", feature = "test-util"))]
 mod export;
