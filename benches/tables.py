@@ -19,8 +19,15 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What a group is about, in the order of the page; a group that is not named here comes last.
 ABOUT = {
-    "open": "A record, opened: each lease does this once, for the token. The store then wipes the "
-    "stack, on which AES leaves its keys; that row has it in. Sizes are of the plaintext, in bytes.",
+    "lease and sign": "What a bot pays for a request, with its own HTTP client: version 3, 200 bytes of "
+    "body or as long a query, the budget allotted. The floor opens the token each time, hashes it, "
+    "keys the HMAC, and writes the headers' strings.",
+    "lease, and give back": "The same without the signature.",
+    "lease and hand out": "The token itself, but for the audit log and the charge, which wait for the "
+    "disk. The floor looks up a label, checks a bit, and opens the token into its own buffer.",
+    "open": "A record, opened: once for each token that is first used, or handed out. The store then "
+    "wipes the stack, on which AES leaves its keys; that row has it in. Sizes are of the plaintext, in "
+    "bytes.",
     "seal": "A record, sealed, with a nonce drawn for it; the store's row as above.",
     "sign a request": "The HMAC of a request, version 3; the subject has as many bytes as said.",
     "check a request": "The same for one that came.",
@@ -36,7 +43,7 @@ ABOUT = {
     "unlock, without the key derivation": "The rest of the wait at `unlock`, by the number of "
     "tokens, each with an account of its own: until all are in memory, sealed. sled has a snapshot "
     "of its log here; the first opening after many writes takes longer, see below.",
-    "read one record of 1000": "In scattered order. A lease finds its token sealed in memory; an "
+    "read one record of 1000": "In scattered order. A token is sealed in memory; an "
     "account's key is got from sled, under a keyed hash of its name. The floor is sled's `get` and the "
     "bare cipher, over as many bytes.",
     "write durably": "A reservation is on disk before the secret leaves; `32 writers` is the time "

@@ -85,6 +85,7 @@ mod money;
 mod rotation;
 mod scope;
 mod secret;
+mod sync;
 mod token;
 mod word_error;
 // Floor 1: mechanisms.

@@ -14,7 +14,7 @@
 //! Readers write nothing that another reads often, so that they do not slow each other down.
 //! `tests/interleavings` runs this very file under a model of memory.
 
-use super::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use std::array;
 use std::sync::PoisonError;
 
@@ -116,7 +116,12 @@ impl<const WORDS: usize, const SLOTS: usize> KeySlots<WORDS, SLOTS> {
         place.0.store(NEVER_AGAIN, Ordering::Relaxed);
     }
 
-    /// Wipes all keys. From here on none are kept.
+    /// Keeps keys again after [`KeySlots::shut`].
+    pub(crate) fn reopen(&self) {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).is_shut = false;
+    }
+
+    /// Wipes all keys. Until they are reopened the slots keep none.
     pub(crate) fn shut(&self) {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.is_shut = true;
@@ -225,13 +230,16 @@ mod tests {
     }
 
     #[test]
-    fn shut_slots_hold_nothing_and_take_nothing() {
+    fn shut_slots_hold_nothing_and_take_nothing_until_they_are_reopened() {
         let (slots, places) = (KeySlots::new(), [KeyPlace::nowhere(), KeyPlace::nowhere()]);
         slots.keep(&places[0], &Pair([1, 2]));
         slots.shut();
         slots.keep(&places[1], &Pair([3, 4]));
         assert_eq!(places.each_ref().map(|place| read(&slots, place)), [None, None]);
         assert_eq!(in_memory(&slots), [0; 2 * SLOTS]);
+        slots.reopen();
+        places.iter().for_each(|place| slots.keep(place, &pair(1)));
+        assert_eq!(places.each_ref().map(|place| read(&slots, place)), [Some(pair(1)); 2]);
     }
 
     #[derive(Clone, Debug)]

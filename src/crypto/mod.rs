@@ -32,7 +32,6 @@ mod midstate;
 mod request_auth;
 pub(crate) mod stack;
 mod stream;
-mod sync;
 mod target;
 mod totp;
 

@@ -64,9 +64,7 @@ struct State {
 
 impl Escrow {
     pub(crate) fn new(lineage: LineageId, book: Book) -> Self {
-        // What a crash left is written as it counts now, or the next one would find it again.
-        let is_behind = book.flow.was_cut_off;
-        let state = State { book, is_behind, posted: 0, idle_posts: 0, is_closed: false };
+        let state = State { book, is_behind: false, posted: 0, idle_posts: 0, is_closed: false };
         Self {
             lineage,
             state: Mutex::new(state),
@@ -118,9 +116,12 @@ impl Escrow {
         landed.map(|()| take.draw)
     }
 
-    /// Whether the disk lags behind.
-    pub(crate) fn is_behind(&self) -> bool {
-        lock(&self.state).is_behind
+    /// What a crash left is to be written as it counts now, or the next one would find it again.
+    /// Whether there is any.
+    pub(crate) fn settle_crash(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.is_behind |= state.book.flow.was_cut_off;
+        state.is_behind
     }
 
     /// A request for which was reserved is signed, with this time within.

@@ -1,8 +1,6 @@
-//! The locks of what many threads draw on. A model checker puts its own in their place
-//! (tests/interleavings).
+//! The locks of what many threads draw on.
 
-pub(super) use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+pub(super) use crate::sync::{AtomicI64, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 
 use std::sync::PoisonError;
 

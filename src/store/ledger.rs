@@ -51,10 +51,16 @@ impl Books {
         let escrows = books
             .into_iter()
             .map(|(lineage, book)| (lineage, Arc::new(Escrow::new(lineage, book))));
-        let by_lineage: HashMap<_, _> = escrows.collect();
-        let behind = by_lineage.values().filter(|escrow| escrow.is_behind());
-        let behind = Mutex::new(behind.cloned().collect());
-        Self { committer, freeze, by_lineage: RwLock::new(by_lineage), behind }
+        let by_lineage = RwLock::new(escrows.collect());
+        Self { committer, freeze, by_lineage, behind: Mutex::default() }
+    }
+
+    /// Lets the disk know in a while how what a crash left counts. Not before the store is known to be
+    /// whole: a repair writes ledgers of its own.
+    pub(super) fn settle_crash(&self) {
+        let mut left = self.all();
+        left.retain(|escrow| escrow.settle_crash());
+        lock(&self.behind).extend(left);
     }
 
     /// Lets the disk catch up with what was settled, and returns what idle books were allotted.
@@ -346,19 +352,30 @@ impl Store {
         &self,
         lineage: &LineageId,
         charges: &[Charge],
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Draw, LedgerError> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static MINUTES: AtomicU64 = AtomicU64::new(0);
         let minutes = MINUTES.fetch_add(1, Ordering::Relaxed);
         let now = Moment { monotonic: std::time::Duration::from_secs(60 * minutes), server_ms: 1 };
         let escrow = self.ledger.get(*lineage).ok_or_else(not_reconciled)?;
-        self.reserve(&escrow, charges, now).map(drop)
+        self.reserve(&escrow, charges, now)
+    }
+
+    /// Settles what was drawn last, and begins to write it at once.
+    pub(crate) fn settle_latest(&self, lineage: &LineageId, charges: &[Charge], outcome: Outcome) {
+        self.settle_alone(lineage, charges, Draw::LATEST, outcome);
     }
 
     /// Settles, and begins to write it at once.
-    pub(crate) fn settle_latest(&self, lineage: &LineageId, charges: &[Charge], outcome: Outcome) {
+    pub(crate) fn settle_alone(
+        &self,
+        lineage: &LineageId,
+        charges: &[Charge],
+        draw: Draw,
+        outcome: Outcome,
+    ) {
         if let Some(escrow) = self.ledger.get(*lineage) {
-            self.settle(&escrow, charges, Draw::LATEST, outcome);
+            self.settle(&escrow, charges, draw, outcome);
             drop(escrow.look(|book| self.ledger.begin(*lineage, book)));
         }
     }

@@ -328,14 +328,17 @@ impl Store {
         }
     }
 
-    /// Sets the thread to work that looks for FREEZE and brings the ledgers to the disk, and tells `frozen` when the vault freezes
-    /// (`true`) or thaws. It ends with the store.
+    /// Sets the threads to work that look for FREEZE and write what may come later than it happens,
+    /// and tells `frozen` when the vault freezes (`true`) or thaws. They end with the store.
     pub(crate) fn watch(
         &self,
         clock: &Arc<dyn Clock>,
         frozen: impl Fn(bool) + Send + Sync + 'static,
     ) -> Result<(), StoreError> {
         self.freeze.listen(frozen);
+        if self.damage.is_none() {
+            self.ledger.settle_crash();
+        }
         let (freeze, now) = (Arc::clone(&self.freeze), Arc::clone(clock));
         let watch = Ticker::start("bitgo-vault-watch", move |round| {
             if round == Round::Regular {

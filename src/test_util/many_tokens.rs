@@ -159,7 +159,8 @@ impl ManyTokens {
     /// Those of the store.
     pub fn reserve(&self, i: usize) -> Result<(), StoreError> {
         let lineage = self.tokens[i].0.lineage;
-        self.store.reserve_alone(&lineage, &self.charges).map_err(StoreError::from)
+        self.store.reserve_alone(&lineage, &self.charges)?;
+        Ok(())
     }
 
     /// A spend of a token as a bot makes it: reserved from what is allotted, or durably, and settled as

@@ -7,9 +7,9 @@ use super::store::place;
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{CryptoError, KdfParams};
 use crate::environment::Environment;
-use crate::id::TokenId;
+use crate::id::{LineageId, TokenId};
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, Counter, LocalRules, Outcome};
+use crate::policy::{Charge, Counter, Draw, LocalRules, Outcome};
 use crate::secret::{AccessToken, EcdhXprv, Passphrase};
 use crate::store::{
     Account, AuditAction, Damage, LedgerError, Opening, SealedSecret, Store, StoreError,
@@ -28,7 +28,12 @@ pub struct Work {
     /// What opening has read: of a damaged store that alone is known.
     opened: Vec<(TokenRecord, SealedSecret)>,
     records: Mutex<HashMap<String, TokenRecord>>,
+    /// What was reserved and not settled.
+    draws: Mutex<Vec<(Drawn, Draw)>>,
 }
+
+/// Of which lineage, in which coin, how much.
+type Drawn = (LineageId, String, u64);
 
 /// A token as it was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +132,8 @@ impl Work {
     fn of(store: Store) -> Result<Self, StoreError> {
         let opened = store.take_opened();
         let records = opened.iter().map(|(record, _)| (record.label.to_string(), record.clone()));
-        Ok(Self { records: Mutex::new(records.collect()), opened, store })
+        let (records, draws) = (Mutex::new(records.collect()), Mutex::default());
+        Ok(Self { store, opened, records, draws })
     }
 
     /// What is wrong with the database, if it was opened all the same.
@@ -190,10 +196,14 @@ impl Work {
     /// Those of the store.
     pub fn reserve(&self, label: &str, coin: &str, amount: u64) -> Result<(), StoreError> {
         let lineage = self.record(label)?.lineage;
-        self.store.reserve_alone(&lineage, &charges(coin, amount)?).map_err(|error| match error {
+        let draw = self.store.reserve_alone(&lineage, &charges(coin, amount)?);
+        let draw = draw.map_err(|error| match error {
             LedgerError::Store(error) => error,
             LedgerError::Denied(_) => StoreError::Unreadable { tree: "ledger", what: "no budget" },
-        })
+        })?;
+        let drawn = (lineage, coin.to_owned(), amount);
+        self.draws.lock().unwrap_or_else(PoisonError::into_inner).push((drawn, draw));
+        Ok(())
     }
 
     /// Settles a spend that was reserved; does not wait for the disk.
@@ -208,7 +218,14 @@ impl Work {
         outcome: Outcome,
     ) -> Result<(), StoreError> {
         let lineage = self.record(label)?.lineage;
-        self.store.settle_latest(&lineage, &charges(coin, amount)?, outcome);
+        let drawn = (lineage, coin.to_owned(), amount);
+        let draw = {
+            let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of what was reserved before the token was replaced nobody asks any more.
+            let at = draws.iter().rposition(|(of, _)| *of == drawn).ok_or(StoreError::Removed)?;
+            draws.swap_remove(at).1
+        };
+        self.store.settle_alone(&lineage, &charges(coin, amount)?, draw, outcome);
         Ok(())
     }
 

@@ -74,12 +74,12 @@ impl Vault {
 impl Core {
     /// Tells of a refusal, and hands it on.
     pub(super) fn watched<T>(&self, label: &str, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(Error::Denied(denied)) = &result {
-            if let Ok(label) = Label::new(label) {
-                self.events.emit(|| Event::denied(&label, denied));
-                if let Some(held) = self.entry(&label).ok().and_then(|entry| entry.held()) {
-                    self.store.note_denied(held.record.info.id, denied.rule(), self.clock.now());
-                }
+        if let Err(Error::Denied(denied)) = &result
+            && let Ok(label) = Label::new(label)
+        {
+            self.events.emit(|| Event::denied(&label, denied));
+            if let Some(held) = self.entry(&label).ok().and_then(|entry| entry.held()) {
+                self.store.note_denied(held.record.info.id, denied.rule(), self.clock.now());
             }
         }
         result

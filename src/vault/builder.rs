@@ -331,8 +331,12 @@ impl VaultBuilder {
                 serve(core, &runtime),
             )
         });
-        let events = Arc::clone(&core.events);
+        let (events, keys) = (Arc::clone(&core.events), Arc::clone(&core.keys));
         core.store.watch(&core.clock, move |is_frozen| {
+            match is_frozen {
+                true => keys.shut(),
+                false => keys.reopen(),
+            }
             events.emit(|| if is_frozen { Event::Frozen } else { Event::Thawed });
         })?;
         for (record, secret) in tokens {

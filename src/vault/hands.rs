@@ -13,11 +13,12 @@
 use super::core::Core;
 use super::entry::Held;
 use crate::error::Error;
+use crate::policy::{Denied, Escrow, not_reconciled};
 use crate::token::Label;
 use std::array;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// As many threads as lease at a time without meeting; with more, some share a hand.
 const HANDS: usize = 16;
@@ -44,6 +45,19 @@ struct Hand {
 pub(super) struct Grasp {
     pub(super) core: Arc<Core>,
     pub(super) held: Arc<Held>,
+    /// Looked up by the first to spend. A lineage keeps its book for as long as it has a token.
+    escrow: OnceLock<Arc<Escrow>>,
+}
+
+impl Grasp {
+    /// The book that the token spends from.
+    pub(super) fn escrow(&self) -> Result<&Arc<Escrow>, Denied> {
+        if let Some(escrow) = self.escrow.get() {
+            return Ok(escrow);
+        }
+        let found = self.core.store.escrow(self.held.record.lineage).ok_or_else(not_reconciled)?;
+        Ok(self.escrow.get_or_init(|| found))
+    }
 }
 
 impl Hands {
@@ -76,7 +90,8 @@ impl Hands {
     fn reach(&self, label: &str) -> Result<Arc<Grasp>, Error> {
         let label = Label::new(label)?;
         let held = self.core.entry(&label)?.held().ok_or(Error::NoSuchToken { label })?;
-        Ok(Arc::new(Grasp { core: Arc::clone(&self.core), held }))
+        let core = Arc::clone(&self.core);
+        Ok(Arc::new(Grasp { core, held, escrow: OnceLock::new() }))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The keys of tokens in use, in locked memory: what signing needs is not the token.
 //!
 //! Made when a token is first used, wiped when it is renewed or removed, when its rules change, and
-//! when the vault is closed. A token whose key is not kept is opened each time. What cannot sign is
-//! never here: it has no key.
+//! when the vault is frozen or closed. A token whose key is not kept is opened each time. What
+//! cannot sign is never here: it has no key.
 
 use crate::crypto::{AuthKey, CryptoError, KEY_WORDS, KeyPlace, KeySlots};
 use crate::error::Error;
@@ -35,9 +35,14 @@ impl Keys {
         self.0.end(place);
     }
 
-    /// Wipes all keys, and keeps none from here on.
+    /// Wipes all keys, and keeps none until [`Keys::reopen`].
     pub(super) fn shut(&self) {
         self.0.shut();
+    }
+
+    /// Keeps keys again.
+    pub(super) fn reopen(&self) {
+        self.0.reopen();
     }
 
     /// How well they are kept.

@@ -51,7 +51,7 @@ pub(super) fn take<'r>(
     hands.core().check_open()?;
     let grasp = hands.grasp(label)?;
     let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot)?;
-    let reservation = Reservation::make(&grasp.core, grasp.held.record.lineage, charges)?;
+    let reservation = Reservation::make(&grasp, charges)?;
     Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch))
 }
 
@@ -71,11 +71,13 @@ pub(super) async fn take_wait<'r>(
         grasp = hands.grasp(label)?;
     }
     let (charges, freeze_epoch) = permit(&grasp, request, sender)?;
-    let lineage = grasp.held.record.lineage;
     let reservation = match charges.is_empty() {
-        true => Reservation::make(core, lineage, charges)?,
+        true => Reservation::make(&grasp, charges)?,
         // Should the caller go away, the reservation is dropped with the task, and given back.
-        false => core.blocking(move |core| Reservation::make(core, lineage, charges)).await??,
+        false => {
+            let of = Arc::clone(&grasp);
+            core.blocking(move |_| Reservation::make(&of, charges)).await??
+        }
     };
     Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch))
 }
@@ -83,7 +85,7 @@ pub(super) async fn take_wait<'r>(
 /// Reads the request and checks it against everything but the budget, which its charges are
 /// reserved from. The answer also tells between which freezes that was.
 fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<(Vec<Charge>, u64), Error> {
-    let Grasp { core, held } = grasp;
+    let Grasp { core, held, .. } = grasp;
     let freeze_epoch = core.store.freeze().check()?;
     revoke::check(held)?;
     let TokenRecord { info, rules, .. } = &held.record;
@@ -195,13 +197,13 @@ impl<'r> Lease<'r> {
     pub(crate) fn open_untold(self) -> Result<AccessToken, Error> {
         self.check_alive()?;
         self.check_exposable()?;
-        let Grasp { core, held } = &*self.grasp;
+        let Grasp { core, held, .. } = &*self.grasp;
         Ok(core.store.open_secret(held.record.lineage, &held.secret)?.token)
     }
 
     /// Answers the time for which it was looked at.
     fn check_alive(&self) -> Result<DateTime<Utc>, Error> {
-        let Grasp { core, held } = &*self.grasp;
+        let Grasp { core, held, .. } = &*self.grasp;
         if core.store.freeze().check()? != self.freeze_epoch {
             return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
         }

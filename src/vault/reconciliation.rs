@@ -140,7 +140,7 @@ pub(super) async fn reconcile(
     let drifts = core.blocking(move |core| {
         // What BitGo said is of this token, and neither of its successor nor of one removed.
         let _one_at_a_time = core.begin_change();
-        if !of_entry.held().is_some_and(|now| now.record.info.id == held.record.info.id) {
+        if of_entry.held().is_none_or(|now| now.record.info.id != held.record.info.id) {
             return Err(unreconciled(
                 "the token was removed or renewed meanwhile: reconcile again",
             ));

@@ -1,9 +1,8 @@
 //! Charges against a limit, from the moment they are durable to the one outcome that settles them.
 
-use super::core::Core;
+use super::hands::Grasp;
 use crate::error::Error;
-use crate::id::LineageId;
-use crate::policy::{Charge, Draw, Escrow, Outcome, not_reconciled};
+use crate::policy::{Charge, Draw, Outcome};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
@@ -17,27 +16,22 @@ pub(super) struct Reservation {
     unsettled: Outcome,
 }
 
-/// What was drawn, and of what.
+/// What was drawn, and from whose book.
 struct Drawn {
-    core: Arc<Core>,
-    escrow: Arc<Escrow>,
+    grasp: Arc<Grasp>,
     charges: Vec<Charge>,
     draw: Draw,
 }
 
 impl Reservation {
     /// Reserves, from what is allotted or durably; nothing to reserve costs nothing.
-    pub(super) fn make(
-        core: &Arc<Core>,
-        lineage: LineageId,
-        charges: Vec<Charge>,
-    ) -> Result<Self, Error> {
+    pub(super) fn make(grasp: &Arc<Grasp>, charges: Vec<Charge>) -> Result<Self, Error> {
         let drawn = match charges.is_empty() {
             true => None,
             false => {
-                let escrow = core.store.escrow(lineage).ok_or_else(not_reconciled)?;
-                let draw = core.store.reserve(&escrow, &charges, core.moment())?;
-                Some(Drawn { core: Arc::clone(core), escrow, charges, draw })
+                let core = &grasp.core;
+                let draw = core.store.reserve(grasp.escrow()?, &charges, core.moment())?;
+                Some(Drawn { grasp: Arc::clone(grasp), charges, draw })
             }
         };
         Ok(Self { drawn, is_signed: false, unsettled: Outcome::Rejected })
@@ -47,8 +41,8 @@ impl Reservation {
     /// moment.
     pub(super) fn commit(&mut self, now: DateTime<Utc>) {
         self.unsettled = Outcome::Uncertain;
-        if let Some(drawn) = &self.drawn {
-            drawn.escrow.sign(now.timestamp_millis());
+        if let Some(Ok(escrow)) = self.drawn.as_ref().map(|drawn| drawn.grasp.escrow()) {
+            escrow.sign(now.timestamp_millis());
             self.is_signed = true;
         }
     }
@@ -71,8 +65,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(Drawn { core, escrow, charges, draw }) = &self.drawn {
-            core.store.settle(escrow, charges, *draw, self.unsettled);
+        if let Some(Drawn { grasp, charges, draw }) = &self.drawn
+            && let Ok(escrow) = grasp.escrow()
+        {
+            grasp.core.store.settle(escrow, charges, *draw, self.unsettled);
             if self.is_signed {
                 escrow.resolve();
             }

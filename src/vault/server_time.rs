@@ -20,8 +20,10 @@ impl ServerTime {
 
     /// Notes that the server signed something at a time; 0 for none.
     pub(super) fn note(&self, server_ms: i64, monotonic: Duration) {
-        if server_ms > 0 {
-            self.0.fetch_max(server_ms.saturating_sub(millis(monotonic)), Ordering::AcqRel);
+        let ahead = server_ms.saturating_sub(millis(monotonic));
+        // Every spend comes by here, and a write that changes nothing takes the line from the others.
+        if server_ms > 0 && ahead > self.0.load(Ordering::Acquire) {
+            self.0.fetch_max(ahead, Ordering::AcqRel);
         }
     }
 

@@ -19,6 +19,7 @@ const FLOORS: [&[&str]; 6] = [
         "rotation",
         "scope",
         "secret",
+        "sync",
         "token",
         "word_error",
     ],

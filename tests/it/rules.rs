@@ -40,11 +40,11 @@ async fn tightening_is_free_and_loosening_wants_the_passphrase() {
     set(strict(10), None).await.expect("the same rules");
 
     let log = desk.vault.audit().await.expect("the log");
-    let told: Vec<_> = log.iter().map(|(_, action, _)| *action).collect();
+    let told: Vec<_> = log.iter().map(|entry| entry.action).collect();
     let (tightened, loosened) = (AuditAction::RulesTightened, AuditAction::RulesLoosened);
     assert_eq!(told, [tightened, tightened, loosened, tightened]);
     let id = desk.vault.status("bot").expect("a token").info.id;
-    assert!(log.iter().all(|(.., befell)| *befell == Some(id)));
+    assert!(log.iter().all(|entry| entry.token_id == Some(id)));
 
     let desk = desk.reopened().await;
     assert_eq!(desk.vault.rules("bot").expect("rules"), strict(10), "they are on disk");

@@ -84,7 +84,7 @@ fn erc20_coins_without_a_limit_of_their_own_share_one() {
     assert_eq!(draw(&mut book, &[charge("terc", 61)], later(0)), Err(Rule::Total), "ours as well");
     let sixty = draw(&mut book, &[charge("terc", 60)], later(0)).unwrap();
     let other = Charge { is_erc20: true, ..charge("tweth", 41) };
-    assert_eq!(draw(&mut book, &[other.clone()], later(0)), Err(Rule::Erc20Pool));
+    assert_eq!(draw(&mut book, std::slice::from_ref(&other), later(0)), Err(Rule::Erc20Pool));
     book.settle(&[charge("terc", 60)], sixty, Outcome::Rejected);
     assert_eq!(draw(&mut book, &[other], later(0)).map(drop), Ok(()));
     // Two coins of one request ask the pool for their sum.

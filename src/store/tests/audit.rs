@@ -208,7 +208,7 @@ fn what_moved_money_outlives_a_kill_within_its_minute() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
     let lineage = add(&store, "desk");
-    store.reserve(&lineage, &charge(7)).unwrap();
+    store.reserve_alone(&lineage, &charge(7)).unwrap();
     store.note_signed(ID, &charge(7), [1; 16], at(0));
     store.note_signed(ID, &[], [2; 16], at(1));
     store.note_denied(ID, Rule::Limit, at(1));
@@ -242,9 +242,9 @@ fn a_clean_close_leaves_no_gap() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
     let lineage = add(&store, "desk");
-    store.reserve(&lineage, &charge(7)).unwrap();
+    store.reserve_alone(&lineage, &charge(7)).unwrap();
     store.note_signed(ID, &charge(7), [1; 16], at(0));
-    store.settle(&lineage, &charge(7), Outcome::Accepted);
+    store.settle_latest(&lineage, &charge(7), Outcome::Accepted);
     store.flush_audit(at(1), true).unwrap();
     drop(store);
     assert_eq!(actions(&open(dir.path()).unwrap()), [(AuditAction::Signed, 1)]);

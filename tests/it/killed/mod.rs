@@ -241,7 +241,7 @@ impl Tally {
         let [epoch] = databases(path)[..] else { panic!("{:?}", databases(path)) };
         let found = Share::find(&work, which, epoch).unwrap();
         for ((share, may_be), said) in found.iter().zip(&may_be).zip(said) {
-            let at = may_be.iter().position(|may_be| may_be == share);
+            let at = may_be.iter().position(|may_be| may_be.fits(share));
             let Some(at) = at else {
                 panic!("{share:#?} is none of\n{may_be:#?}\nwhere was said {said:?}")
             };

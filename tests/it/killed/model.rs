@@ -136,6 +136,7 @@ pub(super) struct Share {
     pub(super) tokens: BTreeMap<String, KeptToken>,
     accounts: BTreeMap<String, String>,
     shared: u128,
+    /// What of it was refused and may still be allotted, unless the token was replaced meanwhile.
     shared_allotted: u128,
     pub(super) audit: Vec<(AuditAction, Option<TokenId>)>,
     pub(super) exists: bool,
@@ -161,7 +162,8 @@ impl Share {
             if label == SHARED {
                 for (share, name) in shares.iter_mut().zip(Work::COINS) {
                     let counters = token.counters.as_ref().unwrap();
-                    share.shared = counters[&coin(name)].used().unwrap().base_units();
+                    let used = counters[&coin(name)].used_of_total();
+                    share.shared = used.unwrap().base_units();
                 }
                 token.counters = None;
             }
@@ -196,6 +198,21 @@ impl Share {
                 let KeptToken { info, token, extension_key, .. } =
                     KeptToken::new(*version).unwrap();
                 (kept.info, kept.token, kept.extension_key) = (info, token, extension_key);
+                // Another token: what the former used is carried over, and what it was allotted returned.
+                let counters = kept.counters.iter_mut().flat_map(BTreeMap::values_mut);
+                for counter in counters {
+                    let before = *counter;
+                    counter.carried = before.used_of_total().unwrap();
+                    for part in [
+                        &mut counter.accepted,
+                        &mut counter.pending,
+                        &mut counter.uncertain,
+                        &mut counter.reserved,
+                        &mut counter.allotted,
+                    ] {
+                        *part = Amount::ZERO;
+                    }
+                }
             }
             Operation::Remove { token } => {
                 after.tokens.remove(&own(token));
@@ -230,6 +247,8 @@ impl Share {
                 after.audit.push((AuditAction::Exposed, Some(Work::id(*version))));
             }
             Operation::Allow { token, allowed } => {
+                // No former rule bounds what is drawn from here on: what was allotted is returned.
+                after.counter(*token).allotted = Amount::ZERO;
                 let kept = after.tokens.get_mut(&own(token)).unwrap();
                 kept.rules.raw_exposure = *allowed;
                 let action = match allowed {
@@ -282,8 +301,14 @@ impl Share {
             counter.uncertain = plus(counter.uncertain, counter.allotted.base_units());
             (counter.reserved, counter.allotted) = (Amount::ZERO, Amount::ZERO);
         }
-        self.shared += std::mem::take(&mut self.shared_allotted);
         self
+    }
+
+    /// Whether a kill may have left this of it.
+    pub(super) fn fits(&self, found: &Self) -> bool {
+        let shared = self.shared..=self.shared + self.shared_allotted;
+        let is_same = Self { shared: found.shared, shared_allotted: 0, ..self.clone() } == *found;
+        is_same && shared.contains(&found.shared)
     }
 
     fn allotted(&self, token: Option<usize>) -> u128 {

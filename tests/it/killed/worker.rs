@@ -97,7 +97,10 @@ impl Worker {
         self.share = self.share.after(&operation);
         match operation {
             Operation::Reserve { token, amount } => self.reserved.push((token, amount)),
-            Operation::Remove { token } => self.reserved.retain(|(of, _)| *of != Some(token)),
+            // What was reserved of a token that is not there any more, or is another, stays as it is.
+            Operation::Remove { token } | Operation::Replace { token, .. } => {
+                self.reserved.retain(|(of, _)| *of != Some(token));
+            }
             _ => {}
         }
     }
