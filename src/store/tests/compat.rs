@@ -8,7 +8,7 @@ use super::super::reserve;
 use super::place::set_mode;
 use super::*;
 use crate::id::{EnterpriseId, WalletId};
-use crate::policy::Counter;
+use crate::policy::{ActionKind, Book, Counter, Decay, Purpose, Slot, WindowRule};
 use crate::rotation::RotationState;
 use crate::scope::Scope;
 use crate::secret::{ClientSecret, EcdhXprv, RefreshToken};
@@ -85,6 +85,17 @@ fn kept() -> [(TokenRecord, TokenSecret); 5] {
     spender.info.ip_restrict = vec!["203.0.113.7".into()];
     spender.info.spending_limits =
         [(coin("tbtc"), limit(Some(5_000_000), 1_000)), (coin("teth"), limit(None, 7))].into();
+    spender.info.erc20_limit = Some(limit(Some(60), 2));
+    let day = Duration::from_secs(86_400);
+    let daily = WindowRule::new(Purpose::Withdrawal, &coin("tbtc"), day);
+    spender.rules = LocalRules {
+        actions: Some(vec![ActionKind::Spend]),
+        destinations: Some(vec!["tb1qfrozen".into()]),
+        windows: vec![daily.sum(Amount::new(4_000_000)).count(100)],
+        decay: Some(Decay::new(day, day)),
+        ..LocalRules::default()
+    }
+    .into();
     let mut exposed = record(3, "sweeper", TokenKind::LongLived);
     exposed.info.permitted_wallets = Some(Vec::new());
     exposed.info.spending_limits = [(coin("tbtc"), limit(Some(900), 0))].into();
@@ -192,8 +203,17 @@ fn told(store: &Store) -> String {
         say(format!("  wallets: {}", wallets.map_or("any".into(), ids)));
         say(format!("  created {}, expires {}", time(*created_at), time(*expires_at)));
         say(format!("  addresses {}", ids(ip_restrict.clone())));
-        let LocalRules { raw_exposure, .. } = &**rules;
+        let LocalRules { raw_exposure, actions, destinations, windows, decay, .. } = &**rules;
         say(format!("  in clear {}, exposure {raw_exposure}", info.issued_in_clear));
+        if let (Some(actions), Some(places), Some(decay)) = (actions, destinations, decay) {
+            say(format!("  rules: only {actions:?} to {places:?}, {decay:?}"));
+        }
+        for WindowRule { purpose, coin, period, sum, count } in windows {
+            say(format!("  within {period:?} of {purpose:?} {coin}: {sum:?}, {count:?}"));
+        }
+        if let Some(SpendingLimit { limit, spent }) = info.erc20_limit {
+            say(format!("  limit of erc-20 coins: {limit:?}, of which BitGo had counted {spent}"));
+        }
         for (coin, SpendingLimit { limit, spent }) in info.spending_limits.iter() {
             let limit = limit.map_or("none".into(), |limit| limit.to_string());
             say(format!("  limit {coin}: {limit}, of which BitGo had counted {spent}"));
@@ -207,6 +227,10 @@ fn told(store: &Store) -> String {
         }
         let LedgerRow { is_exposed, is_unreconciled, .. } = record::decode(&ledger).unwrap();
         say(format!("  ledger: exposed {is_exposed}, unreconciled {is_unreconciled}"));
+        let book = store.escrow(*lineage).unwrap().look(Book::clone);
+        for Slot { until_ms, sum, count } in book.windows.iter().flat_map(|window| &window.slots) {
+            say(format!("  slot until {until_ms}: {sum}, {count} requests"));
+        }
         for (coin, counter) in store.counters(*lineage).unwrap() {
             let Counter { limit, accepted, pending, uncertain, reserved, foreign, .. } = counter;
             let limit = limit.map_or("none".into(), |limit| limit.to_string());
