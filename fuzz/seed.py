@@ -269,6 +269,22 @@ def scripts():
     yield one + bytes([8, 0]) + put(0, b"anew")
 
 
+def ledgers():
+    """Scripts of ledger_model: lease 0, end 9, post 16, return 17, crash 18, close 19, foreign 20, sample 21, change 22, rules 23."""
+    lease = lambda units, after=0, durable=1: bytes([0, units, after, durable])
+    end = lambda how, which=0: bytes([9, 0, which, how])
+    spend = lambda units, how: lease(units) + end(1) + end(how)
+    crash, close, sample = bytes([18, 0, 0]), bytes([19]), bytes([21])
+    yield spend(80, 3) * 6 + lease(90)
+    yield lease(10) * 12 + crash + lease(90) * 10
+    yield lease(10) * 12 + close + lease(90) * 11
+    yield lease(50) + end(2) + end(0) + sample + lease(90) * 9
+    yield lease(60, durable=0) + lease(60) + end(0)
+    yield spend(70, 3) + bytes([22, 0]) + spend(70, 3) + bytes([22, 1]) + lease(90) * 9
+    yield lease(90) * 5 + bytes([23, 50]) + lease(90, after=250) * 3
+    yield bytes([20, 200]) + sample + lease(90) * 10 + bytes([16, 17]) + crash
+
+
 shutil.rmtree(SEEDS, ignore_errors=True)
 for version in ("envelope_v1", "envelope_v2"):
     write(version, [case["envelope"] for case in cases(f"{version}.json", "valid", "invalid")])
@@ -292,3 +308,4 @@ write("store_files", files())
 write("backup", backups())
 write("wire_answers", answers())
 write("record_model", scripts())
+write("ledger_model", ledgers())

@@ -79,6 +79,12 @@ impl Escrow {
         self.lineage
     }
 
+    /// Reserves all charges from what is allotted, if that covers them; `None` where it takes more, and
+    /// with it a wait for the disk.
+    pub(crate) fn draw_allotted(&self, charges: &[Charge], now: Moment) -> Option<Draw> {
+        lock(&self.state).book.draw_allotted(charges, now)
+    }
+
     /// Reserves all charges or none. `Ok` is durable: a crash right after counts them.
     pub(crate) fn reserve<L: Ledger>(
         &self,

@@ -198,14 +198,19 @@ impl Store {
         self.change_book(lineage, Book::renew_budget)
     }
 
-    /// Takes into account what BitGo counted, durably.
+    /// Takes into account what BitGo counted, durably. Whether the sample is quiescent is asked under
+    /// the book's lock: what is signed and lost meanwhile must not pass for old.
     pub(crate) fn sample(
         &self,
         lineage: LineageId,
         before: &Sampling,
-        sample: &Sample<'_>,
+        sample: Sample<'_>,
+        is_quiescent: impl FnOnce() -> bool,
     ) -> Result<Vec<Drift>, LedgerError> {
-        self.change_book(lineage, |book| book.sample(before, sample))
+        self.change_book(lineage, |book| {
+            let sample = Sample { is_quiescent: is_quiescent(), ..sample };
+            book.sample(before, &sample)
+        })
     }
 
     /// Begins the ledger of a lineage anew at the server's counters, durably, if it is not believed.

@@ -71,10 +71,10 @@ pub(super) async fn take_wait<'r>(
         grasp = hands.grasp(label)?;
     }
     let (charges, freeze_epoch) = permit(&grasp, request, sender)?;
-    let reservation = match charges.is_empty() {
-        true => Reservation::make(&grasp, charges)?,
+    let reservation = match Reservation::draw(&grasp, charges) {
+        Ok(reservation) => reservation,
         // Should the caller go away, the reservation is dropped with the task, and given back.
-        false => {
+        Err(charges) => {
             let of = Arc::clone(&grasp);
             core.blocking(move |_| Reservation::make(&of, charges)).await??
         }

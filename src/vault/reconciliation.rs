@@ -152,9 +152,10 @@ pub(super) async fn reconcile(
                     limits: &info.spending_limits,
                     pool: info.erc20_limit,
                     server_ms: answered_ms,
-                    is_quiescent: is_quiescent(core, &escrow, quiet, answered_ms),
+                    is_quiescent: false,
                 };
-                Ok(core.store.sample(lineage, &sampling, &sample)?)
+                let is_quiescent = || is_quiescent(core, &escrow, quiet, answered_ms);
+                Ok(core.store.sample(lineage, &sampling, sample, is_quiescent)?)
             }
             _ => {
                 let now = core.clock.now();

@@ -37,6 +37,27 @@ impl Reservation {
         Ok(Self { drawn, is_signed: false, unsettled: Outcome::Rejected })
     }
 
+    /// Reserves from what is allotted, which waits for nothing; the charges come back where that does
+    /// not cover them.
+    pub(super) fn draw(grasp: &Arc<Grasp>, charges: Vec<Charge>) -> Result<Self, Vec<Charge>> {
+        let draw = match charges.is_empty() {
+            true => {
+                return Ok(Self { drawn: None, is_signed: false, unsettled: Outcome::Rejected });
+            }
+            false => {
+                let escrow = grasp.escrow().ok();
+                escrow.and_then(|escrow| escrow.draw_allotted(&charges, grasp.core.moment()))
+            }
+        };
+        match draw {
+            Some(draw) => {
+                let drawn = Some(Drawn { grasp: Arc::clone(grasp), charges, draw });
+                Ok(Self { drawn, is_signed: false, unsettled: Outcome::Rejected })
+            }
+            None => Err(charges),
+        }
+    }
+
     /// From here on dropping it counts as spent: the request, which bears this time, may leave any
     /// moment.
     pub(super) fn commit(&mut self, now: DateTime<Utc>) {

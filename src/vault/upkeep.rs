@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::{Vault, mint};
 use crate::error::Error;
-use crate::policy::KeptRules;
+use crate::policy::LocalRules;
 use crate::store::{Damage, TokenRecord};
 use crate::token::{Label, Renewal, TokenKind};
 use std::path::Path;
@@ -47,8 +47,9 @@ impl Vault {
     }
 
     /// Asks BitGo about each token of which a repair left the token alone, and keeps what it says:
-    /// the token is its own bearer. They are not renewed by themselves any more, nor exposed, and
-    /// spend once they are reconciled. Answers their labels.
+    /// the token is its own bearer. They are not renewed by themselves any more, and what their rules
+    /// forbade is not known: they do nothing until [`Vault::set_rules`], and spend once they are
+    /// reconciled. Answers their labels.
     ///
     /// # Errors
     /// [`Error::Api`], [`Error::Store`]: those that were asked about before are kept.
@@ -74,7 +75,8 @@ async fn reclaim(core: Arc<Core>) -> Result<Vec<Label>, Error> {
             label: label.clone(),
             account: None,
             renewal: Renewal::Manual,
-            rules: KeptRules::default(),
+            // Its rules are lost with the rest, and may have forbidden anything.
+            rules: LocalRules { actions: Some(Vec::new()), ..LocalRules::default() }.into(),
             is_revoked: false,
             info: mint::arrived(&core, info)?,
         };

@@ -2,10 +2,10 @@
 //! a rollback, repair; and that no token spends on the word of an older copy.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, coin, options, passphrase, told};
+use crate::desk::{Desk, coin, options, passphrase, told, withdrawal};
 use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::Emulator;
-use bitgo_vault::{AuditAction, Error, Label, Outcome, StoreError, Vault};
+use bitgo_vault::{AuditAction, Error, Label, LocalRules, Outcome, StoreError, Vault};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -139,6 +139,13 @@ async fn tokens_that_are_all_that_is_left_are_described_by_bitgo() {
     assert!(vault.list().is_empty());
     assert_eq!(vault.reclaim().await.unwrap().len(), 2);
     assert!(vault.reclaim().await.unwrap().is_empty());
+    // What its rules forbade is not known: nothing is allowed until somebody says so.
+    let spend = withdrawal(desk.wallet, 1);
+    assert_eq!(told(&vault.send("mm", &spend).await.unwrap_err()), "denied by action");
+    for label in ["desk", "mm"] {
+        let rules = LocalRules::default();
+        vault.set_rules(label, rules, Some(passphrase())).await.unwrap();
+    }
     let (info, was) = (vault.status("mm").unwrap().info, desk.vault.status("mm").unwrap().info);
     assert_eq!((info.id, info.scopes, info.expires_at), (was.id, was.scopes, was.expires_at));
     vault.close().await.unwrap();

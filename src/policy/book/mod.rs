@@ -192,45 +192,68 @@ impl Book {
 
     /// Draws all charges, or none.
     pub(crate) fn draw(&mut self, charges: &[Charge], now: Moment) -> Result<Drawn, Denied> {
+        match self.weigh(charges, now)? {
+            Standing::Waits => Ok(Drawn::Wait),
+            Standing::Drawable => Ok(Drawn::Done(self.draw_weighed(charges)?)),
+            _ => Ok(Drawn::Taken(self.take(charges, now)?)),
+        }
+    }
+
+    /// Draws all charges from what is allotted, if that covers them.
+    pub(crate) fn draw_allotted(&mut self, charges: &[Charge], now: Moment) -> Option<Draw> {
+        match self.weigh(charges, now) {
+            Ok(Standing::Drawable) => self.draw_weighed(charges).ok(),
+            _ => None,
+        }
+    }
+
+    /// How the book stands to all that is asked of it.
+    fn weigh(&mut self, charges: &[Charge], now: Moment) -> Result<Standing, Denied> {
         if self.is_unreconciled {
             return Err(not_reconciled());
         }
         self.roll(now.server_ms);
-        let (mut takes, mut waits) = (false, false);
-        let share = self.share();
+        let (mut all, share) = (Standing::Drawable, self.share());
         for charge in charges {
             for place in self.places(charge)? {
                 match self.standing(place, charge, charges, share) {
-                    Standing::Drawable => {}
-                    Standing::Takes => takes = true,
-                    Standing::Waits => waits = true,
                     Standing::Over(_) => return Err(self.refusal(place, charge, charges, share)),
+                    Standing::Waits => all = Standing::Waits,
+                    Standing::Takes if all == Standing::Drawable => all = Standing::Takes,
+                    _ => {}
                 }
             }
         }
-        if waits {
-            return Ok(Drawn::Wait);
-        }
-        let draw = Draw { number: self.flow.next_draw, at_ms: self.seen_ms };
+        Ok(all)
+    }
+
+    fn next_draw(&mut self) -> Draw {
+        let number = self.flow.next_draw;
         self.flow.next_draw += 1;
-        if !takes {
-            for charge in charges {
-                let load = Load::one(charge.amount);
-                for place in self.places(charge)? {
-                    match place {
-                        Place::Window(at) => self.window_mut(at).map(|window| window.draw(load)),
-                        place => self.meter_mut(place).map(|meter| meter.draw(load.sum)),
-                    };
-                }
+        Draw { number, at_ms: self.seen_ms }
+    }
+
+    /// Draws what is known to be drawable.
+    fn draw_weighed(&mut self, charges: &[Charge]) -> Result<Draw, Denied> {
+        for charge in charges {
+            let load = Load::one(charge.amount);
+            for place in self.places(charge)? {
+                match place {
+                    Place::Window(at) => self.window_mut(at).map(|window| window.draw(load)),
+                    place => self.meter_mut(place).map(|meter| meter.draw(load.sum)),
+                };
             }
-            return Ok(Drawn::Done(draw));
         }
+        Ok(self.next_draw())
+    }
+
+    /// Draws what is drawable, and takes the rest of the limits.
+    fn take(&mut self, charges: &[Charge], now: Moment) -> Result<Take, Denied> {
         self.note_take(now.monotonic);
-        let mut parts = Vec::new();
+        let (burst, share, mut parts) = (self.flow.burst, self.share(), Vec::new());
         for charge in charges {
             let asked = Load::one(charge.amount);
             for place in self.places(charge)? {
-                let burst = self.flow.burst;
                 let took = match place {
                     Place::Window(at) => self.window_mut(at).map(|w| w.take(asked, burst)),
                     place => self.meter_mut(place).map(|meter| {
@@ -243,7 +266,7 @@ impl Book {
                 }
             }
         }
-        Ok(Drawn::Taken(Take { draw, edition: self.flow.edition, parts }))
+        Ok(Take { draw: self.next_draw(), edition: self.flow.edition, parts })
     }
 
     /// What was taken is durable: what was to spare may be drawn.

@@ -6,19 +6,20 @@ use crate::coin_map::CoinMap;
 use crate::id::{LineageId, TokenId};
 use crate::money::{Amount, Coin};
 use crate::policy::{
-    Book, Charge, Denied, Draw, Escrow, Ledger, LocalRules, Moment, Outcome, Purpose,
+    Book, Charge, Denied, Draw, Escrow, Ledger, LocalRules, Moment, Outcome, Purpose, Sample,
 };
 use crate::token::{SpendingLimit, TokenInfo, TokenKind};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use std::iter;
 
-pub(crate) const MODELS: [Model; 5] = [
+pub(crate) const MODELS: [Model; 6] = [
     ("of a limit of three, three of four draws by two threads are made", drawn_by_two),
     ("of a limit of two, two of three draws by three threads are made", drawn_by_three),
     ("what is refused and given back can be drawn again", given_back),
     ("what is returned while others draw is neither lost nor drawn twice", posted),
     ("nobody waits for ever for what the disk refused", refused_by_the_disk),
+    ("a spend that is lost while bitgo is asked stays counted", sampled),
 ];
 
 /// A disk, and all that has left the vault.
@@ -194,4 +195,40 @@ fn refused_by_the_disk() {
     assert_eq!(by_threads(&scene, 2, 1), 0);
     let left = scene.escrow.look(|book| spent(book));
     assert_eq!(left, 0, "what never was durable does not count");
+}
+
+/// One thread signs a spend whose answer is lost; the other takes a sample that BitGo gave before. It
+/// frees what is uncertain only where nothing was signed since it was asked for.
+fn sampled() {
+    let scene = Scene::new(2, false);
+    let spender = {
+        let scene = Arc::clone(&scene);
+        thread::spawn(move || {
+            let draw = scene.draw().expect("there is room");
+            scene.escrow.sign(1);
+            scene.escrow.settle(&scene.charges, draw, Outcome::Uncertain);
+            scene.escrow.resolve();
+        })
+    };
+    let (before, quiet) = (scene.escrow.look(Book::sampling), scene.escrow.quiet());
+    let counted = SpendingLimit { limit: Some(Amount::new(2)), spent: Amount::ZERO };
+    let limits = iter::once((scene.charges[0].coin.clone(), counted)).collect();
+    let sampled = scene.escrow.change(
+        &scene.disk,
+        |book| {
+            let is_quiescent = quiet.is_some() && scene.escrow.quiet() == quiet;
+            book.sample(
+                &before,
+                &Sample { limits: &limits, pool: None, server_ms: 1, is_quiescent },
+            )
+        },
+        |after| scene.disk.begin(scene.escrow.lineage(), after),
+    );
+    assert!(sampled.is_ok());
+    spender.join().expect("it holds");
+    let uncertain = scene.escrow.look(|book| spent(book));
+    assert!(
+        uncertain == 1 || quiet.is_some_and(|quiet| quiet.last_signed_ms == 1),
+        "{uncertain} counted"
+    );
 }
