@@ -219,8 +219,13 @@ impl<'r> Lease<'r> {
     }
 }
 
+/// Whether it can move money, out of a wallet or by an order.
 fn can_spend(info: &TokenInfo) -> bool {
-    info.scopes
-        .iter()
-        .any(|scope| matches!(scope, Scope::All | Scope::Granted(Permission::WalletSpend, _)))
+    let moves =
+        |permission| [Permission::WalletSpend, Permission::TradeTrade].contains(&permission);
+    info.scopes.iter().any(|scope| match scope {
+        Scope::All => true,
+        Scope::Granted(permission, _) => moves(*permission),
+        Scope::Other(_) => false,
+    })
 }

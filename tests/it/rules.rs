@@ -1,6 +1,6 @@
 //! The vault's own rules: who may change them, what they forbid, and what is left of each.
 
-use crate::desk::{Desk, coin, passphrase, told};
+use crate::desk::{Desk, bot, coin, passphrase, told};
 use bitgo_vault::{
     ActionKind, Amount, AuditAction, CoinMap, CoinRules, Error, LocalRules, Passphrase, Purpose,
     Request, Rule, TradingRules, WindowRule,
@@ -192,4 +192,24 @@ async fn orders_are_held_to_the_rules_for_trading() {
     assert_eq!(desk.vault.send("bot", &small).await.expect("an order").status(), 200);
     assert_eq!(desk.used("bot"), 600, "now it is");
     assert_eq!(told(&desk.vault.lease("bot", &small).unwrap_err()), "denied by limit");
+}
+
+/// What is traded with a token that is out is not seen, any more than what is withdrawn.
+#[tokio::test]
+async fn an_exposed_token_that_trades_has_used_its_windows_up() {
+    let desk = Desk::new().await;
+    desk.mint(bot("bot").scope("trade_trade".parse().expect("a scope"))).await;
+    let day = Duration::from_secs(86_400);
+    let mut rules = LocalRules::default();
+    rules.raw_exposure = true;
+    rules.windows =
+        vec![WindowRule::new(Purpose::Trade, &coin(), day).sum(Amount::new(100_000_000))];
+    desk.vault.set_rules("bot", rules, Some(passphrase())).await.expect("rules");
+    let target = format!("/api/prime/trading/v1/accounts/{}/orders", desk.wallet);
+    let body = r#"{"product":"TBTC-TUSD*","type":"market","side":"sell","quantity":"0.1","quantityCurrency":"TBTC"}"#;
+    let order = Request::post(&target).bytes(body.into()).expect("a request");
+    assert_eq!(desk.vault.send("bot", &order).await.expect("an order").status(), 200);
+    let session = Request::get("/api/v2/user/session").expect("a request");
+    desk.vault.lease("bot", &session).expect("a lease").expose_token().await.expect("the token");
+    assert_eq!(told(&desk.vault.send("bot", &order).await.unwrap_err()), "denied by window");
 }

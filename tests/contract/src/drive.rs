@@ -112,7 +112,7 @@ async fn tokens() -> Done {
         }
     }
     let issued = desk.client.internal_access_token(desk.auth()).await?;
-    desk.client.session(auth(&desk.opened(&issued)?)).await?;
+    desk.client.session(auth(&*desk.opened(&issued)?)).await?;
     Ok(desk.bitgo.traffic())
 }
 
