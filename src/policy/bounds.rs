@@ -11,7 +11,7 @@ const LISTS_MAX: [(&str, usize); 8] = [
     ("wallets", 256),
     ("destinations", 256),
     ("coins", 64),
-    ("windows", 64),
+    ("windows", super::book::WINDOWS_MAX),
     ("products", 64),
     ("per_order", 64),
     ("units", 64),
@@ -104,7 +104,8 @@ impl LocalRules {
             }
         }
         for window in &self.windows {
-            if !(PERIOD_MIN..=PERIOD_MAX).contains(&window.period) {
+            let is_whole = window.period.subsec_nanos() % 1_000_000 == 0;
+            if !is_whole || !(PERIOD_MIN..=PERIOD_MAX).contains(&window.period) {
                 return Err(RulesError::Period);
             }
             if window.sum.is_none() && window.count.is_none() {
@@ -207,8 +208,8 @@ mod tests {
             (units(65, 0), "units has more than 64 entries: name fewer"),
             (units(64, 38), ""),
             (units(1, 39), "a coin has at most 38 decimals"),
-            (windows(in_turn(64)), ""),
-            (windows(in_turn(65)), "windows has more than 64 entries: name fewer"),
+            (windows(in_turn(16)), ""),
+            (windows(in_turn(17)), "windows has more than 16 entries: name fewer"),
             (
                 windows(vec![window(day).count(1), window(day).count(2)]),
                 "windows says the same twice: which of the two holds is not plain",

@@ -453,7 +453,7 @@ mod tests {
             coins: CoinMap::from([(tbtc.clone(), caps)]),
             ..LocalRules::default()
         };
-        let body = r#"{"recipients":[{"address":"a","amount":7}],"gasLimit":3}"#;
+        let body = r#"{"recipients":[{"address":"a","amount":7}],"feeRate":3}"#;
         let target = format!("/api/v2/tbtc/wallet/{WALLET}/tx/build");
         let request = Request::post(&target).bytes(body.into()).unwrap();
         let action = Action::of(&request, &rules.units).unwrap();

@@ -55,6 +55,8 @@ struct State {
     book: Book,
     /// Whether the disk lags behind.
     is_behind: bool,
+    /// Whether it is among those that will be posted.
+    is_listed: bool,
     /// How many draws there were when it was last posted, and how often that was so.
     posted: u64,
     idle_posts: u32,
@@ -64,7 +66,14 @@ struct State {
 
 impl Escrow {
     pub(crate) fn new(lineage: LineageId, book: Book) -> Self {
-        let state = State { book, is_behind: false, posted: 0, idle_posts: 0, is_closed: false };
+        let state = State {
+            book,
+            is_behind: false,
+            is_listed: false,
+            posted: 0,
+            idle_posts: 0,
+            is_closed: false,
+        };
         Self {
             lineage,
             state: Mutex::new(state),
@@ -127,7 +136,8 @@ impl Escrow {
     pub(crate) fn settle_crash(&self) -> bool {
         let mut state = lock(&self.state);
         state.is_behind |= state.book.flow.was_cut_off;
-        state.is_behind
+        state.is_listed |= state.is_behind;
+        state.is_listed
     }
 
     /// A request for which was reserved is signed, with this time within.
@@ -151,18 +161,20 @@ impl Escrow {
         (signed == resolved).then_some(Quiet { signed, last_signed_ms })
     }
 
-    /// Settles what was reserved. The answer is whether the disk begins to lag behind by it: then the
-    /// book is to be posted in a while.
+    /// Settles what was reserved. The answer is whether the book is to be posted in a while, and is not
+    /// among those that will be.
     pub(crate) fn settle(&self, charges: &[Charge], draw: Draw, outcome: Outcome) -> bool {
         let mut state = lock(&self.state);
         state.book.settle(charges, draw, outcome);
-        !std::mem::replace(&mut state.is_behind, true)
+        state.is_behind = true;
+        !std::mem::replace(&mut state.is_listed, true)
     }
 
     /// Lets the disk catch up, and returns what an idle book was allotted. `None` where there is
     /// nothing to write; the answer is whether to come again.
     pub(crate) fn post<L: Ledger>(&self, ledger: &L) -> Result<bool, L::Error> {
         let mut state = lock(&self.state);
+        state.is_listed = false;
         let draws = state.book.draws();
         state.idle_posts =
             if draws == state.posted { state.idle_posts.saturating_add(1) } else { 0 };
@@ -173,7 +185,8 @@ impl Escrow {
             // Nobody waits for it: what is lost was counted as spent.
             ledger.begin(self.lineage, &state.book)?;
         }
-        Ok(state.book.is_allotted())
+        state.is_listed = state.book.is_allotted();
+        Ok(state.is_listed)
     }
 
     /// Returns what nobody drew, and lets the disk catch up, at a clean close.
@@ -191,7 +204,8 @@ impl Escrow {
         lock(&self.state).book.is_unreconciled = true;
     }
 
-    /// Changes the book, and begins to make that durable together with what `begin` adds to it.
+    /// Changes the book, durably, or not at all: who draws on it waits meanwhile. `begin` begins to
+    /// make it durable together with whatever belongs to it.
     pub(crate) fn change<L: Ledger, T>(
         &self,
         ledger: &L,
@@ -201,12 +215,11 @@ impl Escrow {
         let mut state = lock(&self.state);
         let mut after = state.book.clone();
         let answer = change(&mut after);
-        let pending = begin(&after)?;
+        ledger.wait(begin(&after)?)?;
         (state.book, state.is_behind) = (after, false);
         drop(state);
         // Whoever waits for what was in flight asks the changed book.
         self.landed.notify_all();
-        ledger.wait(pending)?;
         Ok(answer)
     }
 

@@ -44,6 +44,8 @@ pub(crate) use any::any_rules;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use book::Drawn;
 pub use book::Drift;
+#[cfg(test)]
+pub(crate) use book::WINDOWS_MAX;
 pub(crate) use book::{Book, Draw, Meter, Moment, Sample, Sampling, Slot, Window, not_reconciled};
 pub use bounds::RulesError;
 pub(crate) use charges::charges;

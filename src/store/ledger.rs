@@ -15,8 +15,8 @@ use super::{Key, Name, Store, StoreError, TokenRecord, Tree, Write, lock};
 use crate::coin_map::CoinMap;
 use crate::id::LineageId;
 use crate::policy::{
-    Book, Charge, Counter, Denied, Draw, Drift, Escrow, Ledger, LocalRules, Moment, Outcome,
-    Sample, Sampling, not_reconciled,
+    Book, Charge, Counter, Denied, Draw, Drift, Escrow, KeptRules, Ledger, LocalRules, Moment,
+    Outcome, Sample, Sampling, not_reconciled,
 };
 use crate::secret::SecretBytes;
 use crate::token::TokenInfo;
@@ -189,8 +189,8 @@ impl Store {
 
     /// Charges all that is left of every limit of a lineage, durably and for good: its token goes
     /// out raw, and what it spends from there is not seen.
-    pub(crate) fn exhaust(&self, lineage: LineageId) -> Result<(), LedgerError> {
-        self.change_book(lineage, Book::expose)
+    pub(crate) fn exhaust(&self, lineage: LineageId, server_ms: i64) -> Result<(), LedgerError> {
+        self.change_book(lineage, |book| book.expose(server_ms))
     }
 
     /// A lineage's budget begins anew by its totals, durably.
@@ -219,12 +219,13 @@ impl Store {
         &self,
         lineage: LineageId,
         info: &TokenInfo,
+        rules: &LocalRules,
         server_ms: i64,
     ) -> Result<(), LedgerError> {
         if self.ledger.get(lineage).is_none() {
             self.ledger.insert(lineage, Book { is_unreconciled: true, ..Book::default() });
         }
-        self.change_book(lineage, |book| book.begin_anew(info, server_ms))
+        self.change_book(lineage, |book| book.begin_anew(info, rules, server_ms))
     }
 
     fn change_book<T>(
@@ -343,9 +344,9 @@ pub(super) fn unreconciled(row: &[u8], is_exposed: bool) -> Result<SecretBytes, 
 pub(super) fn unreconciled_of(token: &[u8], is_exposed: bool) -> Result<SecretBytes, StoreError> {
     let unreadable = |_| StoreError::unreadable(Tree::Tokens, "a record cannot be read");
     let row: TokenRow<'_> = record::decode(token).map_err(unreadable)?;
+    let rules = KeptRules::try_from(row.rules).map_err(unreadable)?;
     let info = TokenInfo::try_from(row.info).map_err(unreadable)?;
-    let book =
-        Book { is_exposed, is_unreconciled: true, ..Book::begin(&info, &LocalRules::default()) };
+    let book = Book { is_exposed, is_unreconciled: true, ..Book::begin(&info, &rules) };
     record::encode(&LedgerRow::of(&book))
 }
 

@@ -494,6 +494,7 @@ pub(super) struct HeadRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::WINDOWS_MAX;
 
     fn head() -> HeadRow {
         let totals = [(3, [4; 32]); Tree::KEPT.len()];
@@ -648,6 +649,33 @@ mod tests {
         let row = SecretRow { label: "a".into(), token: "bc".into(), extension_key: None };
         let drawn = [1, 0, 0, 0, 0, 0, 0, 0, b'a', 2, 0, 0, 0, 0, 0, 0, 0, b'b', b'c', 0];
         assert_eq!(encode(&row).unwrap()[..], drawn);
+    }
+
+    /// All windows that a token may have, with all slots that they may have, and many coins.
+    #[test]
+    fn the_largest_ledger_fits_a_record() {
+        let slots = vec![(i64::MAX, u128::MAX, u64::MAX); 66];
+        let coin = || Cow::Owned("x".repeat(100));
+        let window = || WindowRow {
+            purpose: 1,
+            coin: coin(),
+            period_ms: u64::MAX,
+            sum: Some(u128::MAX),
+            count: Some(u32::MAX),
+            slots: slots.clone(),
+        };
+        let counter = || CounterRow::from(&Meter::default());
+        let row = LedgerRow {
+            is_exposed: false,
+            is_unreconciled: false,
+            seen_ms: 1,
+            confirmed_ms: 1,
+            decay: Some((1, 1)),
+            counters: (0..100).map(|_| (coin(), counter())).collect(),
+            pool: Some(counter()),
+            windows: (0..WINDOWS_MAX).map(|_| window()).collect(),
+        };
+        assert!(encode(&row).is_ok());
     }
 
     #[test]

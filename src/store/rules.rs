@@ -299,7 +299,7 @@ mod tests {
             coins: (0..64)
                 .map(|n| (coin(n), CoinRules { per_transaction: bound, total: bound, fee: bound }))
                 .collect(),
-            windows: (0..64)
+            windows: (0..16)
                 .map(|n| {
                     let period = Duration::from_secs(60 + u64::from(n));
                     WindowRule::new(Purpose::Trade, &coin(n), period).sum(most).count(1)

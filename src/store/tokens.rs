@@ -105,6 +105,7 @@ impl Store {
         &self,
         record: &TokenRecord,
         secret: &TokenSecret,
+        server_ms: i64,
     ) -> Result<SealedSecret, StoreError> {
         let row = secret_row(record, secret);
         let before = self.disk.epoch().row(Tree::Tokens, &key(record.lineage))?;
@@ -115,7 +116,7 @@ impl Store {
         let (info, rules) = (&record.info, &record.rules);
         let bounds = |book: &mut Book| match is_same {
             true => book.tighten(info, rules),
-            false => book.succeed(info, rules),
+            false => book.succeed(info, rules, server_ms),
         };
         let writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
         self.commit_to_account(record.lineage, bounds, writes, None)?;

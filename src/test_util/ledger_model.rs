@@ -309,7 +309,7 @@ impl World {
                 self.token += 1;
                 self.foreign = 0;
                 let next = info(&[("tbtc", limit(LIMIT, 0))], None);
-                self.book.succeed(&next, &windowed(self.window));
+                self.book.succeed(&next, &windowed(self.window), self.now().server_ms);
                 self.durable();
             }
             LedgerStep::RenewBudget => {

@@ -106,7 +106,7 @@ const MORE: [&str; 26] = [
     r#""type":"transfer""#,
     r#""feeRate":1000"#,
     r#""gasLimit":"21000","gasPrice":5"#,
-    r#""eip1559":{"maxFeePerGas":"7","maxPriorityFeePerGas":1}"#,
+    r#""gasLimit":2,"eip1559":{"maxFeePerGas":"7","maxPriorityFeePerGas":1}"#,
     r#""minConfirms":1"#,
     r#""unspents":["a:0"]"#,
     r#""walletPassphrase":"p""#,
@@ -277,8 +277,12 @@ fn units(amount: &Value) -> Option<u128> {
 
 fn with_memo(address: &str, memo: Option<&Value>) -> Option<String> {
     let Some(memo) = memo else { return Some(address.into()) };
+    let kind = match memo.get("type").and_then(Value::as_str) {
+        Some("text") => "memoText",
+        _ => "memoId",
+    };
     let memo = memo.as_str().or_else(|| memo.get("value")?.as_str())?;
-    Some(format!("{address}?memoId={memo}"))
+    Some(format!("{address}?{kind}={memo}"))
 }
 
 /// Currencies of orders, the coins that they are, and their decimals.

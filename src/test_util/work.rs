@@ -154,7 +154,7 @@ impl Work {
         let known = self.records(|records| records.get(label).cloned());
         let record = if let Some(known) = known {
             let record = TokenRecord { info, ..known };
-            self.store.replace_token(&record, &secret)?;
+            self.store.replace_token(&record, &secret, 0)?;
             record
         } else {
             let record = TokenRecord {

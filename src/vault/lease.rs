@@ -171,7 +171,7 @@ impl<'r> Lease<'r> {
             core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
             reservation.settle(Outcome::Uncertain);
             if can_spend(info) {
-                core.store.exhaust(lineage)?;
+                core.store.exhaust(lineage, core.moment().server_ms)?;
             }
             // Nor is it handed out if the kill switch was pressed while that was written.
             core.store.freeze().look()?;

@@ -140,11 +140,13 @@ pub(super) async fn reconcile(
     let drifts = core.blocking(move |core| {
         // What BitGo said is of this token, and neither of its successor nor of one removed.
         let _one_at_a_time = core.begin_change();
-        if of_entry.held().is_none_or(|now| now.record.info.id != held.record.info.id) {
+        let now = of_entry.held().filter(|now| now.record.info.id == held.record.info.id);
+        let Some(now) = now else {
             return Err(unreconciled(
                 "the token was removed or renewed meanwhile: reconcile again",
             ));
-        }
+        };
+        let rules = now.record.rules.clone();
         core.server_time.note(answered_ms, core.clock.monotonic());
         match (escrow, before) {
             (Some(escrow), Some((sampling, quiet))) if is_believed => {
@@ -160,7 +162,7 @@ pub(super) async fn reconcile(
             _ => {
                 let now = core.clock.now();
                 core.store.append_audit(AuditAction::Reconciled, info.id, None, now)?;
-                core.store.reconcile(lineage, &info, answered_ms)?;
+                core.store.reconcile(lineage, &info, &rules, answered_ms)?;
                 Ok(Vec::new())
             }
         }
@@ -256,7 +258,10 @@ async fn run(core: Weak<Core>, every: Duration) {
         {
             let Some(core) = core.upgrade() else { return };
             let now = core.clock.monotonic();
-            let due = core.entries_where(|held| is_due(&core, held, &asked, every, now));
+            let mut due = core.entries_where(|held| is_due(&core, held, &asked, every, now));
+            // Who has waited longest comes first: with many tokens not all have their turn at once.
+            due.sort_by_key(|(label, _)| asked.get(label).map(|last| last.at));
+            asked.retain(|label, _| core.entry(label).is_ok());
             for (label, entry) in due.into_iter().take(AT_ONCE) {
                 let draws = entry.held().and_then(|held| core.store.escrow(held.record.lineage));
                 let draws = draws.map_or(0, |escrow| escrow.look(Book::draws));

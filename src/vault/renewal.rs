@@ -130,7 +130,8 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
         let before = entry.held().filter(|held| !held.record.is_revoked);
         let rules = before.ok_or(RenewalError::Removed)?.record.rules.clone();
         let record = TokenRecord { info, rules, ..held.record.clone() };
-        let replaced = core.store.replace_token(&record, &successor.secret);
+        let replaced =
+            core.store.replace_token(&record, &successor.secret, core.moment().server_ms);
         let sealed: SealedSecret = replaced.map_err(Error::from)?;
         entry.replace(Held::new(record, sealed));
         entry.held().ok_or(RenewalError::Removed)

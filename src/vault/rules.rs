@@ -6,7 +6,7 @@ use super::entry::Held;
 use crate::error::Error;
 use crate::policy::LocalRules;
 use crate::secret::Passphrase;
-use crate::store::AuditAction;
+use crate::store::{AuditAction, TokenRecord};
 use crate::token::Label;
 
 impl Vault {
@@ -48,8 +48,10 @@ impl Vault {
                 if let Some(passphrase) = passphrase {
                     core.store.check_passphrase(&passphrase)?;
                 }
-                core.edit_rules(&label, |before| {
-                    let action = match (rules.loosens(before), may_loosen) {
+                core.edit_rules(&label, |record| {
+                    let before = &record.rules;
+                    let loosens = rules.loosens(before) || opens_a_coin(&rules, record);
+                    let action = match (loosens, may_loosen) {
                         (true, false) => return Err(Error::LoosensRules { label: label.clone() }),
                         // The one loosening that leaves the vault nothing more to say.
                         (true, true) if rules.raw_exposure && !before.raw_exposure => {
@@ -67,12 +69,12 @@ impl Vault {
 
 impl Core {
     pub(super) fn set_raw_exposure(&self, label: &Label, allowed: bool) -> Result<(), Error> {
-        self.edit_rules(label, |before| {
+        self.edit_rules(label, |record| {
             let action = match allowed {
                 true => AuditAction::ExposureAllowed,
                 false => AuditAction::ExposureForbidden,
             };
-            Ok((LocalRules { raw_exposure: allowed, ..before.clone() }, action))
+            Ok((LocalRules { raw_exposure: allowed, ..LocalRules::clone(&record.rules) }, action))
         })
     }
 
@@ -80,16 +82,24 @@ impl Core {
     fn edit_rules(
         &self,
         label: &Label,
-        edit: impl FnOnce(&LocalRules) -> Result<(LocalRules, AuditAction), Error>,
+        edit: impl FnOnce(&TokenRecord) -> Result<(LocalRules, AuditAction), Error>,
     ) -> Result<(), Error> {
         let _one_at_a_time = self.begin_change();
         let entry = self.entry(label)?;
         let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
         let mut record = held.record.clone();
-        let (rules, action) = edit(&record.rules)?;
+        let (rules, action) = edit(&record)?;
         record.rules = record.rules.changed_to(rules);
         self.store.append_audit(action, record.info.id, Some(&record), self.clock.now())?;
         entry.replace(Held::new(record, held.secret.clone()));
         Ok(())
     }
+}
+
+/// Whether rules give a total to a coin for which BitGo has no limit: it could not be spent before.
+fn opens_a_coin(rules: &LocalRules, record: &TokenRecord) -> bool {
+    let has_limit = |coin| record.info.spending_limits.get(coin).is_some();
+    let had_total = |coin| record.rules.coins.get(coin).is_some_and(|had| had.total.is_some());
+    let mut totals = rules.coins.iter().filter(|(_, bounds)| bounds.total.is_some());
+    totals.any(|(coin, _)| !has_limit(coin) && !had_total(coin))
 }

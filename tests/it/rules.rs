@@ -2,8 +2,8 @@
 
 use crate::desk::{Desk, bot, coin, passphrase, told};
 use bitgo_vault::{
-    ActionKind, Amount, AuditAction, CoinMap, CoinRules, Error, LocalRules, Passphrase, Purpose,
-    Request, Rule, TradingRules, WindowRule,
+    ActionKind, Amount, AuditAction, Coin, CoinMap, CoinRules, Error, LocalRules, Passphrase,
+    Purpose, Request, Rule, TradingRules, WindowRule,
 };
 use std::time::Duration;
 
@@ -212,4 +212,26 @@ async fn an_exposed_token_that_trades_has_used_its_windows_up() {
     let session = Request::get("/api/v2/user/session").expect("a request");
     desk.vault.lease("bot", &session).expect("a lease").expose_token().await.expect("the token");
     assert_eq!(told(&desk.vault.send("bot", &order).await.unwrap_err()), "denied by window");
+}
+
+/// A total is no way around that BitGo has no limit for a coin.
+#[tokio::test]
+async fn a_total_opens_no_coin_without_the_passphrase() {
+    let desk = Desk::new().await;
+    desk.issue("bot", 1000).await;
+    let wallet = desk.bitgo.wallet(&Coin::new("tltc").expect("a coin"));
+    let body = r#"{"recipients":[{"address":"a","amount":1}]}"#;
+    let target = format!("/api/v2/tltc/wallet/{wallet}/tx/initiate");
+    let spend = Request::post(&target).bytes(body.into()).expect("a request");
+    let mut rules = LocalRules::default();
+    let mut bounds = CoinRules::default();
+    bounds.total = Some(Amount::new(5));
+    rules.coins = CoinMap::from([(Coin::new("tltc").expect("a coin"), bounds)]);
+    let refused = desk.vault.set_rules("bot", rules.clone(), None).await.unwrap_err();
+    assert!(matches!(refused, Error::LoosensRules { .. }), "{refused}");
+    let denied = desk.vault.check("bot", &spend).expect("an explanation");
+    assert!(denied.consulted.iter().any(|it| it.rule == Rule::NoLimit && it.denied.is_some()));
+    desk.vault.set_rules("bot", rules, Some(passphrase())).await.expect("rules");
+    let opened = desk.vault.check("bot", &spend).expect("an explanation");
+    assert!(!opened.consulted.iter().any(|it| it.rule == Rule::NoLimit));
 }

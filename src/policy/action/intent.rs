@@ -6,7 +6,7 @@
 
 use super::super::coins::Counted;
 use super::super::json::{Field, Fields, Kind, ONLY, at, each_of};
-use super::spend::{RECIPIENTS_MAX, highest_fee, memo, transfer};
+use super::spend::{RECIPIENTS_MAX, gas_fee, memo, transfer};
 use super::{Action, ActionKind, body, named_wallet};
 use crate::coin_map::CoinMap;
 use crate::money::Amount;
@@ -93,7 +93,7 @@ fn fee(options: &str) -> Result<Option<Amount>, Denied> {
     for name in [0, 1, 2] {
         price = price.max(fields.amount(name)?);
     }
-    highest_fee(price, fields.amount(const { at(&FEE_OPTIONS, "gasLimit") })?)
+    gas_fee(price, fields.amount(const { at(&FEE_OPTIONS, "gasLimit") })?)
 }
 
 #[cfg(test)]

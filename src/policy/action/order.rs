@@ -85,6 +85,10 @@ pub(super) fn of(
     let currency = text(const { at(&ORDER, "quantityCurrency") }, "a quantityCurrency")?;
     let price = fields.text(const { at(&ORDER, "limitPrice") })?;
     let price = price.map(|price| decimal(price, "limitPrice")).transpose()?;
+    let kind = text(const { at(&ORDER, "type") }, "a type")?;
+    if kind == "market" && price.is_some() {
+        return Err(Denied::body("a market order has no limitPrice: it bounds nothing"));
+    }
     let (coin, amount) = leaving(&product, &side, quantity, &currency, price, units)?;
     let transfer =
         Transfer { coin: coin.coin, amount, destination: "".into(), is_erc20: coin.is_erc20 };
@@ -166,6 +170,14 @@ mod tests {
         format!(
             r#"{{"product":"{product}","type":"limit","side":"{side}","quantity":"{quantity}","quantityCurrency":"{currency}"{rest}}}"#
         )
+    }
+
+    #[test]
+    fn a_price_that_bounds_nothing_is_denied() {
+        let order = order("TBTC-TUSD*", "buy", "1000", "TBTC", r#","limitPrice":"0.01""#);
+        assert!(on(&order).is_ok());
+        let market = order.replace("\"limit\"", "\"market\"");
+        assert_eq!(on(&market).unwrap_err().rule(), crate::policy::Rule::Body);
     }
 
     #[test]

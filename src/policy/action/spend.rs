@@ -11,7 +11,6 @@ use crate::coin_map::CoinMap;
 use crate::money::Amount;
 use crate::policy::{CoinUnit, Denied, Request, Rule};
 use crate::scope::Permission;
-use std::borrow::Cow;
 
 /// The most recipients of one request.
 pub(super) const RECIPIENTS_MAX: usize = 1000;
@@ -107,13 +106,13 @@ const OPAQUE: [usize; 3] = [
     const { at(&BODY, "txHex") },
     const { at(&BODY, "txRequestId") },
 ];
-const PRICES: [usize; 5] = [
+const FEES: [usize; 4] = [
     const { at(&BODY, "feeRate") },
     const { at(&BODY, "maxFeeRate") },
     const { at(&BODY, "maxFee") },
     const { at(&BODY, "feeLimit") },
-    const { at(&BODY, "gasPrice") },
 ];
+const GAS_PRICE: usize = const { at(&BODY, "gasPrice") };
 const GAS_LIMIT: usize = const { at(&BODY, "gasLimit") };
 const EIP1559: usize = const { at(&BODY, "eip1559") };
 
@@ -256,32 +255,39 @@ pub(super) fn transfer(
     }
     let amount = amount(units.ok_or_else(missing)?)?;
     let destination = match memo {
-        Some(memo) => format!("{address}?memoId={memo}").into(),
+        Some(memo) => format!("{address}?{memo}").into(),
         None => address.into(),
     };
     Ok(Transfer { coin: coin.coin.clone(), amount, destination, is_erc20: coin.is_erc20 })
 }
 
-/// A memo, alone or with its type.
-pub(super) fn memo(json: &str) -> Result<Cow<'_, str>, Denied> {
+/// A memo as it stands behind an address: `memoId=7`. An exchange credits by its kind as well, so that a
+/// memo of another kind is another destination: `memoText=7`.
+pub(super) fn memo(json: &str) -> Result<String, Denied> {
     if let Some(memo) = text(json) {
-        return Ok(memo);
+        return Ok(format!("memoId={memo}"));
     }
     let fields = Fields::read(json, "memo", &MEMO_OBJECT, ONLY)?;
     let value = fields.text(const { at(&MEMO_OBJECT, "value") })?;
-    value.ok_or_else(|| Denied::body("memo wants a value"))
+    let value = value.ok_or_else(|| Denied::body("memo wants a value"))?;
+    match fields.text(const { at(&MEMO_OBJECT, "type") })?.as_deref() {
+        None | Some("id") => Ok(format!("memoId={value}")),
+        Some("text") => Ok(format!("memoText={value}")),
+        Some(_) => Err(Denied::body("the type of a memo is neither id nor text")),
+    }
 }
 
-/// The highest fee or rate that is offered: where both are named, that of all the gas at its price.
+/// The highest fee or rate that is offered: of gas, that of all of it at its price.
 fn fee<const N: usize>(fields: &Fields<'_, N>) -> Result<Option<Amount>, Denied> {
-    let mut price = None;
-    for at in PRICES {
-        price = price.max(fields.amount(at)?);
+    let mut fee = None;
+    for at in FEES {
+        fee = fee.max(fields.amount(at)?);
     }
+    let mut price = fields.amount(GAS_PRICE)?;
     if let Some(json) = fields.get(EIP1559) {
         price = price.max(gas_price(json)?);
     }
-    highest_fee(price, fields.amount(GAS_LIMIT)?)
+    Ok(fee.max(gas_fee(price, fields.amount(GAS_LIMIT)?)?))
 }
 
 /// What `eip1559` offers for gas.
@@ -295,15 +301,23 @@ fn gas_price(json: &str) -> Result<Option<Amount>, Denied> {
     }
 }
 
-/// A price, a limit of gas, or both: then their product as well.
-pub(super) fn highest_fee(
+/// The price of gas and its limit, which bound a fee together alone: their product.
+pub(super) fn gas_fee(
     price: Option<Amount>,
     gas: Option<Amount>,
 ) -> Result<Option<Amount>, Denied> {
-    let (Some(price), Some(gas)) = (price, gas) else { return Ok(price.max(gas)) };
+    let (price, gas) = match (price, gas) {
+        (None, None) => return Ok(None),
+        (Some(price), Some(gas)) => (price, gas),
+        _ => {
+            return Err(Denied::body(
+                "a price of gas without its limit, or a limit without a price, bounds no fee: give both",
+            ));
+        }
+    };
     let product = price.base_units().checked_mul(gas.base_units()).map(Amount::new);
     let product = product.ok_or_else(|| Denied::body("the fee is more than can be counted"))?;
-    Ok(Some(product.max(price).max(gas)))
+    Ok(Some(product.max(price)))
 }
 
 #[cfg(test)]
@@ -385,6 +399,7 @@ mod tests {
             r#"{"recipients":[{"address":"a","amount":1}],"eip1559":{"maxFeePerGas":1,"gas":2}}"#,
             r#"{"recipients":[{"address":"a","amount":1}],"comment":["x"]}"#,
             r#"{"recipients":[{"address":"a","amount":1}],"memo":{"type":"id"}}"#,
+            r#"{"recipients":[{"address":"a","amount":1}],"memo":{"type":"hash","value":"7"}}"#,
             r#"{"recipients":[{"address":"a","amount":1}],"memo":{"value":"1","more":1}}"#,
             r#"{"recipients":[{"address":"a","amount":1,"memo":"1"}],"memo":"2"}"#,
             r#"{"recipients":[{"address":"a","amount":1}],"address":"b","amount":1}"#,
@@ -460,6 +475,10 @@ mod tests {
                 r#"{"recipients":[{"address":"a","amount":1}],"memo":{"type":"id","value":"7"}}"#,
                 "a?memoId=7",
             ),
+            (
+                r#"{"recipients":[{"address":"a","amount":1}],"memo":{"type":"text","value":"7"}}"#,
+                "a?memoText=7",
+            ),
             (r#"{"recipients":[{"address":"a","amount":1,"memo":"7"}]}"#, "a?memoId=7"),
             (r#"{"recipients":[{"address":"a","amount":1,"memo":"7"}],"memo":"7"}"#, "a?memoId=7"),
             (r#"{"recipients":[{"address":"a","amount":1,"memo":"\u0037"}]}"#, "a?memoId=7"),
@@ -473,11 +492,9 @@ mod tests {
         for (fields, fee) in [
             (r#""feeRate":1000"#, 1000),
             (r#""feeRate":1000,"maxFeeRate":"2000""#, 2000),
-            (r#""gasLimit":21000"#, 21_000),
             (r#""gasLimit":21000,"gasPrice":5"#, 105_000),
             (r#""gasLimit":"2","eip1559":{"maxFeePerGas":"70","maxPriorityFeePerGas":3}"#, 140),
-            (r#""eip1559":{"maxPriorityFeePerGas":3}"#, 3),
-            (r#""gasPrice":0,"gasLimit":9"#, 9),
+            (r#""gasPrice":0,"gasLimit":9"#, 0),
         ] {
             let body = format!(r#"{{"recipients":[{{"address":"a","amount":1}}],{fields}}}"#);
             let (coin, named) = on("tx/send", &body).unwrap().fee.unwrap();
@@ -486,6 +503,13 @@ mod tests {
         let beyond =
             format!(r#"{{"address":"a","amount":1,"gasPrice":"{}","gasLimit":2}}"#, u128::MAX);
         assert!(on("sendcoins", &beyond).is_err());
+        // One without the other bounds nothing.
+        for half in
+            [r#""gasLimit":21000"#, r#""gasPrice":5"#, r#""eip1559":{"maxPriorityFeePerGas":3}"#]
+        {
+            let body = format!(r#"{{"recipients":[{{"address":"a","amount":1}}],{half}}}"#);
+            assert_eq!(on("tx/send", &body).unwrap_err().rule(), Rule::Body, "{half}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Book {
         let refusal = || over.then(|| self.refusal(place, charge, charges, share));
         if let Place::Window(at) = place {
             let Some(window) = self.windows.get(at) else { return };
-            let left = window.left().sum.map(|left| left.saturating_add(window.allotted.sum));
+            let left = window.left_in_all().sum;
             let numbers = Consulted::met(Rule::Window);
             let numbers = numbers.counted(&charge.coin, asked, window.rule.sum, left);
             let resets_at = window.next_reset_at().and_then(time);
@@ -75,11 +75,10 @@ impl Book {
         let (asked, coin) = (self.asked(place, charge, charges), &charge.coin);
         if let Place::Window(at) = place {
             let Some(window) = self.windows.get(at) else { return no_limit(coin) };
-            let left = window.left();
-            let sum = left.sum.map_or(Amount::MAX, |l| l.saturating_add(window.allotted.sum));
-            let count = left.count.map(|left| left.saturating_add(window.allotted.count));
+            let left = window.left_in_all();
             let resets_at = window.fits_at(Load::one(asked)).and_then(time);
-            return Denied::over_window(&window.rule, asked, sum, count, resets_at);
+            let sum = left.sum.unwrap_or(Amount::MAX);
+            return Denied::over_window(&window.rule, asked, sum, left.count, resets_at);
         }
         let Some(meter) = self.meter(place) else { return no_limit(coin) };
         if !meter.can_count(asked) {

@@ -89,12 +89,9 @@ impl Meter {
     }
 
     pub(super) fn standing(&self, asked: Amount, share: Share) -> Standing {
-        let drawable = self.drawable();
-        if share == Share::WHOLE && asked <= drawable {
-            return Standing::Drawable;
-        }
+        // What was allotted under a former bound, or came back since, does not outdo the present one.
         let to_take = self.counter.left_to_take(share);
-        Standing::of(asked, drawable, self.left(share), to_take)
+        Standing::of(asked, self.drawable(), self.left(share), to_take)
     }
 
     /// Whether so much more can be counted at all.
@@ -220,8 +217,10 @@ impl Meter {
         (self.in_flight, self.born, self.since) = (Amount::ZERO, next_draw, next_draw);
     }
 
-    /// A budget that begins anew by the total: what was settled before does not count.
+    /// A budget that begins anew by the total: what was settled before does not count, nor what former
+    /// tokens spent, whose draws give nothing back any more.
     pub(super) fn renew(&mut self) {
+        self.born = self.since;
         let counter = &mut self.counter;
         counter.carried = Amount::ZERO;
         counter.renewed = counter.accepted.saturating_add(counter.foreign);

@@ -47,8 +47,11 @@ const BURST: Duration = Duration::from_secs(1);
 const BURST_OVER: Duration = Duration::from_secs(10);
 /// How often a burst doubles.
 const BURST_MAX: u32 = 20;
-/// The most windows of one token.
-pub(crate) const WINDOWS_MAX: usize = 64;
+/// The most windows of one token: with all their slots they fit into a record.
+pub(crate) const WINDOWS_MAX: usize = 16;
+
+/// The most coins of one request.
+const CHARGES_MAX: usize = 64;
 
 /// When something happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,12 +99,16 @@ pub(crate) struct Draw {
     number: u64,
     /// The time whose slots it counts in.
     at_ms: i64,
+    /// Which of its charges drew on a counter of their coin, and which on the pool: a bit for each.
+    coins: u64,
+    pools: u64,
 }
 
 #[cfg(any(test, feature = "test-util"))]
 impl Draw {
     /// A draw that is taken for newer than any change of limits.
-    pub(crate) const LATEST: Self = Self { number: u64::MAX, at_ms: 0 };
+    pub(crate) const LATEST: Self =
+        Self { number: u64::MAX, at_ms: 0, coins: u64::MAX, pools: u64::MAX };
 }
 
 /// What came of asking for a draw.
@@ -212,6 +219,9 @@ impl Book {
         if self.is_unreconciled {
             return Err(not_reconciled());
         }
+        if charges.len() > CHARGES_MAX {
+            return Err(Denied::body("more than 64 coins in one request"));
+        }
         self.roll(now.server_ms);
         let (mut all, share) = (Standing::Drawable, self.share());
         for charge in charges {
@@ -227,10 +237,17 @@ impl Book {
         Ok(all)
     }
 
-    fn next_draw(&mut self) -> Draw {
-        let number = self.flow.next_draw;
+    /// The draw of charges that have their places.
+    fn next_draw(&mut self, charges: &[Charge]) -> Draw {
+        let mut draw = Draw { number: self.flow.next_draw, at_ms: self.seen_ms, ..Draw::default() };
         self.flow.next_draw += 1;
-        Draw { number, at_ms: self.seen_ms }
+        for (at, charge) in charges.iter().enumerate().take(CHARGES_MAX) {
+            if let Ok(places) = self.places(charge) {
+                draw.coins |= u64::from(places.coin.is_some()) << at;
+                draw.pools |= u64::from(places.pool) << at;
+            }
+        }
+        draw
     }
 
     /// Draws what is known to be drawable.
@@ -244,7 +261,7 @@ impl Book {
                 };
             }
         }
-        Ok(self.next_draw())
+        Ok(self.next_draw(charges))
     }
 
     /// Draws what is drawable, and takes the rest of the limits.
@@ -266,7 +283,7 @@ impl Book {
                 }
             }
         }
-        Ok(Take { draw: self.next_draw(), edition: self.flow.edition, parts })
+        Ok(Take { draw: self.next_draw(charges), edition: self.flow.edition, parts })
     }
 
     /// What was taken is durable: what was to spare may be drawn.
@@ -309,22 +326,30 @@ impl Book {
             Outcome::Rejected if self.is_exposed => Outcome::Uncertain,
             outcome => outcome,
         };
-        for charge in charges {
-            // A coin that no limit knows any more has nothing to be settled.
-            for place in self.places(charge).unwrap_or_default() {
-                match place {
-                    Place::Window(at) if outcome == Outcome::Rejected => {
-                        if let Some(window) = self.window_mut(at).filter(|w| w.holds(draw.number)) {
-                            window.release(draw.at_ms, Load::one(charge.amount));
-                        }
-                    }
-                    Place::Window(_) => {}
-                    place => {
-                        if let Some(meter) = self.meter_mut(place) {
-                            meter.settle(draw.number, charge.amount, outcome);
-                        }
-                    }
-                }
+        for (at, charge) in charges.iter().enumerate() {
+            // What it drew on then, whatever it would draw on now.
+            let drew = |places: u64| {
+                places
+                    .checked_shr(u32::try_from(at).unwrap_or(u32::MAX))
+                    .is_some_and(|bits| bits & 1 == 1)
+            };
+            if drew(draw.coins)
+                && let Some(meter) =
+                    self.coins.position(&charge.coin).and_then(|at| self.coins.at_mut(at))
+            {
+                meter.settle(draw.number, charge.amount, outcome);
+            }
+            if drew(draw.pools)
+                && charge.is_erc20
+                && let Some(pool) = &mut self.pool
+            {
+                pool.settle(draw.number, charge.amount, outcome);
+            }
+            let windows = self.windows.iter_mut().filter(|window| {
+                window.counts(charge.purpose, &charge.coin) && window.holds(draw.number)
+            });
+            if outcome == Outcome::Rejected {
+                windows.for_each(|window| window.release(draw.at_ms, Load::one(charge.amount)));
             }
         }
     }
@@ -387,11 +412,12 @@ impl Book {
 
     /// Goes on with another token of the lineage: its counters at BitGo are its own, what the former
     /// one used is carried over.
-    pub(crate) fn succeed(&mut self, info: &TokenInfo, rules: &LocalRules) {
+    pub(crate) fn succeed(&mut self, info: &TokenInfo, rules: &LocalRules, server_ms: i64) {
+        self.roll(server_ms);
         // Nobody can tell any more what a lineage that is not reconciled spent.
-        if self.is_unreconciled {
+        if std::mem::take(&mut self.is_unreconciled) {
+            self.apply(rules);
             self.exhaust();
-            self.is_unreconciled = false;
         }
         self.fence();
         let next_draw = self.flow.next_draw;
@@ -426,7 +452,8 @@ impl Book {
     }
 
     /// Charges all that is left of every bound, for good: the token goes out raw.
-    pub(crate) fn expose(&mut self) {
+    pub(crate) fn expose(&mut self, server_ms: i64) {
+        self.roll(server_ms);
         self.is_exposed = true;
         self.exhaust();
     }
@@ -435,10 +462,7 @@ impl Book {
         self.flow.edition += 1;
         self.meters_mut().for_each(Meter::exhaust);
         let seen_ms = self.seen_ms;
-        for window in &mut self.windows {
-            window.roll(seen_ms);
-            window.fill();
-        }
+        self.windows.iter_mut().for_each(|window| window.fill(seen_ms));
     }
 
     /// A budget that begins anew by the totals. What BitGo counts of the token is not changed by it.

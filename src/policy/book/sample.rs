@@ -8,6 +8,7 @@
 use super::{Book, Meter};
 use crate::coin_map::CoinMap;
 use crate::money::{Amount, Coin};
+use crate::policy::LocalRules;
 use crate::token::{SpendingLimit, TokenInfo};
 
 /// What we had done before a sample was asked for.
@@ -114,9 +115,11 @@ impl Book {
     /// Takes a sample into account.
     pub(crate) fn sample(&mut self, before: &Sampling, sample: &Sample<'_>) -> Vec<Drift> {
         self.roll(sample.server_ms);
+        // What an exposed token spends is not seen, so nothing is freed any more; nor by an older
+        // sample than one that was taken into account.
+        let is_newest = sample.server_ms >= self.confirmed_ms;
+        let resolves = sample.is_quiescent && is_newest && !self.is_exposed;
         self.confirmed_ms = self.confirmed_ms.max(sample.server_ms);
-        // What an exposed token spends is not seen, so nothing is freed any more.
-        let resolves = sample.is_quiescent && !self.is_exposed;
         let mut drifts = Vec::new();
         for (coin, meter) in self.coins.iter_mut() {
             let told = before.coins.get(coin).zip(sample.limits.get(coin));
@@ -131,7 +134,7 @@ impl Book {
 
     /// Begins anew at the server's counters, if its own past is not believed: its windows are used
     /// up. A token that was exposed stays so.
-    pub(crate) fn begin_anew(&mut self, info: &TokenInfo, server_ms: i64) {
+    pub(crate) fn begin_anew(&mut self, info: &TokenInfo, rules: &LocalRules, server_ms: i64) {
         if !self.is_unreconciled {
             return;
         }
@@ -158,9 +161,9 @@ impl Book {
                 *none = begun.map(Box::new);
             }
         }
-        for window in &mut self.windows {
-            window.fill();
-        }
+        // The book may be older than the rules, or have been lost without them.
+        self.apply(rules);
+        self.windows.iter_mut().for_each(|window| window.fill(server_ms));
         if self.is_exposed {
             self.exhaust();
         }

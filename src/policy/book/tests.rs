@@ -160,7 +160,7 @@ fn a_successor_shares_the_total_and_gives_back_what_its_former_was_refused() {
     let spent = draw(&mut book, &[charge("tbtc", 30)], later(0)).unwrap();
     book.settle(&[charge("tbtc", 30)], spent, Outcome::Accepted);
     let open = draw(&mut book, &[charge("tbtc", 20)], later(0)).unwrap();
-    book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default(), 0);
     assert_eq!(draw(&mut book, &[charge("tbtc", 51)], later(0)), Err(Rule::Total));
     book.settle(&[charge("tbtc", 20)], open, Outcome::Rejected);
     let counted = counter(&book, "tbtc");
@@ -224,7 +224,7 @@ fn orders_draw_on_their_own_windows_and_on_no_limit() {
 fn an_exposed_token_gives_nothing_back() {
     let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
     let open = draw(&mut book, &[charge("tbtc", 20)], later(0)).unwrap();
-    book.expose();
+    book.expose(0);
     book.settle(&[charge("tbtc", 20)], open, Outcome::Rejected);
     assert_eq!(counter(&book, "tbtc").left(), Some(Amount::ZERO));
     let limits = [(coin("tbtc"), limit(100))].into();
@@ -232,4 +232,93 @@ fn an_exposed_token_gives_nothing_back() {
     let before = book.sampling();
     book.sample(&before, &sample);
     assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later(0)), Err(Rule::Limit));
+}
+
+fn hourly(sum: u128) -> LocalRules {
+    let hour = Duration::from_secs(3600);
+    let rule = WindowRule::new(Purpose::Withdrawal, &coin("tbtc"), hour).sum(Amount::new(sum));
+    LocalRules { windows: vec![rule], ..LocalRules::default() }
+}
+
+#[test]
+fn what_comes_back_after_a_bound_was_tightened_does_not_outdo_it() {
+    for (rules, rule) in [(total("tbtc", 50), Rule::Total), (hourly(50), Rule::Window)] {
+        let mut book = Book::begin(&info(&[("tbtc", 100)], None), &hourly(100));
+        let open = draw(&mut book, &[charge("tbtc", 80)], later(0)).unwrap();
+        book.apply(&rules);
+        book.settle(&[charge("tbtc", 80)], open, Outcome::Rejected);
+        assert_eq!(draw(&mut book, &[charge("tbtc", 80)], later(0)), Err(rule));
+        assert!(draw(&mut book, &[charge("tbtc", 50)], later(0)).is_ok());
+        assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later(0)), Err(rule));
+    }
+}
+
+#[test]
+fn an_exposed_tokens_window_is_full_as_of_now_whenever_it_was_last_used() {
+    let day = 86_400_000;
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &hourly(50));
+    draw(&mut book, &[charge("tbtc", 1)], Moment { server_ms: day, ..later(0) }).unwrap();
+    book.is_exposed = false;
+    book.expose(3 * day);
+    book.coins.at_mut(0).unwrap().counter.uncertain = Amount::ZERO;
+    let now = Moment { server_ms: 3 * day, ..later(1) };
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], now), Err(Rule::Window));
+    // Where the time is not known it stays so.
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &hourly(50));
+    book.expose(0);
+    book.coins.at_mut(0).unwrap().counter.uncertain = Amount::ZERO;
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], now), Err(Rule::Window));
+}
+
+#[test]
+fn a_refusal_gives_back_what_was_drawn_on_and_nothing_else() {
+    // A coin with a limit of its own draws on that, and not on the pool.
+    let mut book = Book::begin(&info(&[("terc", 300)], Some(1000)), &LocalRules::default());
+    let other = [Charge { is_erc20: true, ..charge("tweth", 500) }];
+    let spent = draw(&mut book, &other, later(0)).unwrap();
+    book.settle(&other, spent, Outcome::Accepted);
+    let own = [charge("terc", 300)];
+    let open = draw(&mut book, &own, later(0)).unwrap();
+    // Its successor has none, so that it would draw on the pool.
+    book.succeed(&info(&[], Some(1000)), &LocalRules::default(), 0);
+    book.settle(&own, open, Outcome::Rejected);
+    assert_eq!(book.pool.unwrap().counter.carried, Amount::new(500));
+}
+
+#[test]
+fn a_late_refusal_frees_nothing_of_a_renewed_budget() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let late = draw(&mut book, &[charge("tbtc", 100)], later(0)).unwrap();
+    book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default(), 0);
+    book.renew_budget();
+    let spent = draw(&mut book, &[charge("tbtc", 50)], later(0)).unwrap();
+    book.settle(&[charge("tbtc", 50)], spent, Outcome::Accepted);
+    book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default(), 0);
+    book.settle(&[charge("tbtc", 100)], late, Outcome::Rejected);
+    assert_eq!(counter(&book, "tbtc").carried, Amount::new(50));
+}
+
+#[test]
+fn an_older_sample_frees_nothing_that_a_newer_one_has_counted() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let before = book.sampling();
+    for (spent, server_ms) in [(80, 2_000), (50, 1_000)] {
+        let limits = [(coin("tbtc"), SpendingLimit { spent: Amount::new(spent), ..limit(100) })];
+        let limits = limits.into();
+        book.sample(
+            &before,
+            &Sample { limits: &limits, pool: None, server_ms, is_quiescent: true },
+        );
+    }
+    assert_eq!(counter(&book, "tbtc").foreign, Amount::new(80));
+}
+
+#[test]
+fn a_ledger_that_was_lost_has_its_windows_used_up_when_it_begins_anew() {
+    let info = info(&[("tbtc", 100)], None);
+    let mut book = Book { is_unreconciled: true, ..Book::default() };
+    book.begin_anew(&info, &hourly(50), 1_000_000);
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later(0)), Err(Rule::Window));
+    let hours_later = Moment { server_ms: 10_000_000, ..later(0) };
+    assert!(draw(&mut book, &[charge("tbtc", 50)], hours_later).is_ok());
 }

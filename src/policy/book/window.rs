@@ -15,6 +15,8 @@ use crate::money::{Amount, Coin};
 use crate::policy::{Purpose, WindowRule};
 use std::collections::VecDeque;
 
+/// The end of a slot that never leaves.
+const NEVER: i64 = i64::MAX / 2;
 /// Into how many slots a period is cut.
 const SLOTS: i64 = 64;
 
@@ -101,7 +103,8 @@ impl Window {
 
     /// Whether it counts what another rule counts, whatever the bounds.
     pub(super) fn is_of(&self, rule: &WindowRule) -> bool {
-        self.counts(rule.purpose, &rule.coin) && self.rule.period == rule.period
+        let is_as_long = self.rule.period.as_millis() == rule.period.as_millis();
+        self.counts(rule.purpose, &rule.coin) && is_as_long
     }
 
     fn period_ms(&self) -> i64 {
@@ -125,7 +128,13 @@ impl Window {
         {
             self.slots.pop_front();
         }
-        self.slots.push_back(Slot { until_ms: end, sum: Amount::ZERO, count: 0 });
+        match self.slots.back_mut() {
+            // What holds nothing is not kept.
+            Some(newest) if newest.sum == Amount::ZERO && newest.count == 0 => {
+                newest.until_ms = end
+            }
+            _ => self.slots.push_back(Slot { until_ms: end, sum: Amount::ZERO, count: 0 }),
+        }
     }
 
     /// What the newest slot was allotted and nobody drew is free again.
@@ -158,8 +167,13 @@ impl Window {
     }
 
     /// Counts as much as is allowed: what went out is not known.
-    pub(super) fn fill(&mut self) {
+    pub(super) fn fill(&mut self, now_ms: i64) {
         self.give_back_allotted();
+        match now_ms {
+            // Nobody knows when it could be free again.
+            0 => self.slots.push_back(Slot { until_ms: NEVER, sum: Amount::ZERO, count: 0 }),
+            now_ms => self.roll(now_ms),
+        }
         let left = self.left();
         let (sum, count) = (left.sum.unwrap_or_default(), left.count.unwrap_or_default());
         self.charge(Load { sum, count });
@@ -180,13 +194,14 @@ impl Window {
 
     pub(super) fn standing(&self, asked: Load) -> [Standing; 2] {
         let (drawable, left) = (self.allotted.minus(self.in_flight), self.left());
-        let sum = left.sum.map_or(Standing::Drawable, |left| {
-            let in_all = Some(left.saturating_add(self.allotted.sum));
-            Standing::of(asked.sum, drawable.sum, in_all, Some(left))
-        });
+        // What was allotted under a former bound, or came back since, does not outdo the present one.
+        let in_all = self.left_in_all();
         let wide = |count: u64| Amount::new(count.into());
+        let sum = left.sum.map_or(Standing::Drawable, |left| {
+            Standing::of(asked.sum, drawable.sum, in_all.sum, Some(left))
+        });
         let count = left.count.map_or(Standing::Drawable, |left| {
-            let in_all = Some(wide(left.saturating_add(self.allotted.count)));
+            let in_all = in_all.count.map(wide);
             Standing::of(wide(asked.count), wide(drawable.count), in_all, Some(wide(left)))
         });
         [sum, count]
@@ -255,7 +270,15 @@ impl Window {
 
     /// What is left beside what is allotted.
     pub(super) fn left(&self) -> Left {
-        let used = self.used();
+        self.left_of(self.used())
+    }
+
+    /// What is left in all.
+    pub(super) fn left_in_all(&self) -> Left {
+        self.left_of(self.used().minus(self.allotted))
+    }
+
+    fn left_of(&self, used: Load) -> Left {
         Left {
             sum: self.rule.sum.map(|most| most.saturating_sub(used.sum)),
             count: self.rule.count.map(|most| u64::from(most).saturating_sub(used.count)),

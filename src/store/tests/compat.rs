@@ -145,7 +145,7 @@ fn a_store_to_freeze() {
     let id = exposed.info.id;
     store.append_audit(AuditAction::ExposureAllowed, id, Some(&exposed), at(10)).unwrap();
     store.append_audit(AuditAction::Exposed, id, None, at(11)).unwrap();
-    store.exhaust(lineage(3)).unwrap();
+    store.exhaust(lineage(3), 1).unwrap();
     store.adopt(&in_clear).unwrap();
     assert!(store.keep_totp_seed(USER, Some(b"12345678901234567890")).unwrap());
     let grant = Grant {

@@ -52,7 +52,7 @@ fn a_backup_becomes_a_vault_that_spends_once_it_is_reconciled() {
     assert_unreconciled(&restored, lineage);
     // BitGo has seen 60 of the 100 spent, and now allows 90.
     let limit = SpendingLimit { limit: Some(Amount::new(90)), spent: Amount::new(60) };
-    restored.reconcile(lineage, &info_of([(tbtc(), limit)]), 1).unwrap();
+    restored.reconcile(lineage, &info_of([(tbtc(), limit)]), &LocalRules::default(), 1).unwrap();
     restored.reserve_alone(&lineage, &charge(30)).unwrap();
     assert!(restored.reserve_alone(&lineage, &charge(1)).is_err());
     drop(restored);
@@ -60,7 +60,12 @@ fn a_backup_becomes_a_vault_that_spends_once_it_is_reconciled() {
     assert_eq!(used(&reopened, lineage), 90);
     // What is known is not begun anew.
     reopened
-        .reconcile(lineage, &info_of([(tbtc(), SpendingLimit { spent: Amount::ZERO, ..limit })]), 1)
+        .reconcile(
+            lineage,
+            &info_of([(tbtc(), SpendingLimit { spent: Amount::ZERO, ..limit })]),
+            &LocalRules::default(),
+            1,
+        )
         .unwrap();
     assert_eq!(used(&reopened, lineage), 90);
 }
@@ -272,7 +277,7 @@ fn a_lost_ledger_comes_back_unreconciled() {
         // It can be renewed all the same.
         let (record, sealed) = store.tokens().unwrap().swap_remove(0);
         let secret = store.open_secret(record.lineage, &sealed).unwrap();
-        store.replace_token(&record, &secret).unwrap();
+        store.replace_token(&record, &secret, 1).unwrap();
     }
 }
 
@@ -286,15 +291,15 @@ fn an_exposed_token_whose_ledger_is_lost_stays_exposed() {
     let secret = store.open_secret(record.lineage, &sealed).unwrap();
     record.info.id = TokenId::from_bytes([7; 16]);
     record.lineage = lineages[0];
-    store.replace_token(&record, &secret).unwrap();
+    store.replace_token(&record, &secret, 1).unwrap();
     store.append_audit(AuditAction::Exposed, record.info.id, None, NOW).unwrap();
-    store.exhaust(lineages[0]).unwrap();
+    store.exhaust(lineages[0], 1).unwrap();
     drop(store);
     edit(dir.path(), |db| lineages.iter().for_each(|lineage| strip(db, *lineage, Tree::Ledger)));
     let (store, _) = repair(dir.path(), None).unwrap();
     let limit = SpendingLimit { limit: Some(Amount::new(100)), spent: Amount::ZERO };
     for (lineage, spent) in lineages.iter().zip([100, 0]) {
-        store.reconcile(*lineage, &info_of([(tbtc(), limit)]), 1).unwrap();
+        store.reconcile(*lineage, &info_of([(tbtc(), limit)]), &LocalRules::default(), 1).unwrap();
         assert_eq!(used(&store, *lineage), spent);
     }
 }

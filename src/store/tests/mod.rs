@@ -327,7 +327,7 @@ fn a_removed_token_does_not_come_back() {
     let (record, sealed) = store.tokens().unwrap().remove(0);
     let secret = store.open_secret(lineage, &sealed).unwrap();
     store.remove_token(lineage).unwrap();
-    let renewed = store.replace_token(&record, &secret);
+    let renewed = store.replace_token(&record, &secret, 1);
     assert!(matches!(renewed, Err(StoreError::Removed)));
     store.settle_latest(&lineage, &charge(1), Outcome::Accepted);
     drop(store);
@@ -359,7 +359,7 @@ fn an_exposed_token_gives_nothing_back() {
     let store = create(dir.path());
     let lineage = add(&store, "desk");
     store.reserve_alone(&lineage, &charge(60)).unwrap();
-    store.exhaust(lineage).unwrap();
+    store.exhaust(lineage, 1).unwrap();
     store.settle_latest(&lineage, &charge(60), Outcome::Rejected);
     assert_eq!(used(&store, lineage), 100);
     drop(store);
@@ -378,7 +378,7 @@ fn a_successor_may_only_tighten_the_limit() {
     for (limit, expect) in [(500, 100), (40, 40), (60, 40)] {
         let limit = SpendingLimit { limit: Some(Amount::new(limit)), spent: Amount::ZERO };
         record.info.spending_limits = [(tbtc(), limit)].into();
-        store.replace_token(&record, &secret).unwrap();
+        store.replace_token(&record, &secret, 1).unwrap();
         assert_eq!(store.counters(lineage).unwrap()[&tbtc()].limit, Some(Amount::new(expect)));
     }
 }
@@ -393,7 +393,7 @@ fn scopes_of_later_years_spoil_nothing() {
     for word in ["Wallet-Teleport.v2", "wallet_spend:nothex", &"x".repeat(500), ""] {
         record.info.scopes.push(crate::scope::Scope::of_server(word));
     }
-    store.replace_token(&record, &secret).unwrap();
+    store.replace_token(&record, &secret, 1).unwrap();
     drop(store);
     assert_eq!(open(dir.path()).unwrap().tokens().unwrap()[0].0.info, record.info);
 }

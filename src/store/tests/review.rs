@@ -134,11 +134,11 @@ fn all_coins_of_an_exposed_token_are_charged() {
     record.label = Label::new("two coins").unwrap();
     record.info.spending_limits = over.clone().into();
     store.add_token(&record, &secret, None).unwrap();
-    store.exhaust(record.lineage).unwrap();
+    store.exhaust(record.lineage, 1).unwrap();
     let left = |store: &Store| store.counters(record.lineage).unwrap()[&teth].left();
     assert_eq!(left(&store), Some(Amount::ZERO));
     store.distrust_ledgers().unwrap();
-    store.reconcile(record.lineage, &info_of(over), 1).unwrap();
+    store.reconcile(record.lineage, &info_of(over), &LocalRules::default(), 1).unwrap();
     assert_eq!(left(&store), Some(Amount::ZERO));
     let one = [Charge::withdrawal(teth, Amount::new(1))];
     assert!(store.reserve_alone(&record.lineage, &one).is_err());
@@ -209,8 +209,10 @@ fn a_renewal_in_between_makes_no_fresh_budget() {
     let (mut record, sealed) = store.tokens().unwrap().remove(0);
     record.info.id = TokenId::from_bytes([6; 16]);
     let secret = store.open_secret(lineage, &sealed).unwrap();
-    store.replace_token(&record, &secret).unwrap();
-    store.reconcile(lineage, &info_of([(tbtc(), limit(100, 0))]), 1).unwrap();
+    store.replace_token(&record, &secret, 1).unwrap();
+    store
+        .reconcile(lineage, &info_of([(tbtc(), limit(100, 0))]), &LocalRules::default(), 1)
+        .unwrap();
     assert!(store.reserve_alone(&lineage, &charge(11)).is_err(), "it is one limit for the lineage");
 }
 
@@ -223,7 +225,9 @@ fn what_waits_for_an_approval_outlives_a_reconciliation() {
     store.reserve_alone(&lineage, &charge(60)).unwrap();
     store.settle_latest(&lineage, &charge(60), Outcome::Pending);
     store.distrust_ledgers().unwrap();
-    store.reconcile(lineage, &info_of([(tbtc(), limit(100, 0))]), 1).unwrap();
+    store
+        .reconcile(lineage, &info_of([(tbtc(), limit(100, 0))]), &LocalRules::default(), 1)
+        .unwrap();
     assert_eq!(used(&store, lineage), 60);
 }
 

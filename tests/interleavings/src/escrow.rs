@@ -193,7 +193,7 @@ fn posted() {
 fn refused_by_the_disk() {
     let scene = Scene::new(1, true);
     assert_eq!(by_threads(&scene, 2, 1), 0);
-    let left = scene.escrow.look(|book| spent(book));
+    let left = scene.escrow.look(spent);
     assert_eq!(left, 0, "what never was durable does not count");
 }
 
@@ -226,7 +226,7 @@ fn sampled() {
     );
     assert!(sampled.is_ok());
     spender.join().expect("it holds");
-    let uncertain = scene.escrow.look(|book| spent(book));
+    let uncertain = scene.escrow.look(spent);
     assert!(
         uncertain == 1 || quiet.is_some_and(|quiet| quiet.last_signed_ms == 1),
         "{uncertain} counted"
