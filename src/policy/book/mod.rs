@@ -486,13 +486,15 @@ impl Book {
     }
 
     fn note_take(&mut self, now: Duration) {
-        let ago = self.flow.last_take.map(|last| now.saturating_sub(last));
+        let ago = self.flow.last_take.map(|last| now.checked_sub(last));
         self.flow.burst = match ago {
-            Some(ago) if ago < BURST => (self.flow.burst + 1).min(BURST_MAX),
-            Some(ago) if ago < BURST_OVER => self.flow.burst.saturating_sub(1),
+            Some(Some(ago)) if ago < BURST => (self.flow.burst + 1).min(BURST_MAX),
+            Some(Some(ago)) if ago < BURST_OVER => self.flow.burst.saturating_sub(1),
+            // Another thread read the clock later and came first.
+            Some(None) => self.flow.burst,
             _ => 0,
         };
-        self.flow.last_take = Some(now);
+        self.flow.last_take = self.flow.last_take.max(Some(now));
     }
 
     /// What share of the limits may be used, as old as the last confirmation is.
