@@ -230,8 +230,6 @@ pub(super) struct Reconciler(JoinHandle<()>);
 struct Asked {
     at: Duration,
     draws: u64,
-    /// Whether something uncertain could not be resolved then.
-    is_open: bool,
 }
 
 impl Reconciler {
@@ -273,8 +271,7 @@ async fn run(core: Weak<Core>, every: Duration) {
                         error => tracing::warn!(%label, %error, "not reconciled"),
                     }
                 }
-                let is_open = entry.held().is_some_and(|held| has_uncertain(&core, &held));
-                asked.insert(label, Asked { at: core.clock.monotonic(), draws, is_open });
+                asked.insert(label, Asked { at: core.clock.monotonic(), draws });
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -302,7 +299,9 @@ fn is_due(
         }
         None => draws > 0 || decays || has_uncertain(core, held),
         Some(last) => {
-            (draws != last.draws || decays || last.is_open) && now >= last.at.saturating_add(every)
+            // What was drawn before it was asked about may have become uncertain since.
+            let has_news = draws != last.draws || decays || has_uncertain(core, held);
+            has_news && now >= last.at.saturating_add(every)
         }
     }
 }
