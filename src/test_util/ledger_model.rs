@@ -116,6 +116,8 @@ struct Spend {
     is_over: bool,
     /// It was given back: nothing counts it any more.
     is_back: bool,
+    /// BitGo's word for it was heard.
+    is_accepted: bool,
     /// Of which token, and of which budget.
     token: u32,
     budget: u32,
@@ -221,6 +223,7 @@ impl World {
             is_taken: false,
             is_over: false,
             is_back: false,
+            is_accepted: false,
         };
         self.spends.push(spend);
     }
@@ -246,6 +249,7 @@ impl World {
             (_, true) => Outcome::Rejected,
         };
         (spend.is_over, spend.is_back) = (true, outcome == Outcome::Rejected);
+        spend.is_accepted = outcome == Outcome::Accepted;
         self.book.settle(&charges, draw, outcome);
     }
 
@@ -315,6 +319,9 @@ impl World {
             LedgerStep::RenewBudget => {
                 // What is not settled counts in the new one too.
                 self.budget += 1;
+                let (token, budget) = (self.token, self.budget);
+                let open = |spend: &&mut Spend| spend.token == token && !spend.is_accepted;
+                self.spends.iter_mut().filter(open).for_each(|spend| spend.budget = budget);
                 self.book.renew_budget();
                 self.durable();
             }
