@@ -119,6 +119,27 @@ pub struct TokenInfo {
     pub issued_in_clear: bool,
 }
 
+#[cfg(any(test, feature = "test-util"))]
+impl TokenInfo {
+    /// A long-lived token of which nothing is known but what it may spend.
+    pub(crate) fn of_limits(id: TokenId, spending_limits: CoinMap<SpendingLimit>) -> Self {
+        Self {
+            id,
+            kind: TokenKind::LongLived,
+            scopes: Vec::new(),
+            enterprise: None,
+            permitted_wallets: None,
+            created_at: None,
+            expires_at: None,
+            is_extensible: false,
+            ip_restrict: Vec::new(),
+            spending_limits,
+            erc20_limit: None,
+            issued_in_clear: false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -91,7 +91,8 @@ impl Escrow {
     /// Reserves all charges from what is allotted, if that covers them; `None` where it takes more, and
     /// with it a wait for the disk.
     pub(crate) fn draw_allotted(&self, charges: &[Charge], now: Moment) -> Option<Draw> {
-        lock(&self.state).book.draw_allotted(charges, now)
+        let mut state = lock(&self.state);
+        if state.is_closed { None } else { state.book.draw_allotted(charges, now) }
     }
 
     /// Reserves all charges or none. `Ok` is durable: a crash right after counts them.
@@ -170,8 +171,8 @@ impl Escrow {
         !std::mem::replace(&mut state.is_listed, true)
     }
 
-    /// Lets the disk catch up, and returns what an idle book was allotted. `None` where there is
-    /// nothing to write; the answer is whether to come again.
+    /// Lets the disk catch up, and returns what an idle book was allotted. The answer is whether to come
+    /// again.
     pub(crate) fn post<L: Ledger>(&self, ledger: &L) -> Result<bool, L::Error> {
         let mut state = lock(&self.state);
         state.is_listed = false;

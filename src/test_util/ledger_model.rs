@@ -8,7 +8,7 @@ use crate::money::{Amount, Coin};
 use crate::policy::{
     Book, Charge, Draw, Drawn, LocalRules, Moment, Outcome, Purpose, Rule, Sample, WindowRule,
 };
-use crate::token::{SpendingLimit, TokenInfo, TokenKind};
+use crate::token::{SpendingLimit, TokenInfo};
 use std::time::Duration;
 
 const MINUTE: i64 = 60_000;
@@ -31,20 +31,8 @@ fn limit(most: u128, spent: u128) -> SpendingLimit {
 
 fn info(limits: &[(&str, SpendingLimit)], pool: Option<SpendingLimit>) -> TokenInfo {
     let limits = limits.iter().map(|(name, limit)| (Coin::new(name).expect("a coin"), *limit));
-    TokenInfo {
-        id: TokenId::from_bytes([1; 16]),
-        kind: TokenKind::LongLived,
-        scopes: Vec::new(),
-        enterprise: None,
-        permitted_wallets: None,
-        created_at: None,
-        expires_at: None,
-        is_extensible: false,
-        ip_restrict: Vec::new(),
-        spending_limits: limits.collect(),
-        erc20_limit: pool,
-        issued_in_clear: false,
-    }
+    let info = TokenInfo::of_limits(TokenId::from_bytes([1; 16]), limits.collect());
+    TokenInfo { erc20_limit: pool, ..info }
 }
 
 fn window_rule(sum: u128) -> WindowRule {

@@ -286,27 +286,20 @@ fn is_due(
     now: Duration,
 ) -> bool {
     let Some(escrow) = core.store.escrow(held.record.lineage) else { return false };
+    let (is_counted, is_unreconciled, draws, has_reason) = escrow.look(|book| {
+        let is_counted = book.pool.is_some() || book.is_counted();
+        let has_reason = book.decay.is_some() || book.has_uncertain();
+        (is_counted, book.is_unreconciled, book.draws(), has_reason)
+    });
     // BitGo counts nothing, or its answers prove nothing.
-    let is_counted = escrow.look(|book| book.pool.is_some() || book.is_counted());
     if !is_counted || held.record.info.issued_in_clear && !core.signs(held) {
         return false;
     }
-    let (draws, decays) = escrow.look(|book| (book.draws(), book.decay.is_some()));
-    match asked.get(&held.record.label) {
-        _ if escrow.look(|book| book.is_unreconciled) => {
-            now.saturating_sub(core.opened_at) >= ON_ITS_WAY
-                && asked.get(&held.record.label).is_none_or(|last| now >= last.at + every)
-        }
-        None => draws > 0 || decays || has_uncertain(core, held),
-        Some(last) => {
-            // What was drawn before it was asked about may have become uncertain since.
-            let has_news = draws != last.draws || decays || has_uncertain(core, held);
-            has_news && now >= last.at.saturating_add(every)
-        }
+    let last = asked.get(&held.record.label);
+    let has_waited = last.is_none_or(|last| now >= last.at.saturating_add(every));
+    if is_unreconciled {
+        return has_waited && now.saturating_sub(core.opened_at) >= ON_ITS_WAY;
     }
-}
-
-fn has_uncertain(core: &Core, held: &Held) -> bool {
-    let Some(escrow) = core.store.escrow(held.record.lineage) else { return false };
-    escrow.look(Book::has_uncertain)
+    // What was drawn before it was asked about may have become uncertain since.
+    has_waited && (has_reason || draws != last.map_or(0, |last| last.draws))
 }

@@ -26,36 +26,29 @@ struct Drawn {
 impl Reservation {
     /// Reserves, from what is allotted or durably; nothing to reserve costs nothing.
     pub(super) fn make(grasp: &Arc<Grasp>, charges: Vec<Charge>) -> Result<Self, Error> {
-        let drawn = match charges.is_empty() {
-            true => None,
-            false => {
-                let core = &grasp.core;
-                let draw = core.store.reserve(grasp.escrow()?, &charges, core.moment())?;
-                Some(Drawn { grasp: Arc::clone(grasp), charges, draw })
-            }
-        };
-        Ok(Self { drawn, is_signed: false, unsettled: Outcome::Rejected })
+        if charges.is_empty() {
+            return Ok(Self::of(None));
+        }
+        let core = &grasp.core;
+        let draw = core.store.reserve(grasp.escrow()?, &charges, core.moment())?;
+        Ok(Self::of(Some(Drawn { grasp: Arc::clone(grasp), charges, draw })))
     }
 
     /// Reserves from what is allotted, which waits for nothing; the charges come back where that does
     /// not cover them.
     pub(super) fn draw(grasp: &Arc<Grasp>, charges: Vec<Charge>) -> Result<Self, Vec<Charge>> {
-        let draw = match charges.is_empty() {
-            true => {
-                return Ok(Self { drawn: None, is_signed: false, unsettled: Outcome::Rejected });
-            }
-            false => {
-                let escrow = grasp.escrow().ok();
-                escrow.and_then(|escrow| escrow.draw_allotted(&charges, grasp.core.moment()))
-            }
-        };
-        match draw {
-            Some(draw) => {
-                let drawn = Some(Drawn { grasp: Arc::clone(grasp), charges, draw });
-                Ok(Self { drawn, is_signed: false, unsettled: Outcome::Rejected })
-            }
+        if charges.is_empty() {
+            return Ok(Self::of(None));
+        }
+        let escrow = grasp.escrow().ok();
+        match escrow.and_then(|escrow| escrow.draw_allotted(&charges, grasp.core.moment())) {
+            Some(draw) => Ok(Self::of(Some(Drawn { grasp: Arc::clone(grasp), charges, draw }))),
             None => Err(charges),
         }
+    }
+
+    fn of(drawn: Option<Drawn>) -> Self {
+        Self { drawn, is_signed: false, unsettled: Outcome::Rejected }
     }
 
     /// From here on dropping it counts as spent: the request, which bears this time, may leave any

@@ -104,6 +104,14 @@ pub(crate) struct Draw {
     pools: u64,
 }
 
+impl Draw {
+    /// Notes what the charge at that place draws on; no request has more than fit.
+    fn note(&mut self, at: usize, places: Places) {
+        self.coins |= u64::from(places.coin.is_some()) << at;
+        self.pools |= u64::from(places.pool) << at;
+    }
+}
+
 #[cfg(any(test, feature = "test-util"))]
 impl Draw {
     /// A draw that is taken for newer than any change of limits.
@@ -177,9 +185,8 @@ impl Iterator for Places {
 impl Book {
     /// The book of a token as it begins: at the server's counters.
     pub(crate) fn begin(info: &TokenInfo, rules: &LocalRules) -> Self {
-        let limits = info.spending_limits.iter();
         let mut book = Self {
-            coins: limits.map(|(coin, limit)| (coin.clone(), Meter::of_server(limit))).collect(),
+            coins: of_server(info, 0).collect(),
             pool: info.erc20_limit.as_ref().map(|pool| Box::new(Meter::of_server(pool))),
             ..Self::default()
         };
@@ -237,40 +244,37 @@ impl Book {
         Ok(all)
     }
 
-    /// The draw of charges that have their places.
-    fn next_draw(&mut self, charges: &[Charge]) -> Draw {
-        let mut draw = Draw { number: self.flow.next_draw, at_ms: self.seen_ms, ..Draw::default() };
+    fn next_draw(&mut self) -> Draw {
+        let number = self.flow.next_draw;
         self.flow.next_draw += 1;
-        for (at, charge) in charges.iter().enumerate().take(CHARGES_MAX) {
-            if let Ok(places) = self.places(charge) {
-                draw.coins |= u64::from(places.coin.is_some()) << at;
-                draw.pools |= u64::from(places.pool) << at;
-            }
-        }
-        draw
+        Draw { number, at_ms: self.seen_ms, coins: 0, pools: 0 }
     }
 
     /// Draws what is known to be drawable.
     fn draw_weighed(&mut self, charges: &[Charge]) -> Result<Draw, Denied> {
-        for charge in charges {
-            let load = Load::one(charge.amount);
-            for place in self.places(charge)? {
+        let mut draw = self.next_draw();
+        for (at, charge) in charges.iter().enumerate() {
+            let (load, places) = (Load::one(charge.amount), self.places(charge)?);
+            draw.note(at, places);
+            for place in places {
                 match place {
                     Place::Window(at) => self.window_mut(at).map(|window| window.draw(load)),
                     place => self.meter_mut(place).map(|meter| meter.draw(load.sum)),
                 };
             }
         }
-        Ok(self.next_draw(charges))
+        Ok(draw)
     }
 
     /// Draws what is drawable, and takes the rest of the limits.
     fn take(&mut self, charges: &[Charge], now: Moment) -> Result<Take, Denied> {
         self.note_take(now.monotonic);
         let (burst, share, mut parts) = (self.flow.burst, self.share(), Vec::new());
-        for charge in charges {
-            let asked = Load::one(charge.amount);
-            for place in self.places(charge)? {
+        let mut draw = self.next_draw();
+        for (at, charge) in charges.iter().enumerate() {
+            let (asked, places) = (Load::one(charge.amount), self.places(charge)?);
+            draw.note(at, places);
+            for place in places {
                 let took = match place {
                     Place::Window(at) => self.window_mut(at).map(|w| w.take(asked, burst)),
                     place => self.meter_mut(place).map(|meter| {
@@ -283,7 +287,7 @@ impl Book {
                 }
             }
         }
-        Ok(Take { draw: self.next_draw(charges), edition: self.flow.edition, parts })
+        Ok(Take { draw, edition: self.flow.edition, parts })
     }
 
     /// What was taken is durable: what was to spare may be drawn.
@@ -389,17 +393,15 @@ impl Book {
         self.fence();
         self.decay = rules.decay;
         let next_draw = self.flow.next_draw;
-        let total = |coin: &Coin| rules.coins.get(coin).and_then(|rules| rules.total);
-        let mut coins: Vec<(Coin, Meter)> = std::mem::take(&mut self.coins).into_iter().collect();
-        coins.iter_mut().for_each(|(coin, meter)| meter.bound(total(coin)));
-        for (coin, bounds) in rules.coins.iter() {
-            if bounds.total.is_some() && !coins.iter().any(|(known, _)| known == coin) {
-                let mut meter = Meter::default().from(next_draw);
-                meter.bound(bounds.total);
-                coins.push((coin.clone(), meter));
-            }
+        for (coin, meter) in self.coins.iter_mut() {
+            meter.bound(rules.coins.get(coin).and_then(|rules| rules.total));
         }
-        self.coins = coins.into_iter().collect();
+        let totals = rules.coins.iter().filter_map(|(coin, rules)| Some((coin, rules.total?)));
+        self.add_coins(totals.map(|(coin, total)| {
+            let mut meter = Meter::default().from(next_draw);
+            meter.bound(Some(total));
+            (coin.clone(), meter)
+        }));
         let mut former = std::mem::take(&mut self.windows);
         let windows = rules.windows.iter().take(WINDOWS_MAX).map(|rule| {
             match former.iter().position(|window| window.is_of(rule)) {
@@ -421,16 +423,10 @@ impl Book {
         }
         self.fence();
         let next_draw = self.flow.next_draw;
-        let mut coins: Vec<(Coin, Meter)> = std::mem::take(&mut self.coins).into_iter().collect();
-        for (coin, meter) in &mut coins {
+        for (coin, meter) in self.coins.iter_mut() {
             meter.succeed(info.spending_limits.get(coin), next_draw);
         }
-        for (coin, limit) in info.spending_limits.iter() {
-            if !coins.iter().any(|(known, _)| known == coin) {
-                coins.push((coin.clone(), Meter::of_server(limit).from(next_draw)));
-            }
-        }
-        self.coins = coins.into_iter().collect();
+        self.add_coins(of_server(info, next_draw));
         let pool = info.erc20_limit.as_ref();
         match &mut self.pool {
             // Whether there still is one, the list of tokens alone tells.
@@ -438,6 +434,17 @@ impl Book {
             none => *none = pool.map(|pool| Box::new(Meter::of_server(pool).from(next_draw))),
         }
         self.apply(rules);
+    }
+
+    /// Adds the meters of coins that have none.
+    fn add_coins(&mut self, meters: impl Iterator<Item = (Coin, Meter)>) {
+        let mut coins: Vec<_> = std::mem::take(&mut self.coins).into_iter().collect();
+        for (coin, meter) in meters {
+            if !coins.iter().any(|(known, _)| *known == coin) {
+                coins.push((coin, meter));
+            }
+        }
+        self.coins = coins.into_iter().collect();
     }
 
     /// The same token, of which BitGo says anew what it may spend: the stricter limit holds.
@@ -602,6 +609,12 @@ impl Book {
     pub(crate) fn counters(&self) -> CoinMap<Counter> {
         self.coins.iter().map(|(coin, meter)| (coin.clone(), meter.counter)).collect()
     }
+}
+
+/// The meters of a token's limits, which hold draws from this one on.
+fn of_server(info: &TokenInfo, next_draw: u64) -> impl Iterator<Item = (Coin, Meter)> {
+    let limits = info.spending_limits.iter();
+    limits.map(move |(coin, limit)| (coin.clone(), Meter::of_server(limit).from(next_draw)))
 }
 
 pub(crate) fn not_reconciled() -> Denied {

@@ -142,16 +142,10 @@ impl Book {
         self.roll(server_ms);
         self.confirmed_ms = self.confirmed_ms.max(server_ms);
         let next_draw = self.flow.next_draw;
-        let mut coins: Vec<(Coin, Meter)> = std::mem::take(&mut self.coins).into_iter().collect();
-        for (coin, meter) in &mut coins {
+        for (coin, meter) in self.coins.iter_mut() {
             meter.begin_anew(info.spending_limits.get(coin), next_draw);
         }
-        for (coin, limit) in info.spending_limits.iter() {
-            if !coins.iter().any(|(known, _)| known == coin) {
-                coins.push((coin.clone(), Meter::of_server(limit).from(next_draw)));
-            }
-        }
-        self.coins = coins.into_iter().collect();
+        self.add_coins(super::of_server(info, next_draw));
         match (&mut self.pool, &info.erc20_limit) {
             (Some(meter), Some(told)) => meter.begin_anew(Some(told), next_draw),
             // Nobody tells what was spent of it: nothing is left.

@@ -4,7 +4,7 @@ use super::{Book, Draw, Drawn, Moment, Sample};
 use crate::id::TokenId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, CoinRules, Counter, LocalRules, Outcome, Purpose, Rule, WindowRule};
-use crate::token::{SpendingLimit, TokenInfo, TokenKind};
+use crate::token::{SpendingLimit, TokenInfo};
 use std::time::Duration;
 
 fn coin(name: &str) -> Coin {
@@ -21,20 +21,9 @@ fn limit(most: u128) -> SpendingLimit {
 }
 
 fn info(limits: &[(&str, u128)], pool: Option<u128>) -> TokenInfo {
-    TokenInfo {
-        id: TokenId::from_bytes([1; 16]),
-        kind: TokenKind::LongLived,
-        scopes: Vec::new(),
-        enterprise: None,
-        permitted_wallets: None,
-        created_at: None,
-        expires_at: None,
-        is_extensible: false,
-        ip_restrict: Vec::new(),
-        spending_limits: limits.iter().map(|(name, most)| (coin(name), limit(*most))).collect(),
-        erc20_limit: pool.map(limit),
-        issued_in_clear: false,
-    }
+    let limits = limits.iter().map(|(name, most)| (coin(name), limit(*most)));
+    let info = TokenInfo::of_limits(TokenId::from_bytes([1; 16]), limits.collect());
+    TokenInfo { erc20_limit: pool.map(limit), ..info }
 }
 
 fn total(name: &str, most: u128) -> LocalRules {

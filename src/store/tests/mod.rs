@@ -17,7 +17,7 @@ use crate::coin_map::CoinMap;
 use crate::crypto::KdfParams;
 use crate::id::{LineageId, TokenId};
 use crate::money::{Amount, Coin};
-use crate::policy::{Charge, LocalRules, Outcome, Rule};
+use crate::policy::{Charge, LocalRules, Moment, Outcome, Rule};
 use crate::secret::{AccessToken, Passphrase};
 use crate::token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 use chrono::{DateTime, Utc};
@@ -98,20 +98,7 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
 
 /// A token of which nothing is known but what it may spend.
 pub(super) fn info_of(limits: impl Into<CoinMap<SpendingLimit>>) -> TokenInfo {
-    TokenInfo {
-        id: TokenId::from_bytes([5; 16]),
-        kind: TokenKind::LongLived,
-        scopes: Vec::new(),
-        enterprise: None,
-        permitted_wallets: None,
-        created_at: None,
-        expires_at: None,
-        is_extensible: false,
-        ip_restrict: Vec::new(),
-        spending_limits: limits.into(),
-        erc20_limit: None,
-        issued_in_clear: false,
-    }
+    TokenInfo::of_limits(TokenId::from_bytes([5; 16]), limits.into())
 }
 
 pub(super) fn used(store: &Store, lineage: LineageId) -> u128 {
@@ -411,4 +398,18 @@ fn nothing_on_disk_can_be_read() {
         assert!(!contains(text.as_bytes()), "{text} stands on disk");
     }
     assert!(!contains(&[5; 16]), "the token's id stands on disk");
+}
+
+#[test]
+fn a_removed_tokens_allotment_is_drawn_by_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let lineage = add(&store, "desk");
+    let escrow = store.escrow(lineage).unwrap();
+    store.reserve_alone(&lineage, &charge(8)).unwrap();
+    store.settle_latest(&lineage, &charge(8), Outcome::Rejected);
+    let draw = || escrow.draw_allotted(&charge(1), Moment { server_ms: 1, ..Moment::default() });
+    assert!(draw().is_some());
+    store.remove_token(lineage).unwrap();
+    assert!(draw().is_none());
 }
