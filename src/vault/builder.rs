@@ -347,7 +347,8 @@ impl VaultBuilder {
             }
         }
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
-        let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);
+        let clock = Arc::clone(&core) as Arc<dyn Clock>;
+        let refresher = Refresher::start(inbox, renew, clock, &core.runtime);
         let reconciler = Reconciler::start(&core, options.reconcile_every, &core.runtime);
         let hands = Arc::new(Hands::of(&core));
         let refresher = Arc::new(refresher);

@@ -18,6 +18,7 @@ use crate::provider::{Provided, Provider};
 use crate::refresh::Tracker;
 use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
+use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,8 +115,23 @@ impl Core {
     /// Now, as spends count it.
     pub(super) fn moment(&self) -> Moment {
         let monotonic = self.clock.monotonic();
+        Moment { monotonic, server_ms: self.server_ms(monotonic) }
+    }
+
+    /// The later of the machine's time and BitGo's, which is what tokens end by.
+    pub(super) fn latest_now(&self) -> DateTime<Utc> {
+        self.latest(self.clock.now(), self.clock.monotonic())
+    }
+
+    /// As [`Core::latest_now`], for who has read the clock: what either says has ended has ended.
+    pub(super) fn latest(&self, now: DateTime<Utc>, monotonic: Duration) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.server_ms(monotonic)).map_or(now, |its| its.max(now))
+    }
+
+    /// BitGo's time, in milliseconds since 1970; 0 if it is not known.
+    fn server_ms(&self, monotonic: Duration) -> i64 {
         self.server_time.note(self.client.heard_ms(), monotonic);
-        Moment { monotonic, server_ms: self.server_time.now_ms(monotonic) }
+        self.server_time.now_ms(monotonic)
     }
 
     /// Runs work that blocks (Argon2, a commit) where it may. It runs to its end in any case.
@@ -226,7 +242,7 @@ impl Core {
     pub(super) fn status(&self, entry: &Entry) -> Option<TokenStatus> {
         let held = entry.held()?;
         let counters = self.store.counters(held.record.lineage);
-        Some(entry.status(&held, counters, self.clock.now()))
+        Some(entry.status(&held, counters, self.latest_now()))
     }
 
     pub(super) fn list(&self) -> Vec<TokenStatus> {
@@ -267,6 +283,17 @@ impl Core {
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(label);
         // From here on no lease is given; if the commit fails, a reopened vault has it again.
         Ok(self.store.remove_token(held.record.lineage)?)
+    }
+}
+
+/// The clock that renewal goes by: tokens end by the later time.
+impl Clock for Core {
+    fn now(&self) -> DateTime<Utc> {
+        self.latest_now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 }
 

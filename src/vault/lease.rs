@@ -49,10 +49,10 @@ pub(super) fn take<'r>(
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
     hands.core().check_open()?;
-    let grasp = hands.grasp(label)?;
-    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot)?;
+    let (grasp, asked) = (hands.grasp(label)?, hands.core().clock.monotonic());
+    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, asked)?;
     let reservation = Reservation::make(&grasp, charges)?;
-    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch))
+    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch, asked))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -64,13 +64,14 @@ pub(super) async fn take_wait<'r>(
 ) -> Result<Lease<'r>, Error> {
     let core = hands.core();
     core.check_open()?;
-    let (mut grasp, now) = (hands.grasp(label)?, core.clock.now());
+    let (mut grasp, mut asked) = (hands.grasp(label)?, core.clock.monotonic());
+    let now = core.latest(core.clock.now(), asked);
     if grasp.held.awaits_renewal(now) {
         core.entry(&grasp.held.record.label)?.await_renewal(now).await;
         core.check_open()?;
-        grasp = hands.grasp(label)?;
+        (grasp, asked) = (hands.grasp(label)?, core.clock.monotonic());
     }
-    let (charges, freeze_epoch) = permit(&grasp, request, sender)?;
+    let (charges, freeze_epoch) = permit(&grasp, request, sender, asked)?;
     let reservation = match Reservation::draw(&grasp, charges) {
         Ok(reservation) => reservation,
         // Should the caller go away, the reservation is dropped with the task, and given back.
@@ -79,12 +80,17 @@ pub(super) async fn take_wait<'r>(
             core.blocking(move |_| Reservation::make(&of, charges)).await??
         }
     };
-    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch))
+    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch, asked))
 }
 
 /// Reads the request and checks it against everything but the budget, which its charges are
 /// reserved from. The answer also tells between which freezes that was.
-fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<(Vec<Charge>, u64), Error> {
+fn permit(
+    grasp: &Grasp,
+    request: &Request,
+    sender: Sender,
+    asked: Duration,
+) -> Result<(Vec<Charge>, u64), Error> {
     let Grasp { core, held, .. } = grasp;
     let freeze_epoch = core.store.freeze().check()?;
     revoke::check(held)?;
@@ -97,7 +103,7 @@ fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<(Vec<Charg
         }
     }
     let action = Action::of(request, &rules.units)?;
-    policy::check(&action, info, rules, core.clock.now())?;
+    policy::check(&action, info, rules, core.latest(core.clock.now(), asked))?;
     Ok((policy::charges(&action, rules)?, freeze_epoch))
 }
 
@@ -108,9 +114,9 @@ impl<'r> Lease<'r> {
         sender: Sender,
         reservation: Reservation,
         freeze_epoch: u64,
+        asked: Duration,
     ) -> Self {
-        let core = &grasp.core;
-        let void_from = core.clock.monotonic().saturating_add(core.lease_lifetime);
+        let void_from = asked.saturating_add(grasp.core.lease_lifetime);
         Self { grasp, request, sender, reservation, freeze_epoch, void_from }
     }
 
@@ -210,11 +216,12 @@ impl<'r> Lease<'r> {
         if let Some(why) = held.end() {
             return Err(Error::LeaseVoid { why });
         }
-        if core.clock.monotonic() >= self.void_from {
+        let monotonic = core.clock.monotonic();
+        if monotonic >= self.void_from {
             return Err(Error::LeaseVoid { why: "it is too old" });
         }
         let now = core.clock.now();
-        policy::check_expiry(&held.record.info, now)?;
+        policy::check_expiry(&held.record.info, core.latest(now, monotonic))?;
         Ok(now)
     }
 }

@@ -162,14 +162,14 @@ async fn extend(
         return Err(RenewalError::Unchanged);
     }
     // The windows follow how long this extension lasts, not how old the session is.
-    info.created_at = Some(asked_at);
+    info.created_at = Some(core.latest_now());
     Ok(Successor { info, secret })
 }
 
 /// Fetches the user's internal token anew.
 async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError> {
     let user = held.record.account.clone().ok_or(RenewalError::Incomplete)?;
-    let now = core.clock.now();
+    let now = core.latest_now();
     // A living session of the same account is the better bearer. What the server refuses it says
     // nothing about this token, which is then its own bearer.
     let session = core.find(|other| {

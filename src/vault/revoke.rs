@@ -200,7 +200,7 @@ async fn log_out(core: &Core, held: &Held) -> Result<(), Error> {
 
 /// Deletes a token by a session of its account, or by itself.
 async fn delete(core: &Core, held: &Held) -> Result<(), Error> {
-    let (id, now) = (held.record.info.id, core.clock.now());
+    let (id, now) = (held.record.info.id, core.latest_now());
     let is_session = |other: &&Arc<Held>| {
         let record = &other.record;
         record.info.kind == TokenKind::Session

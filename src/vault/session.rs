@@ -117,7 +117,7 @@ fn held(core: &Core, label: &Label) -> Result<Arc<Held>, Error> {
 /// A token that lives, as far as the vault knows.
 fn holding(core: &Core, label: &Label) -> Result<Arc<Held>, Error> {
     let held = held(core, label)?;
-    policy::check_expiry(&held.record.info, core.clock.now())?;
+    policy::check_expiry(&held.record.info, core.latest_now())?;
     Ok(held)
 }
 
@@ -156,7 +156,7 @@ async fn check_no_limits(core: &Arc<Core>, label: &Label, held: &Held) -> Result
 /// or, where there is none, with itself.
 pub(super) async fn listed(core: &Core, label: &Label, held: &Held) -> Result<WireRecord, Error> {
     let unknown = || Error::LimitsUnknown { label: label.clone() };
-    let now = core.clock.now();
+    let now = core.latest_now();
     let holdings = core.holdings();
     let sessions = holdings.iter().map(AsRef::as_ref).filter(|other: &&Held| {
         other.record.info.kind == TokenKind::Session
