@@ -5,6 +5,10 @@ use super::head::edit;
 use super::*;
 use crate::store::committer::Writer;
 use chrono::TimeDelta;
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 const ID: TokenId = TokenId::from_bytes([5; 16]);
 
@@ -75,6 +79,63 @@ fn full_segments_are_sealed_and_the_chain_goes_on() {
     assert_eq!(verify_audit_lines(lines(&store).as_bytes()).unwrap(), verified);
     let (told, all) = (store.audit_tail(4).unwrap(), lines(&store));
     assert_eq!(told, all.lines().skip(1026).collect::<Vec<_>>());
+}
+
+/// Takes nothing before it is told to.
+struct Stuck {
+    is_asked: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+    written: Vec<u8>,
+}
+
+impl io::Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Once it may go on, nobody is there to tell it again.
+        let _ = self.is_asked.send(());
+        let _ = self.go_on.recv();
+        self.written.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_is_stuck_holds_up_no_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    fill(&store, 0..600);
+    let (is_asked, asked) = mpsc::channel();
+    let (go, go_on) = mpsc::channel();
+    let mut stuck = Stuck { is_asked, go_on, written: Vec::new() };
+    let (stuck, exported) = thread::scope(|scope| {
+        let export = scope.spawn(|| {
+            let exported = store.export_audit(None, None, &mut stuck);
+            (stuck, exported)
+        });
+        asked.recv().unwrap();
+        let (done, is_done) = mpsc::channel();
+        let store = &store;
+        scope.spawn(move || {
+            // Segments are sealed and the data key is replaced meanwhile.
+            fill(store, 600..700);
+            store.note_signed(ID, &[], [1; 16], at(700));
+            store.flush_audit(at(800), false).unwrap();
+            store.rekey(at(801)).unwrap();
+            let verified = store.verify_audit().unwrap().entries;
+            done.send(verified).unwrap();
+        });
+        let verified = is_done.recv_timeout(Duration::from_secs(30));
+        drop(go);
+        let of_export = export.join().unwrap();
+        assert_eq!(verified, Ok(702));
+        of_export
+    });
+    let exported = exported.unwrap();
+    assert_eq!((exported.first, exported.entries), (0, 600), "what there was when it began");
+    assert_eq!(verify_audit_lines(&*stuck.written).unwrap(), exported);
+    assert!(lines(&store).as_bytes().starts_with(&stuck.written));
 }
 
 #[test]
