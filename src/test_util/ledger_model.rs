@@ -121,6 +121,9 @@ struct World {
     token: u32,
     budget: u32,
     foreign: u128,
+    /// The same of all tokens so far.
+    foreign_in_all: u128,
+    has_crashed: bool,
     /// Whether the vault knows as much as the model: neither a crash nor a sample has made it count
     /// what was not spent.
     is_exact: bool,
@@ -138,6 +141,8 @@ impl World {
             token: 0,
             budget: 0,
             foreign: 0,
+            foreign_in_all: 0,
+            has_crashed: false,
             is_exact: true,
         }
     }
@@ -265,7 +270,7 @@ impl World {
                 assert!(!self.book.is_allotted());
             }
             LedgerStep::Crash { keeps } => {
-                self.is_exact = false;
+                (self.is_exact, self.has_crashed) = (false, true);
                 self.reopen(keeps);
             }
             LedgerStep::Close => {
@@ -276,7 +281,10 @@ impl World {
                 self.durable();
                 self.reopen(0);
             }
-            LedgerStep::Foreign(units) => self.foreign += u128::from(units),
+            LedgerStep::Foreign(units) => {
+                self.foreign += u128::from(units);
+                self.foreign_in_all += u128::from(units);
+            }
             LedgerStep::Sample => {
                 let ours = self.spends.iter().filter(|spend| spend.token == self.token);
                 let taken = ours.clone().filter(|spend| spend.is_taken);
@@ -303,6 +311,12 @@ impl World {
                 let next = info(&[("tbtc", limit(LIMIT, 0))], None);
                 self.book.succeed(&next, &windowed(self.window), self.now().server_ms);
                 self.durable();
+                let carried = self.book.counters()[&coin()].carried.base_units();
+                let spent = self.counted(false) + self.foreign_in_all;
+                assert!(
+                    carried <= spent || self.budget > 0 || self.has_crashed,
+                    "{carried} carried of {spent}"
+                );
             }
             LedgerStep::RenewBudget => {
                 // What is not settled counts in the new one too.
