@@ -48,11 +48,13 @@ pub(super) fn take<'r>(
     label: &str,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    hands.core().check_open()?;
+    let core = hands.core();
+    core.check_open()?;
     let grasp = hands.grasp(label)?;
     let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot)?;
-    let reservation = Reservation::make(&grasp, charges)?;
-    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch))
+    let monotonic = core.clock.monotonic();
+    let reservation = Reservation::make(&grasp, charges, monotonic)?;
+    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch, monotonic))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -71,15 +73,16 @@ pub(super) async fn take_wait<'r>(
         grasp = hands.grasp(label)?;
     }
     let (charges, freeze_epoch) = permit(&grasp, request, sender)?;
-    let reservation = match Reservation::draw(&grasp, charges) {
+    let monotonic = core.clock.monotonic();
+    let reservation = match Reservation::draw(&grasp, charges, monotonic) {
         Ok(reservation) => reservation,
         // Should the caller go away, the reservation is dropped with the task, and given back.
         Err(charges) => {
             let of = Arc::clone(&grasp);
-            core.blocking(move |_| Reservation::make(&of, charges)).await??
+            core.blocking(move |_| Reservation::make(&of, charges, monotonic)).await??
         }
     };
-    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch))
+    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch, monotonic))
 }
 
 /// Reads the request and checks it against everything but the budget, which its charges are
@@ -108,9 +111,9 @@ impl<'r> Lease<'r> {
         sender: Sender,
         reservation: Reservation,
         freeze_epoch: u64,
+        monotonic: Duration,
     ) -> Self {
-        let core = &grasp.core;
-        let void_from = core.clock.monotonic().saturating_add(core.lease_lifetime);
+        let void_from = monotonic.saturating_add(grasp.core.lease_lifetime);
         Self { grasp, request, sender, reservation, freeze_epoch, void_from }
     }
 
@@ -132,7 +135,7 @@ impl<'r> Lease<'r> {
         };
         let id = grasp.held.record.info.id;
         let signed = Signed::new(grasp, request, auth, reservation, now)?;
-        signed.note(id);
+        signed.note(id, now);
         Ok(signed)
     }
 
