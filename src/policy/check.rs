@@ -16,7 +16,7 @@
 //! ledger's to check, where it is also charged.
 
 use super::charges::sums;
-use super::{Action, ActionKind, Consulted, Denied, LocalRules, Rule};
+use super::{Action, ActionKind, Charge, Consulted, Denied, LocalRules, Purpose, Rule};
 use crate::id::WalletId;
 use crate::money::{Amount, Coin};
 use crate::scope::{Permission, Reach, Scope};
@@ -101,12 +101,11 @@ fn each_rule(
         note(Rule::Fee, cap.map(|cap| (coin, *fee, cap)), check_fee(coin, *fee, cap))?;
     }
     if !is_order && !rules.coins.is_empty() {
-        for (transfer, asked) in sums(&action.transfers)? {
-            let caps = rules.coins.get(&transfer.coin);
+        for Charge { coin, amount, .. } in &sums(Purpose::Withdrawal, &action.transfers)? {
+            let caps = rules.coins.get(coin);
             if let Some(cap) = caps.and_then(|caps| caps.per_transaction) {
-                let said =
-                    check_cap(Rule::PerTransaction, "one request", &transfer.coin, asked, cap);
-                note(Rule::PerTransaction, Some((&transfer.coin, asked, cap)), said)?;
+                let said = check_cap(Rule::PerTransaction, "one request", coin, *amount, cap);
+                note(Rule::PerTransaction, Some((coin, *amount, cap)), said)?;
             }
         }
     }
@@ -122,12 +121,11 @@ fn each_rule(
             }),
         )?;
     }
-    for (transfer, asked) in sums(&action.transfers)? {
-        let coin = &transfer.coin;
+    for Charge { coin, amount, .. } in &sums(Purpose::Trade, &action.transfers)? {
         match trading.per_order.get(coin) {
             Some(&cap) => {
-                let said = check_cap(Rule::Order, "one order", coin, asked, cap);
-                note(Rule::Order, Some((coin, asked, cap)), said)?;
+                let said = check_cap(Rule::Order, "one order", coin, *amount, cap);
+                note(Rule::Order, Some((coin, *amount, cap)), said)?;
             }
             None => note(
                 Rule::Order,

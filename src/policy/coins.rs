@@ -18,12 +18,12 @@ pub(super) struct Counted {
 impl Counted {
     /// The coin of that name. What the table knows no unit of the user's overrides.
     pub(super) fn of(name: &str, units: &CoinMap<CoinUnit>) -> Result<Self, Denied> {
+        if let Some(facts) = CoinFacts::of(name) {
+            let CoinFacts { name, decimals, is_erc20, .. } = facts;
+            return Ok(Self { coin: Coin::listed(name), decimals, is_erc20, facts: Some(facts) });
+        }
         let coin =
             Coin::new(name).map_err(|error| Denied::new(Rule::UnknownCoin, error.to_string()))?;
-        if let Some(facts) = CoinFacts::of(name) {
-            let CoinFacts { decimals, is_erc20, .. } = facts;
-            return Ok(Self { coin, decimals, is_erc20, facts: Some(facts) });
-        }
         match units.get(&coin) {
             Some(&CoinUnit { decimals, is_erc20 }) => {
                 Ok(Self { coin, decimals, is_erc20, facts: None })

@@ -81,6 +81,8 @@ pub enum RequestError {
 pub struct Request {
     method: Method,
     target: Box<str>,
+    /// Where the path ends in the target.
+    path_end: usize,
     body: Zeroizing<Vec<u8>>,
     declared: Vec<Transfer>,
 }
@@ -125,7 +127,8 @@ impl Request {
         if body.len() > BODY_MAX {
             return Err(RequestError::TooLarge);
         }
-        Ok(Self { method, target, body, declared: Vec::new() })
+        let path_end = target.find('?').unwrap_or(target.len());
+        Ok(Self { method, target, path_end, body, declared: Vec::new() })
     }
 
     /// The same request, which moves `amount` of a coin to `destination`: for a transaction that was
@@ -175,7 +178,7 @@ impl Request {
 
     /// The path without its query.
     pub(crate) fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+        self.target.get(..self.path_end).unwrap_or_default()
     }
 }
 

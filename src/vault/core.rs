@@ -114,7 +114,11 @@ impl Core {
 
     /// Now, as spends count it.
     pub(super) fn moment(&self) -> Moment {
-        let monotonic = self.clock.monotonic();
+        self.moment_at(self.clock.monotonic())
+    }
+
+    /// A moment that was just read off the clock, as spends count it.
+    pub(super) fn moment_at(&self, monotonic: Duration) -> Moment {
         Moment { monotonic, server_ms: self.server_ms(monotonic) }
     }
 

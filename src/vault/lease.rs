@@ -6,6 +6,7 @@
 //!                └─ finish(answer) ─> settled by what the verified answer says
 //! ```
 
+use super::core::Core;
 use super::credential::{self, Sender};
 use super::hands::{Grasp, Hands};
 use super::reservation::Reservation;
@@ -48,11 +49,12 @@ pub(super) fn take<'r>(
     label: &str,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    hands.core().check_open()?;
-    let (grasp, asked) = (hands.grasp(label)?, hands.core().clock.monotonic());
-    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, asked)?;
-    let reservation = Reservation::make(&grasp, charges)?;
-    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch, asked))
+    let core = hands.core();
+    core.check_open()?;
+    let (grasp, monotonic) = (hands.grasp(label)?, core.clock.monotonic());
+    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, monotonic)?;
+    let reservation = Reservation::make(&grasp, charges, monotonic)?;
+    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch, monotonic))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -64,23 +66,27 @@ pub(super) async fn take_wait<'r>(
 ) -> Result<Lease<'r>, Error> {
     let core = hands.core();
     core.check_open()?;
-    let (mut grasp, mut asked) = (hands.grasp(label)?, core.clock.monotonic());
-    let now = core.latest(core.clock.now(), asked);
+    let (mut grasp, mut monotonic) = (hands.grasp(label)?, core.clock.monotonic());
+    let now = core.latest(core.clock.now(), monotonic);
     if grasp.held.awaits_renewal(now) {
         core.entry(&grasp.held.record.label)?.await_renewal(now).await;
         core.check_open()?;
-        (grasp, asked) = (hands.grasp(label)?, core.clock.monotonic());
+        (grasp, monotonic) = (hands.grasp(label)?, core.clock.monotonic());
     }
-    let (charges, freeze_epoch) = permit(&grasp, request, sender, asked)?;
-    let reservation = match Reservation::draw(&grasp, charges) {
+    let (charges, freeze_epoch) = permit(&grasp, request, sender, monotonic)?;
+    let reservation = match Reservation::draw(&grasp, charges, monotonic) {
         Ok(reservation) => reservation,
         // Should the caller go away, the reservation is dropped with the task, and given back.
         Err(charges) => {
             let of = Arc::clone(&grasp);
-            core.blocking(move |_| Reservation::make(&of, charges)).await??
+            // It may have waited for its turn, while BitGo was heard: a moment of before would take its
+            // time for further ahead than it is.
+            let make =
+                move |core: &Arc<Core>| Reservation::make(&of, charges, core.clock.monotonic());
+            core.blocking(make).await??
         }
     };
-    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch, asked))
+    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch, monotonic))
 }
 
 /// Reads the request and checks it against everything but the budget, which its charges are
@@ -89,7 +95,7 @@ fn permit(
     grasp: &Grasp,
     request: &Request,
     sender: Sender,
-    asked: Duration,
+    monotonic: Duration,
 ) -> Result<(Vec<Charge>, u64), Error> {
     let Grasp { core, held, .. } = grasp;
     let freeze_epoch = core.store.freeze().check()?;
@@ -103,7 +109,7 @@ fn permit(
         }
     }
     let action = Action::of(request, &rules.units)?;
-    policy::check(&action, info, rules, core.latest(core.clock.now(), asked))?;
+    policy::check(&action, info, rules, core.latest(core.clock.now(), monotonic))?;
     Ok((policy::charges(&action, rules)?, freeze_epoch))
 }
 
@@ -114,9 +120,9 @@ impl<'r> Lease<'r> {
         sender: Sender,
         reservation: Reservation,
         freeze_epoch: u64,
-        asked: Duration,
+        monotonic: Duration,
     ) -> Self {
-        let void_from = asked.saturating_add(grasp.core.lease_lifetime);
+        let void_from = monotonic.saturating_add(grasp.core.lease_lifetime);
         Self { grasp, request, sender, reservation, freeze_epoch, void_from }
     }
 
@@ -138,7 +144,7 @@ impl<'r> Lease<'r> {
         };
         let id = grasp.held.record.info.id;
         let signed = Signed::new(grasp, request, auth, reservation, now)?;
-        signed.note(id);
+        signed.note(id, now);
         Ok(signed)
     }
 

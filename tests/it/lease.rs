@@ -186,7 +186,7 @@ async fn the_bots_own_client_sends_what_was_signed() {
 
         let spend = desk.withdrawal(300);
         let signed = desk.vault.lease("bot", &spend).unwrap().sign().unwrap();
-        let (headers, body) = (signed.headers().clone(), spend.body().to_vec());
+        let (headers, body) = (signed.headers(), spend.body().to_vec());
         let id = signed.request_id();
         assert_eq!(headers["request-id"], id.to_header(), "the bot's client sends it, too");
         let raw = client.dispatch(Method::POST, spend.target(), headers, body, id).await.unwrap();
