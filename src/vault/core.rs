@@ -280,13 +280,32 @@ impl Core {
     }
 
     pub(super) fn remove(&self, label: &Label) -> Result<(), Error> {
-        let _one_at_a_time = self.begin_change();
+        let one_at_a_time = self.begin_change();
         let entry = self.entry(label)?;
-        let held = entry.take().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
-        self.tracker.forget(held.record.lineage);
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(label);
+        match self.remove_entry(&entry, &one_at_a_time)? {
+            Some(_) => Ok(()),
+            None => Err(Error::NoSuchToken { label: label.clone() }),
+        }
+    }
+
+    /// Removes this very token, whatever is kept under its label by now; `None` if it was removed before.
+    /// For the change that was begun.
+    pub(super) fn remove_entry(
+        &self,
+        entry: &Arc<Entry>,
+        _one_at_a_time: &MutexGuard<'_, ()>,
+    ) -> Result<Option<Arc<Held>>, Error> {
+        let Some(held) = entry.take() else { return Ok(None) };
+        let TokenRecord { lineage, label, .. } = &held.record;
+        self.tracker.forget(*lineage);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.get(label).is_some_and(|other| Arc::ptr_eq(other, entry)) {
+            entries.remove(label);
+        }
+        drop(entries);
         // From here on no lease is given; if the commit fails, a reopened vault has it again.
-        Ok(self.store.remove_token(held.record.lineage)?)
+        self.store.remove_token(*lineage)?;
+        Ok(Some(held))
     }
 }
 

@@ -98,13 +98,18 @@ impl Vault {
     pub async fn logout(&self, label: &str) -> Result<(), Error> {
         let label = Label::new(label)?;
         let ended = self.core.run_to_end(async move |core| {
-            let held = held(&core, &label)?;
+            let entry = core.entry(&label)?;
+            let held = entry.held().ok_or(Error::NoSuchToken { label })?;
             match core.client.logout(credential(&core, &held)?.auth()).await {
                 Ok(()) => {}
                 Err(ApiError::TokenDead(refusal)) if refusal.is_verified() => {}
                 Err(error) => return Err(error.into()),
             }
-            core.blocking(move |core| core.remove(&label)).await?
+            let removed = core.blocking(move |core| {
+                // Another may be kept under its label by now.
+                core.remove_entry(&entry, &core.begin_change()).map(drop)
+            });
+            removed.await?
         });
         ended.await
     }
