@@ -142,10 +142,10 @@ impl Meter {
         let counter = &mut self.counter;
         let (foreign_before, in_doubt_before) = (counter.foreign, self.doubt.amount());
         let beyond = counted.saturating_sub(accepted);
-        // What others spent for sure, as far as was known.
+        let known_before = foreign_before.saturating_sub(in_doubt_before);
         let known = match worth {
             Worth::Raises => foreign_before,
-            Worth::Tells => foreign_before.saturating_sub(in_doubt_before),
+            Worth::Tells => known_before,
             Worth::Resolves => Amount::ZERO,
         };
         counter.foreign = known.max(beyond);
@@ -165,8 +165,8 @@ impl Meter {
                 resolved = std::mem::take(&mut counter.uncertain);
             }
         }
-        // What was not spent by others after all was not forgiven either.
-        let fallen = foreign_before.saturating_sub(counter.foreign);
+        // What was not spent by others after all was not forgiven either; nothing in doubt ever was.
+        let fallen = known_before.saturating_sub(counter.foreign);
         counter.renewed = counter.renewed.saturating_sub(fallen);
         let drift = Drift {
             coin: None,

@@ -257,6 +257,17 @@ fn a_budget_that_begins_anew_forgives_nothing_twice() {
     book.settle(&[charge("tbtc", 40)], ours, Outcome::Accepted);
     book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default(), 2);
     assert_eq!(counter(&book, "tbtc").carried, Amount::new(40));
+
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    sample(&mut book, 40, 1);
+    book.renew_budget();
+    let ours = draw(&mut book, &[charge("tbtc", 10)], later(0)).unwrap();
+    sample(&mut book, 50, 2);
+    book.settle(&[charge("tbtc", 10)], ours, Outcome::Accepted);
+    sample(&mut book, 50, 3);
+    let counted = counter(&book, "tbtc");
+    assert_eq!((counted.foreign, counted.renewed), (Amount::new(40), Amount::new(40)));
+    assert_eq!(counted.used_of_total(), Some(Amount::new(10)), "what was forgiven stays so");
 }
 
 #[test]
