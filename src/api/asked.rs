@@ -1,19 +1,14 @@
 //! A request as it proves who sends it, and as its answer must fit (PROTOCOL section 3).
 
 use super::error::{ApiError, Distrust};
-use super::proof::Proof;
+use super::proof::{HMAC, Proof, X_REQUEST_TIMESTAMP, X_SIGNATURE};
 use super::request_id::{REQUEST_ID, RequestId};
 use crate::crypto::{AuthKey, AuthVersion, Subject, check_window, content_digest};
 use crate::secret::AccessToken;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method};
 
-const HMAC: &str = "hmac";
 const TIMESTAMP: &str = "timestamp";
-// Version 4. What headers its answers bear is not published: the request's names are taken for
-// both. Nor is it whether `BitGo-Auth-Version` is sent: it is, as with every version before.
-const X_REQUEST_TIMESTAMP: &str = "x-request-timestamp";
-const X_SIGNATURE: &str = "x-signature";
 
 /// How a request proves who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -61,22 +56,17 @@ impl Asked<'_> {
         };
         let timestamp_ms = now.timestamp_millis();
         let hmac = key.sign_request(&self.subject(version, timestamp_ms, id), body);
-        let mut proof = Proof::signed(id, key.bearer());
-        proof.push("bitgo-auth-version", version.as_str());
-        let mut digits = itoa::Buffer::new();
-        match version {
+        let (bearer, mut digits) = (key.bearer(), itoa::Buffer::new());
+        Ok(match version {
             AuthVersion::V2 | AuthVersion::V3 => {
-                proof.push("auth-timestamp", digits.format(timestamp_ms));
-                proof.push(HMAC, &hmac);
+                Proof::signed(id, bearer, version.as_str(), digits.format(timestamp_ms), &hmac)
             }
             AuthVersion::V4 => {
-                proof.push(X_REQUEST_TIMESTAMP, digits.format(timestamp_ms.div_euclid(1000)));
-                proof.push(X_SIGNATURE, &hmac);
-                proof.push("x-content-sha256", &content_digest(body));
-                proof.push("x-auth-request-id", id);
+                let seconds = digits.format(timestamp_ms.div_euclid(1000));
+                let digest = content_digest(body);
+                Proof::signed_v4(id, bearer, version.as_str(), seconds, &hmac, &digest)
             }
-        }
-        Ok(proof)
+        })
     }
 
     /// Checks that an answer of any status is this request's, then its HMAC, then its time. The

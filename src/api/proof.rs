@@ -13,44 +13,92 @@ use std::fmt;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 const AUTHORIZATION: &str = "authorization";
+const AUTH_VERSION: &str = "bitgo-auth-version";
+const CONTENT_TYPE: &str = "content-type";
+pub(super) const HMAC: &str = "hmac";
+// Version 4. What headers its answers bear is not published: the request's names are taken for
+// both. Nor is it whether `BitGo-Auth-Version` is sent: it is, as with every version before.
+pub(super) const X_REQUEST_TIMESTAMP: &str = "x-request-timestamp";
+pub(super) const X_SIGNATURE: &str = "x-signature";
+
 const BEARER: &str = "Bearer ";
 
-/// The most headers there are: those of version 4, and a content type.
-const HEADERS_MAX: usize = 8;
+/// The names of a proof's headers, in their order; the last is the sender's to add.
+type Names = &'static [&'static str];
+const NAMED: Names = &[REQUEST_ID, CONTENT_TYPE];
+const IN_CLEAR: Names = &[REQUEST_ID, AUTHORIZATION, CONTENT_TYPE];
+const SIGNED: Names =
+    &[REQUEST_ID, AUTHORIZATION, AUTH_VERSION, "auth-timestamp", HMAC, CONTENT_TYPE];
+const SIGNED_V4: Names = &[
+    REQUEST_ID,
+    AUTHORIZATION,
+    AUTH_VERSION,
+    X_REQUEST_TIMESTAMP,
+    X_SIGNATURE,
+    "x-content-sha256",
+    "x-auth-request-id",
+    CONTENT_TYPE,
+];
+
+/// The most headers there are.
+const HEADERS_MAX: usize = SIGNED_V4.len();
 
 /// As many bytes as the values of those have.
 const TEXT_MAX: usize = 320;
 
 /// Headers whose values are neither printed nor kept in HTTP/2's tables of headers. A signature is no
 /// secret, but opens the window in which its request may be repeated.
-const SENSITIVE: [&str; 3] = [AUTHORIZATION, "hmac", "x-signature"];
+const SENSITIVE: [&str; 3] = [AUTHORIZATION, HMAC, X_SIGNATURE];
 
-/// Headers, name by name.
+/// The headers of one request.
 pub(crate) struct Proof {
+    names: Names,
     /// The values, one after the other. It does not grow, which would leave a copy behind.
     text: String,
-    /// Names, and where in the text their values end.
-    ends: [(&'static str, usize); HEADERS_MAX],
+    /// Where in the text the values end.
+    ends: [u32; HEADERS_MAX],
     count: usize,
 }
 
 impl Proof {
-    fn with_capacity(bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), ends: [("", 0); HEADERS_MAX], count: 0 }
+    fn new(names: Names, id: &str, room: usize) -> Self {
+        let text = String::with_capacity(TEXT_MAX + room);
+        let mut proof = Self { names, text, ends: [0; HEADERS_MAX], count: 0 };
+        proof.push(id);
+        proof
     }
 
     /// What says no more than what the request is called.
     pub(super) fn named(id: &str) -> Self {
-        let mut proof = Self::with_capacity(TEXT_MAX);
-        proof.push(REQUEST_ID, id);
+        Self::new(NAMED, id, 0)
+    }
+
+    /// What is signed in versions 2 and 3.
+    pub(super) fn signed(
+        id: &str,
+        bearer: &str,
+        version: &str,
+        timestamp: &str,
+        hmac: &str,
+    ) -> Self {
+        let mut proof = Self::new(SIGNED, id, 0);
+        proof.text.push_str(BEARER);
+        [bearer, version, timestamp, hmac].iter().for_each(|value| proof.push(value));
         proof
     }
 
-    /// What a signature is to be added to.
-    pub(super) fn signed(id: &str, bearer: &str) -> Self {
-        let mut proof = Self::named(id);
-        proof.text.push_str(BEARER);
-        proof.push(AUTHORIZATION, bearer);
+    /// What is signed in version 4.
+    pub(super) fn signed_v4(
+        id: &str,
+        bearer: &str,
+        version: &str,
+        timestamp: &str,
+        hmac: &str,
+        digest: &str,
+    ) -> Self {
+        let mut proof = Self::signed(id, bearer, version, timestamp, hmac);
+        proof.names = SIGNED_V4;
+        [digest, id].iter().for_each(|value| proof.push(value));
         proof
     }
 
@@ -59,19 +107,24 @@ impl Proof {
         if !token.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(ApiError::Unsendable("the token is no header"));
         }
-        let mut proof = Self::with_capacity(TEXT_MAX + token.len());
-        proof.push(REQUEST_ID, id);
+        let mut proof = Self::new(IN_CLEAR, id, token.len());
         proof.text.push_str(BEARER);
-        proof.push(AUTHORIZATION, token);
+        proof.push(token);
         Ok(proof)
     }
 
-    /// Adds a header whose value, or the rest of it, this is. More than there are do not come.
-    pub(crate) fn push(&mut self, name: &'static str, value: &str) {
+    /// Says what the body is.
+    pub(crate) fn of_json(&mut self) {
+        self.push("application/json");
+    }
+
+    /// Adds the next value, or the rest of it.
+    fn push(&mut self, value: &str) {
         debug_assert!(self.text.capacity() - self.text.len() >= value.len(), "the text would grow");
-        if let Some(end) = self.ends.get_mut(self.count) {
-            self.text.push_str(value);
-            *end = (name, self.text.len());
+        self.text.push_str(value);
+        if let (Some(end), Ok(to)) = (self.ends.get_mut(self.count), u32::try_from(self.text.len()))
+        {
+            *end = to;
             self.count += 1;
         }
     }
@@ -83,11 +136,8 @@ impl Proof {
 
     fn ranges(&self) -> impl Iterator<Item = (&'static str, std::ops::Range<usize>)> {
         let mut from = 0;
-        self.ends.iter().take(self.count).map(move |(name, to)| {
-            let range = from..*to;
-            from = *to;
-            (*name, range)
-        })
+        let named = self.names.iter().zip(self.ends).take(self.count);
+        named.map(move |(name, to)| (*name, std::mem::replace(&mut from, to as usize)..to as usize))
     }
 
     /// The headers as HTTP's libraries have them. Their values share one buffer, which is wiped with the
@@ -133,12 +183,13 @@ mod tests {
 
     #[test]
     fn a_map_has_what_the_strings_say_and_hides_what_proves() {
-        let mut proof = Proof::signed("id", "secret");
-        proof.push("hmac", "signature");
-        proof.push("content-type", "application/json");
+        let mut proof = Proof::signed("id", "secret", "3.0", "7", "signature");
+        proof.of_json();
         let expect = [
             ("request-id", "id"),
             ("authorization", "Bearer secret"),
+            ("bitgo-auth-version", "3.0"),
+            ("auth-timestamp", "7"),
             ("hmac", "signature"),
             ("content-type", "application/json"),
         ];

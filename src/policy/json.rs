@@ -10,8 +10,8 @@
 //! allocates nothing here.
 
 use super::Denied;
-use super::json_reader::Reader;
-pub(super) use super::json_reader::text;
+use super::json_reader::unquoted;
+pub(super) use super::json_reader::{Reader, text};
 use crate::money::Amount;
 use std::borrow::Cow;
 
@@ -68,9 +68,17 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
 pub(super) struct Fields<'a, const N: usize> {
     known: &'static [Field; N],
     values: [Option<&'a str>; N],
+    /// A bit for each that is a string all of which stands for itself.
+    plain: u64,
 }
 
 impl<'a, const N: usize> Fields<'a, N> {
+    /// None of them, until an object is read.
+    pub(super) const fn of(known: &'static [Field; N]) -> Self {
+        const { assert!(N <= 64, "a bit for each") };
+        Self { known, values: [None; N], plain: 0 }
+    }
+
     /// Reads an object whose fields are all known for `route`.
     pub(super) fn read(
         json: &'a str,
@@ -78,59 +86,86 @@ impl<'a, const N: usize> Fields<'a, N> {
         known: &'static [Field; N],
         route: u8,
     ) -> Result<Self, Denied> {
-        let mut fields = Self { known, values: [None; N] };
+        let mut fields = Self::of(known);
+        fields.fill(json, what, route, |_, _| Ok(None))?;
+        Ok(fields)
+    }
+
+    /// The same in its place, for lists so long that moving them costs as much as reading. `own` may
+    /// read a field's value as it comes by, and answers how it stands then.
+    pub(super) fn fill(
+        &mut self,
+        json: &'a str,
+        what: &'static str,
+        route: u8,
+        own: impl FnMut(usize, &mut Reader<'a>) -> Result<Option<&'a str>, Denied>,
+    ) -> Result<(), Denied> {
         let mut reader = Reader::new(json);
-        let read = fields.read_members(&mut reader, what, route)?;
-        match read.filter(|()| reader.is_done()) {
-            Some(()) => Ok(fields),
-            None => Err(Denied::body(format!("{what} is not one json object"))),
+        self.fill_from(&mut reader, what, route, own)?;
+        match reader.is_done() {
+            true => Ok(()),
+            false => Err(no_object(what)),
         }
     }
 
-    /// `None` where it is no object.
-    fn read_members(
+    /// Reads the object that comes next.
+    pub(super) fn next(
+        reader: &mut Reader<'a>,
+        what: &'static str,
+        known: &'static [Field; N],
+        route: u8,
+    ) -> Result<Self, Denied> {
+        let mut fields = Self::of(known);
+        fields.fill_from(reader, what, route, |_, _| Ok(None))?;
+        Ok(fields)
+    }
+
+    fn fill_from(
         &mut self,
         reader: &mut Reader<'a>,
         what: &'static str,
         route: u8,
-    ) -> Result<Option<()>, Denied> {
+        mut own: impl FnMut(usize, &mut Reader<'a>) -> Result<Option<&'a str>, Denied>,
+    ) -> Result<(), Denied> {
         if !reader.takes(b'{') {
-            return Ok(None);
+            return Err(no_object(what));
         }
-        if reader.takes(b'}') {
-            return Ok(Some(()));
+        let mut is_over = reader.takes(b'}');
+        while !is_over {
+            let name = reader.name().filter(|_| reader.takes(b':'));
+            let at = self.vacant(&name.ok_or_else(|| no_object(what))?, what, route)?;
+            let (value, is_plain) = match own(at, reader)? {
+                Some(value) => (value, false),
+                None => reader.value().ok_or_else(|| no_object(what))?,
+            };
+            if !fits(self.known.get(at), value, is_plain) {
+                return Err(self.refused(at));
+            }
+            if let Some(place) = self.values.get_mut(at) {
+                *place = Some(value);
+                self.plain |= u64::from(is_plain) << at;
+            }
+            is_over = reader.takes(b'}');
+            if !is_over && !reader.takes(b',') {
+                return Err(no_object(what));
+            }
         }
-        loop {
-            let Some(name) = reader.string().and_then(text) else { return Ok(None) };
-            if !reader.takes(b':') {
-                return Ok(None);
-            }
-            let Some(value) = reader.value() else { return Ok(None) };
-            self.put(&name, value, what, route)?;
-            if reader.takes(b'}') {
-                return Ok(Some(()));
-            }
-            if !reader.takes(b',') {
-                return Ok(None);
-            }
-        }
+        Ok(())
     }
 
-    fn put(&mut self, name: &str, value: &'a str, what: &str, route: u8) -> Result<(), Denied> {
+    /// Where a field of that name belongs, which has not come yet.
+    fn vacant(&self, name: &str, what: &str, route: u8) -> Result<usize, Denied> {
         let is_it = |field: &Field| field.name == name && field.routes & route != 0;
         let Some(at) = self.known.iter().position(is_it) else {
             // As much of it as fits a message.
             let name: String = name.chars().take(40).collect();
-            return Err(Denied::body(format!(
-                "{what} holds the field {name:?}, which no rule allows"
-            )));
+            let why = format!("{what} holds the field {name:?}, which no rule allows");
+            return Err(Denied::body(why));
         };
-        match self.values.get_mut(at) {
-            Some(place @ None) if fits(self.known.get(at), value) => *place = Some(value),
-            Some(None) => return Err(self.refused(at)),
-            _ => return Err(Denied::body(format!("{what} holds a field twice"))),
+        match self.get(at) {
+            None => Ok(at),
+            Some(_) => Err(Denied::body(format!("{what} holds a field twice"))),
         }
-        Ok(())
     }
 
     /// The value of the field at that place of the list.
@@ -140,7 +175,12 @@ impl<'a, const N: usize> Fields<'a, N> {
 
     /// A field that must be text where it stands.
     pub(super) fn text(&self, at: usize) -> Result<Option<Cow<'a, str>>, Denied> {
-        self.get(at).map(|json| text(json).ok_or_else(|| self.refused(at))).transpose()
+        let Some(json) = self.get(at) else { return Ok(None) };
+        let text = match self.plain >> at & 1 {
+            1 => unquoted(json).map(Cow::Borrowed),
+            _ => text(json),
+        };
+        text.map(Some).ok_or_else(|| self.refused(at))
     }
 
     /// A field that must be an amount where it stands.
@@ -155,13 +195,16 @@ impl<'a, const N: usize> Fields<'a, N> {
 }
 
 /// Whether a value is of its field's kind.
-fn fits(field: Option<&Field>, json: &str) -> bool {
+fn fits(field: Option<&Field>, json: &str, is_plain: bool) -> bool {
     match field.map(|field| field.kind) {
         Some(Kind::Own) => true,
-        Some(Kind::Text) => text(json).is_some(),
+        Some(Kind::Text) => is_plain || text(json).is_some(),
         Some(Kind::Texts) => {
-            let each = |json| text(json).map(drop).ok_or_else(|| Denied::body(""));
-            each_of(json, usize::MAX, "", each).is_ok()
+            let each = |reader: &mut Reader<'_>| {
+                let entry = reader.value().and_then(|(entry, _)| text(entry));
+                entry.map(drop).ok_or_else(|| Denied::body(""))
+            };
+            each_of(&mut Reader::new(json), usize::MAX, "", each).is_ok()
         }
         Some(Kind::Number) => !json.starts_with('"') && amount(json).is_ok(),
         Some(Kind::Flag) => matches!(json, "true" | "false"),
@@ -169,36 +212,34 @@ fn fits(field: Option<&Field>, json: &str) -> bool {
     }
 }
 
-/// Reads a list of at most so many entries, each by `read`.
+fn no_object(what: &str) -> Denied {
+    Denied::body(format!("{what} is not one json object"))
+}
+
+/// Reads the list that comes next, of at most so many entries, each by `read`.
 pub(super) fn each_of<'a>(
-    json: &'a str,
+    reader: &mut Reader<'a>,
     most: usize,
     what: &'static str,
-    mut read: impl FnMut(&'a str) -> Result<(), Denied>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<(), Denied>,
 ) -> Result<(), Denied> {
     let refused = || Denied::body(format!("{what} is not a list of at most {most}"));
-    let mut reader = Reader::new(json);
     if !reader.takes(b'[') {
         return Err(refused());
     }
-    let mut entries = 0;
-    let mut is_over = reader.takes(b']');
+    let (mut entries, mut is_over) = (0, reader.takes(b']'));
     while !is_over {
-        let entry = reader.value().ok_or_else(refused)?;
         entries += 1;
         if entries > most {
             return Err(refused());
         }
-        read(entry)?;
+        read(reader)?;
         is_over = reader.takes(b']');
         if !is_over && !reader.takes(b',') {
             return Err(refused());
         }
     }
-    match reader.is_done() {
-        true => Ok(()),
-        false => Err(refused()),
-    }
+    Ok(())
 }
 
 /// The largest number that a server of JavaScript reads as it was written: 2^53 - 1.
@@ -285,7 +326,14 @@ mod tests {
 
     #[test]
     fn lists_are_short_and_nothing_but_lists() {
-        let all = |json, most| each_of(json, most, "it", |_| Ok(())).is_ok();
+        let all = |json, most| {
+            let mut reader = Reader::new(json);
+            let entry = |reader: &mut Reader<'_>| match reader.value() {
+                Some(_) => Ok(()),
+                None => Err(Denied::body("no value")),
+            };
+            each_of(&mut reader, most, "it", entry).is_ok() && reader.is_done()
+        };
         assert!(all("[]", 0) && all(" [1, {}] ", 2));
         for (json, most) in [("[1,2]", 1), ("{}", 9), ("[1,]", 9), ("[] []", 9), ("", 9)] {
             assert!(!all(json, most), "{json}");

@@ -31,15 +31,28 @@ impl<'a> Reader<'a> {
         is_next
     }
 
-    /// The next value whole, as it stands; `None` where there is none.
-    pub(super) fn value(&mut self) -> Option<&'a str> {
+    /// Where it stands, past white space: what is read from here on is [`Reader::since`].
+    pub(super) fn here(&mut self) -> usize {
         self.skip_space();
-        let from = self.at;
+        self.at
+    }
+
+    pub(super) fn since(&self, here: usize) -> Option<&'a str> {
+        self.text.get(here..self.at)
+    }
+
+    /// The next value whole, as it stands, and whether it is a string all of which stands for itself;
+    /// `None` where there is none.
+    pub(super) fn value(&mut self) -> Option<(&'a str, bool)> {
+        let (first, from) = (self.skip_space()?, self.at);
+        if first == b'"' {
+            return self.scan();
+        }
         // What stands around the place, the innermost last: a bit for each, set for an object.
         let (mut around, mut depth) = (0_u64, 0);
         loop {
             match self.skip_space()? {
-                b'"' => drop(self.string()?),
+                b'"' => drop(self.scan()?),
                 open @ (b'{' | b'[') => {
                     self.at += 1;
                     (around, depth) = (around << 1 | u64::from(open == b'{'), depth + 1);
@@ -58,7 +71,7 @@ impl<'a> Reader<'a> {
                 (around, depth) = (around >> 1, depth - 1);
             }
             if depth == 0 {
-                return self.text.get(from..self.at);
+                return Some((self.since(from)?, false));
             }
             if !self.takes(b',') {
                 return None;
@@ -67,30 +80,42 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next string, with its quotes.
-    pub(super) fn string(&mut self) -> Option<&'a str> {
-        if self.skip_space() != Some(b'"') {
+    /// What the next string says.
+    pub(super) fn name(&mut self) -> Option<Cow<'a, str>> {
+        self.skip_space();
+        let (json, is_plain) = self.scan()?;
+        match is_plain {
+            true => Some(Cow::Borrowed(unquoted(json)?)),
+            false => text(json),
+        }
+    }
+
+    /// The string that begins here, with its quotes, and whether all of it stands for itself.
+    fn scan(&mut self) -> Option<(&'a str, bool)> {
+        if self.byte() != Some(b'"') {
             return None;
         }
-        let from = self.at;
+        let (from, mut is_plain) = (self.at, true);
         self.at += 1;
         loop {
             self.at += plain(self.rest());
             match self.byte()? {
                 b'"' => {
                     self.at += 1;
-                    return self.text.get(from..self.at);
+                    return Some((self.since(from)?, is_plain));
                 }
                 b'\\' => self.escape()?,
                 _ => return None,
             }
+            is_plain = false;
         }
     }
 
     /// What stands before a member's value: nothing in a list, a name in an object.
     fn member(&mut self, around: u64) -> Option<()> {
         if around & 1 == 1 {
-            self.string()?;
+            self.skip_space();
+            self.scan()?;
             return self.takes(b':').then_some(());
         }
         Some(())
@@ -133,11 +158,16 @@ impl<'a> Reader<'a> {
 
 /// The string that a value is, if it is one.
 pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
-    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    let inside = unquoted(json)?;
     match plain(inside.as_bytes()) == inside.len() {
         true => Some(Cow::Borrowed(inside)),
         false => serde_json::from_str(json).ok().map(Cow::Owned),
     }
+}
+
+/// What stands between the quotes of a string.
+pub(super) fn unquoted(json: &str) -> Option<&str> {
+    json.strip_prefix('"')?.strip_suffix('"')
 }
 
 const fn close(around: u64) -> u8 {
@@ -174,22 +204,28 @@ fn is_number(word: &[u8]) -> bool {
 
 /// How many bytes of a string stand for themselves, up to the first quote, backslash or control
 /// character: eight at a time.
+#[inline]
 fn plain(bytes: &[u8]) -> usize {
-    const EACH: u64 = u64::MAX / 0xff;
-    // The highest bit of every byte that is below another; one above a found one may be wrong.
-    let below = |word: u64, byte: u64| word.wrapping_sub(EACH * byte) & !word;
     let (words, tail) = bytes.as_chunks();
     for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quotes = below(word ^ (EACH * u64::from(b'"')), 1);
-        let escapes = below(word ^ (EACH * u64::from(b'\\')), 1);
-        let found = (below(word, 0x20) | quotes | escapes) & (EACH << 7);
-        if found != 0 {
-            return at * 8 + found.trailing_zeros() as usize / 8;
+        let ends = ends(u64::from_le_bytes(*word));
+        if ends != 0 {
+            return at * 8 + ends.trailing_zeros() as usize / 8;
         }
     }
     let is_plain = |byte: &&u8| **byte >= 0x20 && !matches!(byte, b'"' | b'\\');
     bytes.len() - tail.len() + tail.iter().take_while(is_plain).count()
+}
+
+/// The highest bit of every byte that ends what is plain. Above the lowest that is found there may be
+/// wrong ones.
+const fn ends(word: u64) -> u64 {
+    const EACH: u64 = u64::MAX / 0xff;
+    let (quotes, escapes) = (word ^ (EACH * b'"' as u64), word ^ (EACH * b'\\' as u64));
+    let controls = word.wrapping_sub(EACH * 0x20) & !word;
+    let quotes = quotes.wrapping_sub(EACH) & !quotes;
+    let escapes = escapes.wrapping_sub(EACH) & !escapes;
+    (controls | quotes | escapes) & (EACH << 7)
 }
 
 #[cfg(test)]
@@ -201,7 +237,8 @@ mod tests {
     /// The one value that a text is.
     fn whole(json: &str) -> Option<&str> {
         let mut reader = Reader::new(json);
-        let value = reader.value()?;
+        let (value, is_plain) = reader.value()?;
+        assert!(!is_plain || text(value) == unquoted(value).map(Cow::Borrowed), "{value}");
         reader.is_done().then_some(value)
     }
 

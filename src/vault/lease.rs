@@ -20,7 +20,6 @@ use crate::scope::{Permission, Scope};
 use crate::secret::AccessToken;
 use crate::store::{AuditAction, TokenRecord};
 use crate::token::TokenInfo;
-use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,7 +132,10 @@ impl<'r> Lease<'r> {
     /// [`Error::Denied`] if the token has expired; [`Error::SendOnly`] if it cannot sign, for the
     /// headers would then hold the token itself. The reservation is given back.
     pub fn sign(self) -> Result<Signed<'r>, Error> {
-        let now = self.check_alive()?;
+        let monotonic = self.check_void()?;
+        let Grasp { core, held, .. } = &*self.grasp;
+        let now = core.clock.now();
+        policy::check_expiry(&held.record.info, core.latest(now, monotonic))?;
         let Self { grasp, request, sender, reservation, .. } = self;
         let mut key = AuthKey::blank();
         let travelling = credential::ready(&grasp.core, &grasp.held, &mut key)?;
@@ -164,7 +166,7 @@ impl<'r> Lease<'r> {
     /// # Security
     /// Whoever holds the raw token is bound by BitGo's limit alone.
     pub async fn expose_token(self) -> Result<AccessToken, Error> {
-        self.check_alive()?;
+        self.check_void()?;
         self.check_exposable()?;
         let Self { grasp, reservation, freeze_epoch, .. } = self;
         let core = Arc::clone(&grasp.core);
@@ -179,8 +181,9 @@ impl<'r> Lease<'r> {
             if core.store.freeze().epoch() != freeze_epoch {
                 return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
             }
-            let (lineage, info) = (held.record.lineage, &held.record.info);
-            core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
+            let (lineage, info, now) = (held.record.lineage, &held.record.info, core.clock.now());
+            policy::check_expiry(info, core.latest(now, core.clock.monotonic()))?;
+            core.store.append_audit(AuditAction::Exposed, info.id, None, now)?;
             reservation.settle(Outcome::Uncertain);
             if can_spend(info) {
                 core.store.exhaust(lineage, core.moment().server_ms)?;
@@ -207,14 +210,14 @@ impl<'r> Lease<'r> {
     /// public no token goes that neither knows of.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn open_untold(self) -> Result<AccessToken, Error> {
-        self.check_alive()?;
+        self.check_void()?;
         self.check_exposable()?;
         let Grasp { core, held, .. } = &*self.grasp;
         Ok(core.store.open_secret(held.record.lineage, &held.secret)?.token)
     }
 
-    /// Answers the time for which it was looked at.
-    fn check_alive(&self) -> Result<DateTime<Utc>, Error> {
+    /// Answers the monotonic time for which it was looked at.
+    fn check_void(&self) -> Result<Duration, Error> {
         let Grasp { core, held, .. } = &*self.grasp;
         if core.store.freeze().check()? != self.freeze_epoch {
             return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
@@ -226,9 +229,7 @@ impl<'r> Lease<'r> {
         if monotonic >= self.void_from {
             return Err(Error::LeaseVoid { why: "it is too old" });
         }
-        let now = core.clock.now();
-        policy::check_expiry(&held.record.info, core.latest(now, monotonic))?;
-        Ok(now)
+        Ok(monotonic)
     }
 }
 

@@ -49,7 +49,7 @@ impl<'r> Signed<'r> {
         let asked = Asked { auth: Some(auth), method: &method, target, request_id };
         let mut proof = asked.prove(body, now)?;
         if !body.is_empty() {
-            proof.push("content-type", "application/json");
+            proof.of_json();
         }
         let version = match auth {
             Auth::Hmac(_, version) => Some(version),

@@ -15,14 +15,12 @@ mod order;
 mod spend;
 mod view;
 
+use super::request::SEGMENTS_MAX;
 use super::{CoinUnit, Denied, Method, Request, Rule};
 use crate::coin_map::CoinMap;
 use crate::id::{EnterpriseId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::scope::Permission;
-
-/// The most segments that the path of a known call has.
-const SEGMENTS_MAX: usize = 9;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,7 +92,7 @@ impl Action {
     /// Reads what `request` would do. `units` are of coins that the compiled table does not know.
     pub(crate) fn of(request: &Request, units: &CoinMap<CoinUnit>) -> Result<Self, Denied> {
         let mut segments = [""; SEGMENTS_MAX];
-        let path = split(request.path(), &mut segments).ok_or_else(|| unknown_call(request))?;
+        let path = request.segments(&mut segments).ok_or_else(|| unknown_call(request))?;
         let action = match (request.method(), path) {
             (Method::Get, path) => view::of(request, path, units),
             (Method::Post, ["api", "v2", coin, "wallet", wallet, rest @ ..]) => {
@@ -147,17 +145,6 @@ impl Action {
 
 /// Where the calls of trading accounts begin.
 const TRADING: [&str; 5] = ["api", "prime", "trading", "v1", "accounts"];
-
-/// The segments of a path; `None` where there are more than fit.
-fn split<'s, 'p>(path: &'p str, segments: &'s mut [&'p str]) -> Option<&'s [&'p str]> {
-    let (mut from, mut count) = (1, 0);
-    let ends = path.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'/');
-    for end in ends.map(|(at, _)| at).chain([path.len()]) {
-        *segments.get_mut(count)? = path.get(from..end)?;
-        (from, count) = (end + 1, count + 1);
-    }
-    segments.get(..count)
-}
 
 fn unknown_call(request: &Request) -> Denied {
     Denied::new(

@@ -44,12 +44,12 @@ impl Standing {
         asked: Amount,
         drawable: Amount,
         left_in_all: Option<Amount>,
-        left_to_take: Option<Amount>,
+        left_to_take: impl FnOnce() -> Option<Amount>,
     ) -> Self {
         match left_in_all {
             Some(left) if asked > left => Self::Over(left),
             _ if asked <= drawable => Self::Drawable,
-            _ if left_to_take.is_none_or(|left| asked.saturating_sub(drawable) <= left) => {
+            _ if left_to_take().is_none_or(|left| asked.saturating_sub(drawable) <= left) => {
                 Self::Takes
             }
             _ => Self::Waits,
@@ -70,6 +70,11 @@ pub(super) fn spare(
     let wanted = Amount::new(asked.base_units().saturating_mul(again));
     let most = cap.map_or(Amount::MAX, |cap| Amount::new(cap.base_units() / SPARE_PART));
     wanted.min(most.saturating_sub(allotted)).min(left.unwrap_or(Amount::MAX))
+}
+
+fn can_count(used: [Option<Amount>; 2], asked: Amount, allotted: Amount) -> bool {
+    let more = asked.saturating_add(allotted);
+    used.iter().all(|used| used.is_some_and(|used| used.checked_add(more).is_some()))
 }
 
 impl Meter {
@@ -102,16 +107,19 @@ impl Meter {
     }
 
     pub(super) fn standing(&self, asked: Amount, share: Share) -> Standing {
+        let (counter, used) = (&self.counter, self.counter.sums());
+        if !can_count(used, asked, counter.allotted) {
+            return Standing::Over(Amount::ZERO);
+        }
         // What was allotted under a former bound, or came back since, does not outdo the present one.
-        let to_take = self.counter.left_to_take(share);
-        Standing::of(asked, self.drawable(), self.left(share), to_take)
+        let left = counter.left_beside(used, share, Amount::ZERO);
+        let to_take = || counter.left_beside(used, share, counter.allotted);
+        Standing::of(asked, self.drawable(), left, to_take)
     }
 
     /// Whether so much more can be counted at all.
     pub(super) fn can_count(&self, asked: Amount) -> bool {
-        let sums = [self.counter.used(), self.counter.used_of_total()];
-        let asked = asked.saturating_add(self.counter.allotted);
-        sums.iter().all(|sum| sum.is_some_and(|sum| sum.checked_add(asked).is_some()))
+        can_count(self.counter.sums(), asked, self.counter.allotted)
     }
 
     /// What is left in all, for a share of the bounds.

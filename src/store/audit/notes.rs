@@ -12,7 +12,7 @@ use crate::policy::Charge;
 use crate::store::lock;
 use crate::store::record::EntryRow;
 use chrono::{DateTime, Utc};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// Tokens whose ids fall together share a lock: a few threads seldom meet.
@@ -21,7 +21,7 @@ const SHARDS: usize = 32;
 const GATHERED_MS: u64 = 60_000;
 
 #[derive(Default)]
-pub(super) struct Notes([Mutex<HashMap<TokenId, Tally>>; SHARDS]);
+pub(super) struct Notes([Mutex<BTreeMap<TokenId, Tally>>; SHARDS]);
 
 /// What one token did since it was last written down.
 #[derive(Default)]
