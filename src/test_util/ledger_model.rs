@@ -125,7 +125,8 @@ struct World {
     foreign_in_all: u128,
     /// What BitGo said last that it counted of the token.
     told: u128,
-    /// Whether a crash, or an approval that was given, makes the vault count what was not spent, or twice.
+    /// Whether a crash, an approval that was given or a late refusal makes the vault count what was not
+    /// spent, or twice.
     counts_too_much: bool,
     /// Whether the vault knows as much as the model: neither a crash nor a sample has made it count
     /// what was not spent.
@@ -247,7 +248,9 @@ impl World {
         };
         (spend.is_over, spend.is_back) = (true, outcome == Outcome::Rejected);
         spend.is_accepted = outcome == Outcome::Accepted;
-        self.counts_too_much |= outcome == Outcome::Pending;
+        // What several tokens left in doubt is not told apart when one of their spends is refused late.
+        let is_late = outcome == Outcome::Rejected && spend.token + 1 < self.token;
+        self.counts_too_much |= outcome == Outcome::Pending || is_late;
         self.book.settle(&charges, draw, outcome);
     }
 

@@ -51,7 +51,8 @@ pub(super) struct Doubt {
     amount: Amount,
     /// What was on its way then, and was not refused since.
     suspects: Amount,
-    /// The number of the first draw that was not on its way yet.
+    /// The number of the first draw that may have been, and of the first that came later.
+    from: u64,
     below: u64,
 }
 
@@ -68,7 +69,7 @@ impl Doubt {
     /// BitGo refused a draw, which it has not counted then. Answers how much is not in doubt any more:
     /// others spent that.
     pub(super) fn refused(&mut self, draw: u64, amount: Amount) -> Amount {
-        if draw >= self.below {
+        if !(self.from..self.below).contains(&draw) {
             return Amount::ZERO;
         }
         self.suspects = self.suspects.saturating_sub(amount);
@@ -76,11 +77,15 @@ impl Doubt {
         std::mem::replace(&mut self.amount, left).saturating_sub(left)
     }
 
-    /// Both at once.
+    /// Both at once. What came between them is taken for suspect too: then more counts, and not less.
     pub(super) fn and(self, later: Self) -> Self {
+        if self.amount == Amount::ZERO {
+            return later;
+        }
         Self {
             amount: self.amount.saturating_add(later.amount),
             suspects: self.suspects.saturating_add(later.suspects),
+            from: self.from.min(later.from),
             below: self.below.max(later.below),
         }
     }
@@ -158,7 +163,7 @@ impl Meter {
                 let suspects = ours.saturating_sub(accepted);
                 let others = known.max(beyond.saturating_sub(suspects));
                 let amount = counter.foreign.saturating_sub(others);
-                self.doubt = Doubt { amount, suspects, below: next_draw };
+                self.doubt = Doubt { amount, suspects, from: since, below: next_draw };
             }
             Worth::Resolves => {
                 self.doubt = Doubt::default();
