@@ -39,14 +39,14 @@ impl Asked<'_> {
     /// # Errors
     /// [`ApiError::Unsendable`] for a token in clear that is no header.
     pub fn headers(&self, body: &[u8], now: DateTime<Utc>) -> Result<HeaderMap, ApiError> {
-        Ok(self.prove(body, now)?.to_header_map())
+        Ok(self.prove(body, now.timestamp_millis())?.to_header_map())
     }
 
     /// The same as strings, which are all that signing makes.
     ///
     /// # Errors
     /// [`ApiError::Unsendable`] for a token in clear that is no header.
-    pub(crate) fn prove(&self, body: &[u8], now: DateTime<Utc>) -> Result<Proof, ApiError> {
+    pub(crate) fn prove(&self, body: &[u8], timestamp_ms: i64) -> Result<Proof, ApiError> {
         let mut digits = [0; 32];
         let id = self.request_id.hex(&mut digits);
         let (key, version) = match self.auth {
@@ -54,7 +54,6 @@ impl Asked<'_> {
             Some(Auth::Bearer(token)) => return Proof::in_clear(id, token.expose()),
             None => return Ok(Proof::named(id)),
         };
-        let timestamp_ms = now.timestamp_millis();
         let hmac = key.sign_request(&self.subject(version, timestamp_ms, id), body);
         let (bearer, mut digits) = (key.bearer(), itoa::Buffer::new());
         Ok(match version {

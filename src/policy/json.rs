@@ -56,6 +56,16 @@ pub(super) const fn at<const N: usize>(known: &[Field; N], name: &str) -> usize 
     at
 }
 
+/// Places of a list, a bit for each.
+pub(super) const fn bits<const N: usize>(places: [usize; N]) -> u64 {
+    let (mut bits, mut at) = (0, 0);
+    while at < N {
+        bits |= 1 << places[at];
+        at += 1;
+    }
+    bits
+}
+
 const fn is_same(one: &[u8], other: &[u8]) -> bool {
     let mut at = 0;
     while at < one.len() && at < other.len() && one[at] == other[at] {
@@ -68,7 +78,9 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
 pub(super) struct Fields<'a, const N: usize> {
     known: &'static [Field; N],
     values: [Option<&'a str>; N],
-    /// A bit for each that is a string all of which stands for itself.
+    /// A bit for each that has a value.
+    present: u64,
+    /// A bit for each whose value is a string all of which stands for itself.
     plain: u64,
 }
 
@@ -76,7 +88,7 @@ impl<'a, const N: usize> Fields<'a, N> {
     /// None of them, until an object is read.
     pub(super) const fn of(known: &'static [Field; N]) -> Self {
         const { assert!(N <= 64, "a bit for each") };
-        Self { known, values: [None; N], plain: 0 }
+        Self { known, values: [None; N], present: 0, plain: 0 }
     }
 
     /// Reads an object whose fields are all known for `route`.
@@ -143,6 +155,7 @@ impl<'a, const N: usize> Fields<'a, N> {
             }
             if let Some(place) = self.values.get_mut(at) {
                 *place = Some(value);
+                self.present |= 1 << at;
                 self.plain |= u64::from(is_plain) << at;
             }
             is_over = reader.takes(b'}');
@@ -155,17 +168,28 @@ impl<'a, const N: usize> Fields<'a, N> {
 
     /// Where a field of that name belongs, which has not come yet.
     fn vacant(&self, name: &str, what: &str, route: u8) -> Result<usize, Denied> {
-        let is_it = |field: &Field| field.name == name && field.routes & route != 0;
+        // Most names differ in their first byte, which costs less to look at than all of them.
+        let first = name.as_bytes().first();
+        let is_it = |field: &Field| {
+            field.name.as_bytes().first() == first
+                && field.name == name
+                && field.routes & route != 0
+        };
         let Some(at) = self.known.iter().position(is_it) else {
             // As much of it as fits a message.
             let name: String = name.chars().take(40).collect();
             let why = format!("{what} holds the field {name:?}, which no rule allows");
             return Err(Denied::body(why));
         };
-        match self.get(at) {
-            None => Ok(at),
-            Some(_) => Err(Denied::body(format!("{what} holds a field twice"))),
+        match self.has(1 << at) {
+            false => Ok(at),
+            true => Err(Denied::body(format!("{what} holds a field twice"))),
         }
+    }
+
+    /// Whether there is any of these fields, a bit for each.
+    pub(super) fn has(&self, fields: u64) -> bool {
+        self.present & fields != 0
     }
 
     /// The value of the field at that place of the list.

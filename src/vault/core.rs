@@ -124,12 +124,13 @@ impl Core {
 
     /// The later of the machine's time and BitGo's, which is what tokens end by.
     pub(super) fn latest_now(&self) -> DateTime<Utc> {
-        self.latest(self.clock.now(), self.clock.monotonic())
+        let latest_ms = self.latest_ms(self.clock.now_ms(), self.clock.monotonic());
+        DateTime::from_timestamp_millis(latest_ms).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// As [`Core::latest_now`], for who has read the clock: what either says has ended has ended.
-    pub(super) fn latest(&self, now: DateTime<Utc>, monotonic: Duration) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.server_ms(monotonic)).map_or(now, |its| its.max(now))
+    /// The same in milliseconds since 1970, for who has read the clock.
+    pub(super) fn latest_ms(&self, now_ms: i64, monotonic: Duration) -> i64 {
+        now_ms.max(self.server_ms(monotonic))
     }
 
     /// BitGo's time, in milliseconds since 1970; 0 if it is not known.

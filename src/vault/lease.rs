@@ -66,7 +66,7 @@ pub(super) async fn take_wait<'r>(
     let core = hands.core();
     core.check_open()?;
     let (mut grasp, mut monotonic) = (hands.grasp(label)?, core.clock.monotonic());
-    let now = core.latest(core.clock.now(), monotonic);
+    let now = core.latest_now();
     if grasp.held.awaits_renewal(now) {
         core.entry(&grasp.held.record.label)?.await_renewal(now).await;
         core.check_open()?;
@@ -108,7 +108,7 @@ fn permit(
         }
     }
     let action = Action::of(request, &rules.units)?;
-    policy::check(&action, info, rules, core.latest(core.clock.now(), monotonic))?;
+    policy::check(&action, info, rules, core.latest_ms(core.clock.now_ms(), monotonic))?;
     Ok((policy::charges(&action, rules)?, freeze_epoch))
 }
 
@@ -134,8 +134,8 @@ impl<'r> Lease<'r> {
     pub fn sign(self) -> Result<Signed<'r>, Error> {
         let monotonic = self.check_void()?;
         let Grasp { core, held, .. } = &*self.grasp;
-        let now = core.clock.now();
-        policy::check_expiry(&held.record.info, core.latest(now, monotonic))?;
+        let now_ms = core.clock.now_ms();
+        policy::check_expiry(&held.record.info, core.latest_ms(now_ms, monotonic))?;
         let Self { grasp, request, sender, reservation, .. } = self;
         let mut key = AuthKey::blank();
         let travelling = credential::ready(&grasp.core, &grasp.held, &mut key)?;
@@ -145,8 +145,8 @@ impl<'r> Lease<'r> {
             Some(token) => Auth::Bearer(token),
         };
         let id = grasp.held.record.info.id;
-        let signed = Signed::new(grasp, request, auth, reservation, now)?;
-        signed.note(id, now);
+        let signed = Signed::new(grasp, request, auth, reservation, now_ms)?;
+        signed.note(id, now_ms);
         Ok(signed)
     }
 
@@ -182,7 +182,7 @@ impl<'r> Lease<'r> {
                 return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
             }
             let (lineage, info, now) = (held.record.lineage, &held.record.info, core.clock.now());
-            policy::check_expiry(info, core.latest(now, core.clock.monotonic()))?;
+            policy::check_expiry(info, core.latest_now().timestamp_millis())?;
             core.store.append_audit(AuditAction::Exposed, info.id, None, now)?;
             reservation.settle(Outcome::Uncertain);
             if can_spend(info) {

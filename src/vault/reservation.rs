@@ -3,7 +3,6 @@
 use super::hands::Grasp;
 use crate::error::Error;
 use crate::policy::{Charge, Draw, Outcome};
-use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,10 +61,10 @@ impl Reservation {
 
     /// From here on dropping it counts as spent: the request, which bears this time, may leave any
     /// moment.
-    pub(super) fn commit(&mut self, now: DateTime<Utc>) {
+    pub(super) fn commit(&mut self, now_ms: i64) {
         self.unsettled = Outcome::Uncertain;
         if let Some(Ok(escrow)) = self.drawn.as_ref().map(|drawn| drawn.grasp.escrow()) {
-            escrow.sign(now.timestamp_millis());
+            escrow.sign(now_ms);
             self.is_signed = true;
         }
     }

@@ -41,13 +41,13 @@ impl<'r> Signed<'r> {
         request: &'r Request,
         auth: Auth<'_>,
         mut reservation: Reservation,
-        now: DateTime<Utc>,
+        now_ms: i64,
     ) -> Result<Self, Error> {
         let request_id = RequestId::random().map_err(Error::crypto("request's new id"))?;
         let method = http_method(request.method());
         let (target, body) = (request.target(), request.body());
         let asked = Asked { auth: Some(auth), method: &method, target, request_id };
-        let mut proof = asked.prove(body, now)?;
+        let mut proof = asked.prove(body, now_ms)?;
         if !body.is_empty() {
             proof.of_json();
         }
@@ -56,7 +56,7 @@ impl<'r> Signed<'r> {
             Auth::Bearer(_) => None,
         };
         let floor_ms = grasp.core.refusals.newest_ms().max(grasp.core.client.heard_ms());
-        reservation.commit(now);
+        reservation.commit(now_ms);
         Ok(Self { grasp, request, method, proof, request_id, version, floor_ms, reservation })
     }
 
@@ -145,9 +145,9 @@ impl<'r> Signed<'r> {
     }
 
     /// Notes for the audit log that a request of this token was signed, before it is given out.
-    pub(super) fn note(&self, token_id: TokenId, now: DateTime<Utc>) {
+    pub(super) fn note(&self, token_id: TokenId, now_ms: i64) {
         let (charges, request) = (self.reservation.charges(), *self.request_id.as_bytes());
-        self.grasp.core.store.note_signed(token_id, charges, request, now);
+        self.grasp.core.store.note_signed(token_id, charges, request, now_ms);
     }
 
     /// Nothing of the request left this machine: gives the reservation back. Only

@@ -5,7 +5,7 @@
 //! stand in the body: the caller declares it ([`Request::declaring`]), and a rule must allow that.
 
 use super::super::coins::Counted;
-use super::super::json::{Field, Fields, Kind, ONLY, Reader, amount, at, each_of, text};
+use super::super::json::{Field, Fields, Kind, ONLY, Reader, amount, at, bits, each_of, text};
 use super::{Action, ActionKind, Transfer, body, named_wallet};
 use crate::coin_map::CoinMap;
 use crate::money::Amount;
@@ -104,11 +104,8 @@ const AMOUNT: usize = const { at(&BODY, "amount") };
 const TOKEN_NAME: usize = const { at(&BODY, "tokenName") };
 const TYPE: usize = const { at(&BODY, "type") };
 const MEMO: usize = const { at(&BODY, "memo") };
-const OPAQUE: [usize; 3] = [
-    const { at(&BODY, "halfSigned") },
-    const { at(&BODY, "txHex") },
-    const { at(&BODY, "txRequestId") },
-];
+const OPAQUE: u64 =
+    const { bits([at(&BODY, "halfSigned"), at(&BODY, "txHex"), at(&BODY, "txRequestId")]) };
 const FEES: [usize; 4] = [
     const { at(&BODY, "feeRate") },
     const { at(&BODY, "maxFeeRate") },
@@ -117,7 +114,11 @@ const FEES: [usize; 4] = [
 ];
 const GAS_PRICE: usize = const { at(&BODY, "gasPrice") };
 const GAS_LIMIT: usize = const { at(&BODY, "gasLimit") };
+/// What says what is moved.
+const READABLE: u64 = bits([RECIPIENTS, ADDRESS, AMOUNT, TOKEN_NAME, MEMO]);
 const EIP1559: usize = const { at(&BODY, "eip1559") };
+/// What says what is paid for it.
+const PAYS: u64 = bits(FEES) | bits([GAS_PRICE, GAS_LIMIT, EIP1559]);
 
 static RECIPIENT: [Field; 4] = [
     Field::new("address", Kind::Own, ALL),
@@ -154,7 +155,7 @@ pub(super) fn of(
     if fields.text(TYPE)?.is_some_and(|kind| kind != "transfer") {
         return Err(Denied::body("type is not transfer"));
     }
-    let is_opaque = OPAQUE.iter().any(|at| fields.get(*at).is_some());
+    let is_opaque = fields.has(OPAQUE);
     let transfers = match is_opaque {
         true => declared(request, &fields, &coin, units)?,
         false => readable(&fields, recipients, &coin, route, units)?,
@@ -249,8 +250,7 @@ fn declared<const N: usize>(
     coin: &Counted,
     units: &CoinMap<CoinUnit>,
 ) -> Result<Vec<Transfer>, Denied> {
-    let readable = [RECIPIENTS, ADDRESS, AMOUNT, TOKEN_NAME, MEMO];
-    if readable.iter().any(|at| fields.get(*at).is_some()) {
+    if fields.has(READABLE) {
         return Err(Denied::body("a transaction made elsewhere and recipients do not go together"));
     }
     if request.declared().is_empty() {
@@ -308,6 +308,9 @@ pub(super) fn memo(json: &str) -> Result<String, Denied> {
 
 /// The highest fee or rate that is offered: of gas, that of all of it at its price.
 fn fee<const N: usize>(fields: &Fields<'_, N>) -> Result<Option<Amount>, Denied> {
+    if !fields.has(PAYS) {
+        return Ok(None);
+    }
     let mut fee = None;
     for at in FEES {
         fee = fee.max(fields.amount(at)?);

@@ -281,9 +281,9 @@ impl Store {
         token_id: TokenId,
         charges: &[Charge],
         request: [u8; 16],
-        now: DateTime<Utc>,
+        now_ms: i64,
     ) {
-        self.audit.notes.signed(token_id, charges, request, now);
+        self.audit.notes.signed(token_id, charges, request, now_ms);
     }
 
     /// Notes that a rule refused a request for a token.
