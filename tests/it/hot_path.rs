@@ -7,22 +7,32 @@ use bitgo_vault::api::{Client, ClientSettings};
 use bitgo_vault::{Error, Outcome, Request, Signed};
 use std::thread;
 
-/// The map of headers (two), its values: id, bearer with HMAC (two), time.
-const HEADERS: u64 = 6;
-/// What reading a view's path takes.
-const PATH: u64 = 1;
+/// Of the text of the headers.
+const HEADERS: u64 = 1;
+/// Of what is moved, where to, and what is charged.
+const SPEND: u64 = 3;
 
 #[tokio::test]
-async fn a_lease_and_its_signature_allocate_their_headers_alone() {
+async fn a_lease_and_its_signature_allocate_their_headers_and_what_moves_alone() {
     let desk = Desk::new().await;
-    let view = desk.view();
-    let sign = || drop(desk.vault.lease("desk", &view).unwrap().sign().unwrap());
-    // The first of a thread finds its token, keys it, and draws what request ids are made from.
-    sign();
-    let before = allocations();
-    sign();
-    let taken = allocations() - before;
-    assert!(taken <= HEADERS + PATH, "{taken} allocations");
+    desk.issue("bot", 10_000).await;
+    let sign = |label: &str, request: &Request| {
+        drop(desk.vault.lease(label, request).unwrap().sign().unwrap());
+    };
+    let spend = desk.withdrawal(1);
+    for (label, request, least) in [("desk", desk.view(), HEADERS), ("bot", spend, HEADERS + SPEND)]
+    {
+        // The first of a thread finds its token, keys it, and draws what request ids are made from; the
+        // next ones of a burst take more and more ahead.
+        (0..10).for_each(|_| sign(label, &request));
+        let taken = (0..10).map(|_| {
+            let before = allocations();
+            sign(label, &request);
+            allocations() - before
+        });
+        // Some of the ten are to take more of the limit.
+        assert_eq!(taken.min(), Some(least), "{request:?}");
+    }
 }
 
 /// Each thread leases from what it has at hand.
