@@ -3,7 +3,7 @@
 //! ```text
 //! request    method, target and body as the exact bytes that will be signed
 //! action     request → what it would do: permission, wallet, transfers
-//! json       what it is read with: closed lists of fields; decimal: amounts of whole units
+//! json       what it is read with: json_reader finds values, json closed lists of fields; decimal: amounts
 //! coins      how a coin that is named is counted
 //! rules      the vault's own rules for a token; their bounds; whether others loosen them
 //! check      action × token × rules → allowed, or the rule that forbids it
