@@ -53,3 +53,4 @@ pub use oauth::{OauthClient, Rotated};
 pub use refusal::Refusal;
 pub use request_id::RequestId;
 pub use settings::ClientSettings;
+pub(crate) use sorting::Doubt;

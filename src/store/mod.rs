@@ -15,7 +15,7 @@
 //! name made of  "binding" lineage                                   the user    number (8)  number (4)  "head"
 //! row           Binding   TokenRow, SecretRow, LedgerRow, GrantRow  AccountRow  AuditRow    IndexRow    HeadRow
 //!
-//! Besides: 0 "frozen" (freeze.rs); 3 "open" ‖ token id, "pruned"; 9 segments, by number (8) (audit/mod.rs).
+//! Besides: 0 "frozen" (freeze.rs), "renewal" ‖ lineage (renewals.rs); 3 "open" ‖ token id, "pruned"; 9 segments, by number (8) (audit/mod.rs).
 //! ```
 //!
 //! A lineage is random and is the name as it is; a name made of text is a keyed hash (keys.rs), which
@@ -56,6 +56,7 @@ mod opening;
 mod passphrase;
 mod record;
 mod rekey;
+mod renewals;
 mod repair;
 mod reserve;
 mod rules;
@@ -219,7 +220,7 @@ impl Key {
             Tree::Meta => {
                 let mut known = [Self::binding(), freeze::key()].into_iter();
                 let known = known.find(|key| keys.name(tree, key) == name);
-                known.ok_or(StoreError::unreadable(tree, "a record is not known"))?
+                known.map_or_else(|| renewals::key_of(row), Ok)?
             }
             Tree::Head => Head::key(),
             Tree::Accounts => accounts::account_key(row)?,

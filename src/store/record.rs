@@ -81,6 +81,7 @@ pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
         ("account", recoded::<AccountRow>(bytes)),
         ("ledger", recoded::<LedgerRow>(bytes)),
         ("grant", recoded::<GrantRow>(bytes)),
+        ("renewal", recoded::<RenewalMemoryRow>(bytes)),
         ("audit", recoded::<AuditRow>(bytes)),
         ("segment", recoded::<SegmentRow>(bytes)),
         ("index", recoded::<IndexRow>(bytes)),
@@ -271,6 +272,18 @@ pub(super) struct GrantRow {
     pub(super) client_secret: String,
     pub(super) refresh_token: String,
     pub(super) rotation: u8,
+}
+
+/// How the renewal of a token goes, where that has to outlive a restart.
+#[derive(Default, Encode, Decode)]
+pub(super) struct RenewalMemoryRow {
+    pub(super) lineage: [u8; 16],
+    pub(super) failures: u32,
+    pub(super) not_before_ms: Option<i64>,
+    /// What a human must do, by its number; 0 for nothing.
+    pub(super) need: u8,
+    /// The token that the server called dead.
+    pub(super) dead: Option<[u8; 16]>,
 }
 
 /// What one lineage spent, and by which bounds.

@@ -131,8 +131,9 @@ impl Store {
     /// Removes a token, its ledger and what is known of it.
     pub(crate) fn remove_token(&self, lineage: LineageId) -> Result<(), StoreError> {
         let remove = |tree| Write::remove(tree, key(lineage));
-        let writes = [Tree::Tokens, Tree::Secrets, Tree::Grants].map(remove);
-        self.close_account(lineage, writes.into())
+        let mut writes = Vec::from([Tree::Tokens, Tree::Secrets, Tree::Grants].map(remove));
+        writes.extend(self.renewal_removal(lineage)?);
+        self.close_account(lineage, writes)
     }
 
     /// The tokens that opening has read, their secrets sealed; of a damaged vault those that are

@@ -15,9 +15,9 @@ use crate::error::Error;
 use crate::id::LineageId;
 use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
-use crate::refresh::Tracker;
+use crate::refresh::{Tracker, WindowSettings};
 use crate::store::{SealedSecret, Store, TokenRecord};
-use crate::token::{Label, Renewal};
+use crate::token::Label;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +36,7 @@ pub(super) struct Core {
     /// Whether tokens that came in clear are kept, and those that cannot sign are used.
     pub(super) accepts_clear: bool,
     pub(super) lease_lifetime: Duration,
+    pub(super) windows: WindowSettings,
     pub(super) tracker: Tracker,
     pub(super) runtime: Handle,
     pub(super) refusals: Refusals,
@@ -77,6 +78,7 @@ impl Core {
         auth_version: AuthVersion,
         accepts_clear: bool,
         lease_lifetime: Duration,
+        windows: WindowSettings,
         tracker: Tracker,
         runtime: Handle,
         keys: Keys,
@@ -99,6 +101,7 @@ impl Core {
             auth_version,
             accepts_clear,
             lease_lifetime,
+            windows,
             tracker,
             runtime,
             entries: RwLock::default(),
@@ -193,16 +196,16 @@ impl Core {
     /// Holds a token that is stored, and sees to its renewal.
     pub(super) fn keep(&self, record: TokenRecord, secret: SealedSecret) -> Arc<Entry> {
         let label = record.label.clone();
-        let renews = record.renewal != Renewal::Manual && !record.is_revoked;
-        let lineage = record.lineage;
-        let held = Held::new(record, secret);
-        let schedule = held.schedule();
-        let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys)));
+        let (lineage, is_revoked) = (record.lineage, record.is_revoked);
+        let memory = self.store.renewal_memory(lineage).unwrap_or_default();
+        let held = Held::new(record, secret, self.windows);
+        let state = held.renewal_state().recalling(memory, self.clock.now());
+        let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys), memory));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(label, Arc::clone(&entry));
         // Only now: the first attempt may come at once, and must find it.
-        if renews {
-            self.tracker.track(lineage, schedule);
+        if !is_revoked {
+            self.tracker.track(lineage, state);
         }
         entry
     }
@@ -225,8 +228,9 @@ impl Core {
 
     pub(super) fn status(&self, entry: &Entry) -> Option<TokenStatus> {
         let held = entry.held()?;
-        let counters = self.store.counters(held.record.lineage);
-        Some(entry.status(&held, counters, self.clock.now()))
+        let (lineage, now) = (held.record.lineage, self.clock.now());
+        let outlook = self.tracker.outlook(lineage, now).unwrap_or_default();
+        Some(entry.status(&held, self.store.counters(lineage), outlook, now))
     }
 
     pub(super) fn list(&self) -> Vec<TokenStatus> {

@@ -5,17 +5,18 @@
 
 use super::core::Core;
 use super::credential::Credential;
-use super::entry::{Entry, Held, lifetime};
-use super::events::Event;
+use super::entry::{Entry, Held};
+use super::events::{Alarm, Event};
 use super::mint::{self, Opened};
 use super::oauth;
-use crate::api::ApiError;
 use crate::api::wire::IssuedToken;
+use crate::api::{ApiError, Doubt};
 use crate::crypto::ExtensionKey;
 use crate::error::Error;
-use crate::id::LineageId;
-use crate::refresh::{Failure, Flight, Phase, Renew, Renewed, Schedule};
-use crate::store::{SealedSecret, TokenRecord, TokenSecret};
+use crate::id::{LineageId, TokenId};
+use crate::refresh::{self, Errand, Failure, Life, Notice, Phase, Renew, Standing, Verdict};
+use crate::renewal_memory::Need;
+use crate::store::{SealedSecret, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +43,8 @@ impl From<ApiError> for RenewalError {
 }
 
 impl RenewalError {
-    /// Whether asking again may help.
-    fn failure(&self) -> Failure {
+    /// Whether asking again may help a token that is renewed by `way`.
+    fn failure(&self, way: Renewal) -> Failure {
         match self {
             // An answer that cannot be believed, whatever it says, says nothing about the token.
             Self::Failed(Error::Api(error))
@@ -58,7 +59,27 @@ impl RenewalError {
             | Self::Failed(Error::ArrivedExpired { .. } | Error::Interrupted) => {
                 Failure::Transient { retry_after: None }
             }
-            _ => Failure::Terminal,
+            // By these ways the token is the bearer.
+            Self::Failed(Error::Api(ApiError::TokenDead(_) | ApiError::Unauthorized(_)))
+                if matches!(way, Renewal::Extend { .. } | Renewal::InternalToken) =>
+            {
+                Failure::Refused
+            }
+            _ => Failure::Terminal(self.need()),
+        }
+    }
+
+    /// What a human must do about one that asking again will not mend.
+    fn need(&self) -> Need {
+        match self {
+            Self::Failed(Error::Api(ApiError::SsoRequired(_))) => Need::SignOn,
+            Self::Failed(Error::Api(ApiError::OtpRequired(_)) | Error::Provider(_)) => {
+                Need::OneTimePassword
+            }
+            Self::Failed(Error::Api(ApiError::EndpointGone(_))) => Need::Endpoint,
+            Self::Failed(Error::SignInAnew) => Need::RefreshToken,
+            Self::Failed(Error::Store(StoreError::ReadOnly { .. })) => Need::Disk,
+            _ => Need::LookAtError,
         }
     }
 }
@@ -70,9 +91,12 @@ pub(super) struct Successor {
 }
 
 impl Renew for Core {
-    fn renew(self: Arc<Self>, lineage: LineageId) -> Flight {
+    fn renew(self: Arc<Self>, lineage: LineageId) -> Errand<Result<Life, Failure>> {
         Box::pin(async move {
-            let Some(entry) = self.entry_of(lineage) else { return Err(Failure::Terminal) };
+            // One that is gone is forgotten by the task as well.
+            let gone = Failure::Transient { retry_after: None };
+            let entry = self.entry_of(lineage).ok_or(gone)?;
+            let way = entry.held().ok_or(gone)?.record.renewal;
             match renew(&self, &entry).await {
                 Ok(held) => {
                     let info = &held.record.info;
@@ -82,16 +106,107 @@ impl Renew for Core {
                         expires_at: info.expires_at,
                     });
                     entry.renewed();
-                    Ok(Renewed { expires_at: info.expires_at, lifetime: lifetime(info) })
+                    Ok(held.life())
                 }
                 Err(error) => {
                     tracing::warn!(%lineage, %error, "not renewed; the token stays");
-                    let failure = error.failure();
-                    entry.failed(error.to_string(), failure == Failure::Terminal);
+                    let failure = error.failure(way);
+                    let is_hopeless = !matches!(failure, Failure::Transient { .. });
+                    entry.failed(error.to_string(), is_hopeless);
                     Err(failure)
                 }
             }
         })
+    }
+
+    fn probe(self: Arc<Self>, lineage: LineageId, token: TokenId) -> Errand<Verdict> {
+        Box::pin(async move {
+            let held = self.entry_of(lineage).and_then(|entry| entry.held());
+            match held.filter(|held| held.record.info.id == token) {
+                Some(held) => probe(&self, &held).await,
+                None => Verdict::Unknown,
+            }
+        })
+    }
+
+    fn stand(&self, lineage: LineageId, token: TokenId, standing: Standing) {
+        if let Some(entry) = self.entry_of(lineage) {
+            entry.stand(token, standing);
+        }
+    }
+
+    fn tell(&self, lineage: LineageId, notice: Notice) {
+        let Some(held) = self.entry_of(lineage).and_then(|entry| entry.held()) else { return };
+        let label = &held.record.label;
+        let alarm = match notice {
+            Notice::Standing(standing) => {
+                tracing::warn!(%label, ?standing, "the token was refused");
+                Alarm::Refused { standing }
+            }
+            Notice::Needs(need) => {
+                tracing::warn!(%label, need = need.as_str(), "the token is not renewed until a human acts");
+                Alarm::NeedsHuman { need }
+            }
+            Notice::Ending { expires_at } => {
+                tracing::warn!(%label, %expires_at, "the token ends, and a human must renew it");
+                Alarm::Ending { expires_at }
+            }
+            Notice::Ended => {
+                tracing::error!(%label, "the token has ended, and a human must renew it");
+                Alarm::Ended
+            }
+            Notice::Locking { until } => {
+                tracing::warn!(%label, %until, "the token locks again at bitgo");
+                Alarm::Locking { until }
+            }
+        };
+        self.events.emit(|| Event::Alarm { label: Some(label.clone()), alarm });
+    }
+
+    fn remember(self: Arc<Self>, lineage: LineageId) {
+        // Close waits for it; once that has begun there is nothing to remember any more.
+        let Ok(at_work) = Arc::clone(&self.at_work).try_read_owned() else { return };
+        let core = Arc::clone(&self);
+        self.runtime.spawn_blocking(move || {
+            core.remember_renewal(lineage);
+            drop((core, at_work));
+        });
+    }
+}
+
+impl Core {
+    /// Writes down how a token's renewal goes, as it is by now.
+    fn remember_renewal(&self, lineage: LineageId) {
+        let _one_at_a_time = self.begin_change();
+        let is_there = self.entry_of(lineage).is_some() && self.store.check_writable().is_ok();
+        let memory = self.tracker.memory(lineage).filter(|_| is_there);
+        let kept = memory.map_or(Ok(()), |memory| self.store.remember_renewal(lineage, &memory));
+        if let Err(error) = kept {
+            tracing::warn!(%lineage, %error, "how its renewal goes is not remembered over a restart");
+        }
+    }
+}
+
+/// Asks for a token's own record with the token itself.
+async fn probe(core: &Core, held: &Held) -> Verdict {
+    let Ok(secret) = core.store.open_secret(held.record.lineage, &held.secret) else {
+        return Verdict::Unknown;
+    };
+    let Ok(credential) = Credential::of(core, &secret.token) else { return Verdict::Unknown };
+    match core.client.session(credential.auth()).await {
+        Ok(record) if record.id == held.record.info.id => Verdict::Alive,
+        Ok(_) => Verdict::Unknown,
+        // The second refusal counts, whoever vouches for it.
+        Err(ApiError::TokenDead(_) | ApiError::Unauthorized(_)) => Verdict::Dead,
+        // Refused for something else, by who knows it.
+        Err(error)
+            if error
+                .refusal()
+                .is_some_and(|refusal| refusal.status() == 401 && refusal.is_verified()) =>
+        {
+            Verdict::Alive
+        }
+        Err(_) => Verdict::Unknown,
     }
 }
 
@@ -103,9 +218,16 @@ pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
     if held.record.renewal == Renewal::Manual || held.record.is_revoked {
         return Err(Error::NotRenewable { label: label.clone() });
     }
-    // One whose end is not known is due.
-    core.tracker.track(held.record.lineage, Schedule::new(None, lifetime(&held.record.info)));
+    core.tracker.happened(held.record.lineage, refresh::Event::Asked);
     Ok(())
+}
+
+/// What a 401 to a request of this token says of it: it may be dead, or is.
+pub(super) fn note_refusal(core: &Core, held: &Held, doubt: Option<Doubt>, is_verified: bool) {
+    let Some(doubt) = doubt else { return };
+    let is_signed = is_verified && doubt == Doubt::Dead;
+    let token = held.record.info.id;
+    core.tracker.happened(held.record.lineage, refresh::Event::Refused { token, is_signed });
 }
 
 async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {
@@ -133,7 +255,7 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
         let replaced =
             core.store.replace_token(&record, &successor.secret, core.moment().server_ms);
         let sealed: SealedSecret = replaced.map_err(Error::from)?;
-        entry.replace(Held::new(record, sealed));
+        entry.replace(Held::new(record, sealed, core.windows));
         entry.held().ok_or(RenewalError::Removed)
     });
     swapped.await?

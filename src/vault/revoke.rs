@@ -126,7 +126,7 @@ fn mark(core: &Core, label: &Label) -> Result<LineageId, Error> {
             Some(&record),
             core.clock.now(),
         )?;
-        entry.replace(Held::new(record, held.secret.clone()));
+        entry.replace(held.with(record));
         core.tracker.forget(lineage);
         entry.give_up();
     }
