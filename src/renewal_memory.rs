@@ -19,7 +19,8 @@ pub enum Need {
     /// The refresh token is spent, or may be: sign in anew
     /// ([`Vault::sign_in_oauth`](crate::Vault::sign_in_oauth)).
     RefreshToken,
-    /// Nobody has given the login that mints the next token.
+    /// Nobody has given the login that mints the next token, or BitGo refuses it
+    /// ([`Vault::provide_login`](crate::Vault::provide_login)).
     Login,
     /// The disk takes no writes: make room, then reopen the vault.
     Disk,

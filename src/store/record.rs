@@ -81,6 +81,7 @@ pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
         ("account", recoded::<AccountRow>(bytes)),
         ("ledger", recoded::<LedgerRow>(bytes)),
         ("grant", recoded::<GrantRow>(bytes)),
+        ("reissue", recoded::<ReissueRow>(bytes)),
         ("renewal", recoded::<RenewalMemoryRow>(bytes)),
         ("audit", recoded::<AuditRow>(bytes)),
         ("segment", recoded::<SegmentRow>(bytes)),
@@ -143,6 +144,7 @@ pub(super) enum RenewalRow {
     Extend { lifetime_secs: u64 },
     InternalToken,
     Oauth,
+    Reissue,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -284,6 +286,30 @@ pub(super) struct RenewalMemoryRow {
     pub(super) need: u8,
     /// The token that the server called dead.
     pub(super) dead: Option<[u8; 16]>,
+}
+
+/// How a token is minted anew, and what of its predecessors is still to be ended.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub(super) struct ReissueRow {
+    pub(super) lineage: [u8; 16],
+    /// What is minted, as JSON.
+    pub(super) plan: String,
+    /// The label under which one may have been minted that is not kept.
+    pub(super) intent: Option<String>,
+    pub(super) retired: Vec<RetiredRow>,
+    /// Labels under which others were minted that are not kept, and could not be revoked.
+    pub(super) orphans: Vec<String>,
+}
+
+/// A token that was replaced and is not revoked yet.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub(super) struct RetiredRow {
+    pub(super) token_id: [u8; 16],
+    pub(super) token: String,
+    /// It is revoked from then on.
+    pub(super) from_ms: i64,
+    /// When it ends by itself.
+    pub(super) expires_ms: Option<i64>,
 }
 
 /// What one lineage spent, and by which bounds.

@@ -65,10 +65,9 @@ fn key(lineage: LineageId) -> Key {
 }
 
 /// The key of the record of which nothing but its row is known.
-pub(super) fn key_of(row: &[u8]) -> Result<Key, StoreError> {
-    let row: Result<RenewalMemoryRow, _> = record::decode(row);
-    let row = row.map_err(|_| StoreError::unreadable(Tree::Meta, "a record is not known"))?;
-    Ok(key(LineageId::from_bytes(row.lineage)))
+pub(super) fn key_of(row: &[u8]) -> Option<Key> {
+    let row: RenewalMemoryRow = record::decode(row).ok()?;
+    Some(key(LineageId::from_bytes(row.lineage)))
 }
 
 #[cfg(test)]

@@ -369,6 +369,10 @@ impl VaultBuilder {
                 core.revocations.go_on(&core, lineage, Duration::ZERO);
             }
         }
+        if core.store.check_writable().is_ok() {
+            let unended = core.store.unended()?;
+            unended.into_iter().for_each(|lineage| core.retirements.go_on(&core, lineage));
+        }
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
         let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);
         let reconciler = Reconciler::start(&core, options.reconcile_every, &core.runtime);

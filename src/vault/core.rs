@@ -4,7 +4,9 @@ use super::control::Server;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
 use super::keys::Keys;
+use super::mint::Login;
 use super::refusals::Refusals;
+use super::retire::Retirements;
 use super::revoke::Revocations;
 use super::server_time::ServerTime;
 use crate::api::Client;
@@ -17,7 +19,7 @@ use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
 use crate::refresh::{Tracker, WindowSettings};
 use crate::store::{SealedSecret, Store, TokenRecord};
-use crate::token::Label;
+use crate::token::{Label, Renewal};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +48,9 @@ pub(super) struct Core {
     pub(super) keys: Arc<Keys>,
     pub(super) control: Server,
     pub(super) revocations: Revocations,
+    pub(super) retirements: Arc<Retirements>,
+    /// Logins by which tokens are minted anew, by lineage: they were given since the opening.
+    pub(super) logins: Mutex<HashMap<LineageId, Arc<Login>>>,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// By the wall clock, in milliseconds since 1970.
@@ -92,6 +97,8 @@ impl Core {
             events: Arc::default(),
             opened_at_ms: clock.now().timestamp_millis(),
             revocations: Revocations::default(),
+            retirements: Arc::default(),
+            logins: Mutex::default(),
             control,
             store,
             client,
@@ -263,14 +270,20 @@ impl Core {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn remove(&self, label: &Label) -> Result<(), Error> {
+    pub(super) fn remove(self: &Arc<Self>, label: &Label) -> Result<(), Error> {
         let _one_at_a_time = self.begin_change();
         let entry = self.entry(label)?;
         let held = entry.take().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
         self.tracker.forget(held.record.lineage);
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(label);
+        let lineage = held.record.lineage;
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).remove(&lineage);
         // From here on no lease is given; if the commit fails, a reopened vault has it again.
-        Ok(self.store.remove_token(held.record.lineage)?)
+        self.store.remove_token(lineage)?;
+        if held.record.renewal == Renewal::Reissue {
+            self.retirements.go_on(self, lineage);
+        }
+        Ok(())
     }
 }
 

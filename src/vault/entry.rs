@@ -3,6 +3,7 @@
 use super::keys::Keys;
 use crate::coin_map::CoinMap;
 use crate::crypto::KeyPlace;
+use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{Counter, Denied, LocalRules, Rule};
 use crate::refresh::{Life, Outlook, Phase, Standing, State, WindowSettings, Windows};
@@ -255,6 +256,20 @@ impl Entry {
             }
             _ => {}
         }
+    }
+
+    /// Waits until an attempt to renew it has ended that `begin` asks for, or that was on its way; or
+    /// until none will come any more.
+    pub(super) async fn await_attempt(
+        &self,
+        begin: impl FnOnce() -> Result<(), Error>,
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), Error> {
+        let mut progress = self.progress().subscribe();
+        let ended = progress.borrow().ended;
+        begin()?;
+        let _ = progress.wait_for(|now| now.ended != ended || is_over()).await;
+        Ok(())
     }
 
     pub(super) fn status(

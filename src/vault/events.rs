@@ -128,6 +128,13 @@ pub enum Alarm {
         /// How it stands now.
         standing: Standing,
     },
+    /// A token was minted, is not kept, and could not be revoked so far: revoke it at BitGo. It is tried
+    /// again with each login.
+    #[non_exhaustive]
+    Orphan {
+        /// The label that it bears at BitGo.
+        label: Box<str>,
+    },
     /// A token that was unlocked at BitGo locks again.
     #[non_exhaustive]
     Locking {

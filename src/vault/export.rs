@@ -112,6 +112,7 @@ enum Way {
     Extend { duration: u64 },
     InternalToken,
     Oauth,
+    Reissue,
 }
 
 #[derive(Serialize)]
@@ -188,6 +189,7 @@ impl AccessToken {
                 Renewal::Extend { lifetime } => Way::Extend { duration: lifetime.as_secs() },
                 Renewal::InternalToken => Way::InternalToken,
                 Renewal::Oauth => Way::Oauth,
+                Renewal::Reissue => Way::Reissue,
             },
             rules: Rules { raw_exposure },
             counters: counters.map(|counters| counters.into_iter().map(parts).collect()),

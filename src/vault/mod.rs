@@ -17,6 +17,8 @@
 //! oauth       refresh tokens: what rotated is durable first
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
 //! check       the same as a dry run: every rule consulted
+//! reissue     minted anew by a fresh login, before it ends
+//! retire      what was replaced is revoked
 //! rules       the vault's own rules for a token: read, and edited
 //! send        the same, with the vault's own HTTP client
 //! server_time what the server's clock shows, by its verified answers
@@ -47,8 +49,10 @@ mod oauth;
 mod passphrase;
 mod reconciliation;
 mod refusals;
+mod reissue;
 mod renewal;
 mod reservation;
+mod retire;
 mod revoke;
 mod rules;
 mod send;
@@ -342,6 +346,7 @@ impl Vault {
         }
         core.control.stop().await;
         core.revocations.stop().await;
+        core.retirements.stop().await;
         if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }

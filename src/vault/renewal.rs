@@ -3,12 +3,13 @@
 //! A failure leaves the token as it is: the successor is swapped in only after it proved itself
 //! by asking for its own record, and was committed.
 
+use super::Vault;
 use super::core::Core;
 use super::credential::Credential;
-use super::entry::{Entry, Held};
+use super::entry::{Entry, Held, TokenStatus};
 use super::events::{Alarm, Event};
 use super::mint::{self, Opened};
-use super::oauth;
+use super::{oauth, reissue};
 use crate::api::wire::IssuedToken;
 use crate::api::{ApiError, Doubt};
 use crate::crypto::ExtensionKey;
@@ -34,6 +35,10 @@ pub(super) enum RenewalError {
     Removed,
     #[error("the token's record lacks what its way of renewal needs: log in anew")]
     Incomplete,
+    #[error("nobody has given the login that mints the next token")]
+    NoLogin,
+    #[error("tokens that were minted and not kept could not be revoked: revoke them at bitgo")]
+    Orphans,
 }
 
 impl From<ApiError> for RenewalError {
@@ -46,11 +51,13 @@ impl RenewalError {
     /// Whether asking again may help a token that is renewed by `way`.
     fn failure(&self, way: Renewal) -> Failure {
         match self {
-            // An answer that cannot be believed, whatever it says, says nothing about the token.
+            // An answer that cannot be believed, whatever it says, says nothing about the token. To a
+            // login nobody can sign one, and who asks on locks the account.
             Self::Failed(Error::Api(error))
                 if error.is_transient()
                     || matches!(error, ApiError::Untrusted { .. })
-                    || error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
+                    || way != Renewal::Reissue
+                        && error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
             {
                 Failure::Transient { retry_after: error.retry_after() }
             }
@@ -65,12 +72,12 @@ impl RenewalError {
             {
                 Failure::Refused
             }
-            _ => Failure::Terminal(self.need()),
+            _ => Failure::Terminal(self.need(way)),
         }
     }
 
     /// What a human must do about one that asking again will not mend.
-    fn need(&self) -> Need {
+    fn need(&self, way: Renewal) -> Need {
         match self {
             Self::Failed(Error::Api(ApiError::SsoRequired(_))) => Need::SignOn,
             Self::Failed(Error::Api(ApiError::OtpRequired(_)) | Error::Provider(_)) => {
@@ -78,6 +85,10 @@ impl RenewalError {
             }
             Self::Failed(Error::Api(ApiError::EndpointGone(_))) => Need::Endpoint,
             Self::Failed(Error::SignInAnew) => Need::RefreshToken,
+            Self::NoLogin | Self::Failed(Error::OtherAccount { .. }) => Need::Login,
+            Self::Failed(Error::Api(ApiError::Unauthorized(_))) if way == Renewal::Reissue => {
+                Need::Login
+            }
             Self::Failed(Error::Store(StoreError::ReadOnly { .. })) => Need::Disk,
             _ => Need::LookAtError,
         }
@@ -88,6 +99,22 @@ impl RenewalError {
 pub(super) struct Successor {
     pub(super) info: TokenInfo,
     pub(super) secret: TokenSecret,
+}
+
+impl Vault {
+    /// Has the token kept as `label` renewed now, whatever its phase and whatever it waits for, such as
+    /// once a human did what was [needed](TokenStatus::need). It waits for the attempt's end; the status
+    /// tells how it went ([`TokenStatus::last_error`]).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`].
+    pub async fn renew(&self, label: &str) -> Result<TokenStatus, Error> {
+        let (core, label) = (&self.core, Label::new(label)?);
+        let entry = core.entry(&label)?;
+        let is_over = || core.check_open().is_err() || entry.held().is_none();
+        entry.await_attempt(|| begin(core, &label), is_over).await?;
+        core.status(&entry).ok_or(Error::NoSuchToken { label })
+    }
 }
 
 impl Renew for Core {
@@ -239,6 +266,7 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
         Renewal::Extend { lifetime } => extend(core, &held, lifetime).await?,
         Renewal::InternalToken => fetch(core, &held).await?,
         Renewal::Oauth => oauth::next(core, held.record.lineage).await?,
+        Renewal::Reissue => reissue::next(core, &held).await?,
         Renewal::Manual => return Err(RenewalError::Incomplete),
     };
     let info = mint::arrived(core, successor.info)?;
@@ -250,12 +278,22 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
         let _one_at_a_time = core.begin_change();
         // The rules may have changed while we were away: they stay as they are now.
         let before = entry.held().filter(|held| !held.record.is_revoked);
-        let rules = before.ok_or(RenewalError::Removed)?.record.rules.clone();
+        let before = before.ok_or(RenewalError::Removed)?;
+        let rules = before.record.rules.clone();
         let record = TokenRecord { info, rules, ..held.record.clone() };
-        let replaced =
-            core.store.replace_token(&record, &successor.secret, core.moment().server_ms);
-        let sealed: SealedSecret = replaced.map_err(Error::from)?;
+        let sealed: SealedSecret = match record.renewal {
+            Renewal::Reissue => reissue::swap(core, &before, &record, &successor.secret)?,
+            _ => {
+                let server_ms = core.moment().server_ms;
+                let replaced = core.store.replace_token(&record, &successor.secret, server_ms);
+                replaced.map_err(Error::from)?
+            }
+        };
+        let (way, lineage) = (record.renewal, record.lineage);
         entry.replace(Held::new(record, sealed, core.windows));
+        if way == Renewal::Reissue {
+            core.retirements.go_on(core, lineage);
+        }
         entry.held().ok_or(RenewalError::Removed)
     });
     swapped.await?

@@ -178,7 +178,7 @@ async fn attempt(core: &Arc<Core>, lineage: LineageId) -> Result<(), Error> {
     core.blocking(move |core| forget(core, &entry, &held)).await?
 }
 
-fn forget(core: &Core, entry: &Entry, held: &Held) -> Result<(), Error> {
+fn forget(core: &Arc<Core>, entry: &Entry, held: &Held) -> Result<(), Error> {
     let (label, token_id) = (&held.record.label, held.record.info.id);
     // It may have been removed meanwhile.
     if entry.held().is_some() {

@@ -59,6 +59,8 @@ mod outcomes;
 #[cfg(feature = "emulator")]
 mod passphrase;
 #[cfg(feature = "emulator")]
+mod reissue;
+#[cfg(feature = "emulator")]
 mod renewal;
 #[cfg(feature = "emulator")]
 mod replay;
