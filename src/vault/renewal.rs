@@ -19,6 +19,7 @@ use crate::refresh::{self, Errand, Failure, Life, Notice, Phase, Renew, Standing
 use crate::renewal_memory::Need;
 use crate::store::{SealedSecret, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) enum RenewalError {
     Failed(#[from] Error),
     #[error("the server gave the same token with the same end again")]
     Unchanged,
+    #[error("the new token was dead as it came")]
+    Stillborn,
     #[error("the server does not tell when the new token ends")]
     Endless,
     #[error("the token was removed meanwhile")]
@@ -62,6 +65,7 @@ impl RenewalError {
                 Failure::Transient { retry_after: error.retry_after() }
             }
             Self::Unchanged
+            | Self::Stillborn
             | Self::Endless
             | Self::Failed(Error::ArrivedExpired { .. } | Error::Interrupted) => {
                 Failure::Transient { retry_after: None }
@@ -154,6 +158,12 @@ impl Renew for Core {
                 None => Verdict::Unknown,
             }
         })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        let server_ms = self.moment().server_ms;
+        let by_server = DateTime::from_timestamp_millis(server_ms).unwrap_or_default();
+        self.clock.now().max(by_server)
     }
 
     fn stand(&self, lineage: LineageId, token: TokenId, standing: Standing) {
@@ -358,7 +368,11 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
     if in_clear && !old.issued_in_clear {
         return Err(Error::IssuedInClear.into());
     }
-    let record = mint::own_record(core, &token, Some(id)).await?;
+    let record = match mint::own_record(core, &token, Some(id)).await {
+        // Of the token that is in use this says nothing.
+        Err(Error::Api(ApiError::TokenDead(_))) => return Err(RenewalError::Stillborn),
+        record => record?,
+    };
     let mut info = record.to_info(TokenKind::Internal, in_clear);
     info.expires_at = info.expires_at.or(expires);
     // The two answers may tell the end in different precision.

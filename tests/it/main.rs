@@ -63,6 +63,8 @@ mod reissue;
 #[cfg(feature = "emulator")]
 mod renewal;
 #[cfg(feature = "emulator")]
+mod renewal_scenarios;
+#[cfg(feature = "emulator")]
 mod replay;
 #[cfg(feature = "emulator")]
 mod request_policy;
