@@ -89,7 +89,7 @@ def requests():
     for target, body in (
         (wallet % "tbtc" + "/tx/initiate", to + "}"),
         (wallet % "tbtc" + "/tx/build", to + ',"minConfirms":2,"comment":"x"}'),
-        (wallet % "hteth" + "/tx/send", to + ',"tokenName":"terc","gasLimit":21000,"gasPrice":"5"}'),
+        (wallet % "hteth" + "/sendmany", to + ',"tokenName":"terc","gasLimit":21000,"gasPrice":"5"}'),
         (wallet % "tbtc" + "/tx/send", '{"txHex":"00"}'),
         (wallet % "tbtc" + "/sendcoins", '{"address":"tb1qexample","amount":1,"walletPassphrase":"p"}'),
         (wallet % "txrp" + "/sendmany", to + ',"memo":{"type":"id","value":"7"}}'),

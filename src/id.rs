@@ -4,6 +4,16 @@ use crate::word_error::WordError;
 use std::fmt;
 use std::str::FromStr;
 
+/// What each byte counts as a hex digit; 0xff for what is none.
+const DIGITS: [u8; 256] = {
+    let (mut digits, mut digit) = ([0xff; 256], 0);
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
+
 macro_rules! hex_ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -39,19 +49,14 @@ macro_rules! hex_ids {
 
             /// Reads 32 lower-case hex digits.
             fn from_str(text: &str) -> Result<Self, WordError> {
-                let mut bytes = [0; 16];
-                if text.len() != 32 {
-                    return Err(WordError::Id);
+                let (pairs, rest) = text.as_bytes().as_chunks();
+                let pairs: &[[u8; 2]; 16] = pairs.try_into().map_err(|_| WordError::Id)?;
+                let digits = pairs.map(|pair| pair.map(|digit| DIGITS[usize::from(digit)]));
+                let all = digits.iter().flatten().fold(0, |all, digit| all | digit);
+                match all < 16 && rest.is_empty() {
+                    true => Ok(Self(digits.map(|[high, low]| high << 4 | low))),
+                    false => Err(WordError::Id),
                 }
-                for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-                    let [high, low] = [pair[0], pair[1]].map(|digit| match digit {
-                        b'0'..=b'9' => Some(digit - b'0'),
-                        b'a'..=b'f' => Some(digit - b'a' + 10),
-                        _ => None,
-                    });
-                    *byte = high.ok_or(WordError::Id)? << 4 | low.ok_or(WordError::Id)?;
-                }
-                Ok(Self(bytes))
             }
         }
     )*};

@@ -3,6 +3,7 @@
 //! No floating point, no decimals, no silent wrap: an [`Amount`] is a `u128` whose
 //! arithmetic is checked by its caller through [`Amount::checked_add`] and its kin.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,7 +14,7 @@ const COIN_MAX: usize = 100;
 ///
 /// Names are case-sensitive and compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Coin(Box<str>);
+pub struct Coin(Cow<'static, str>);
 
 impl Coin {
     /// Reads a coin name.
@@ -25,7 +26,16 @@ impl Coin {
         let fits = !name.is_empty()
             && name.len() <= COIN_MAX
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":._-".contains(&b));
-        if fits { Ok(Self(name.into())) } else { Err(crate::word_error::WordError::Coin) }
+        if fits {
+            Ok(Self(Cow::Owned(name.into())))
+        } else {
+            Err(crate::word_error::WordError::Coin)
+        }
+    }
+
+    /// A coin of the compiled table, whose name is copied nowhere.
+    pub(crate) const fn listed(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
     }
 
     /// The name as BitGo writes it.

@@ -1,32 +1,14 @@
 //! A request as it proves who sends it, and as its answer must fit (PROTOCOL section 3).
 
 use super::error::{ApiError, Distrust};
+use super::proof::{HMAC, Proof, X_REQUEST_TIMESTAMP, X_SIGNATURE};
 use super::request_id::{REQUEST_ID, RequestId};
 use crate::crypto::{AuthKey, AuthVersion, Subject, check_window, content_digest};
 use crate::secret::AccessToken;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
-use zeroize::Zeroizing;
 
-const AUTH_VERSION: HeaderName = HeaderName::from_static("bitgo-auth-version");
-const AUTH_TIMESTAMP: HeaderName = HeaderName::from_static("auth-timestamp");
-const HMAC: HeaderName = HeaderName::from_static("hmac");
-const TIMESTAMP: HeaderName = HeaderName::from_static("timestamp");
-// Version 4. What headers its answers bear is not published: the request's names are taken for
-// both. Nor is it whether `BitGo-Auth-Version` is sent: it is, as with every version before.
-const X_REQUEST_TIMESTAMP: HeaderName = HeaderName::from_static("x-request-timestamp");
-const X_SIGNATURE: HeaderName = HeaderName::from_static("x-signature");
-const X_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
-const X_AUTH_REQUEST_ID: HeaderName = HeaderName::from_static("x-auth-request-id");
-
-/// How many headers are made here, and a content type: for so many a map of eight places is made.
-const HEADERS: usize = 6;
-/// The same in version 4.
-const HEADERS_V4: usize = 8;
-
-const BEARER: &str = "Bearer ";
+const TIMESTAMP: &str = "timestamp";
 
 /// How a request proves who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -57,38 +39,33 @@ impl Asked<'_> {
     /// # Errors
     /// [`ApiError::Unsendable`] for a token in clear that is no header.
     pub fn headers(&self, body: &[u8], now: DateTime<Utc>) -> Result<HeaderMap, ApiError> {
+        Ok(self.prove(body, now.timestamp_millis())?.to_header_map())
+    }
+
+    /// The same as strings, which are all that signing makes.
+    ///
+    /// # Errors
+    /// [`ApiError::Unsendable`] for a token in clear that is no header.
+    pub(crate) fn prove(&self, body: &[u8], timestamp_ms: i64) -> Result<Proof, ApiError> {
         let mut digits = [0; 32];
         let id = self.request_id.hex(&mut digits);
-        let is_v4 = matches!(self.auth, Some(Auth::Hmac(_, AuthVersion::V4)));
-        let mut headers = HeaderMap::with_capacity(if is_v4 { HEADERS_V4 } else { HEADERS });
-        headers.insert(REQUEST_ID, hex_header(id));
         let (key, version) = match self.auth {
             Some(Auth::Hmac(key, version)) => (key, version),
-            Some(Auth::Bearer(token)) => {
-                let bearer = bearer(token.expose());
-                let bearer = bearer.ok_or(ApiError::Unsendable("the token is no header"))?;
-                headers.insert(AUTHORIZATION, bearer);
-                return Ok(headers);
-            }
-            None => return Ok(headers),
+            Some(Auth::Bearer(token)) => return Proof::in_clear(id, token.expose()),
+            None => return Ok(Proof::named(id)),
         };
-        let timestamp_ms = now.timestamp_millis();
         let hmac = key.sign_request(&self.subject(version, timestamp_ms, id), body);
-        let (bearer, hmac) = signed(key, &hmac).expect("hex digits make a header");
-        headers.insert(AUTHORIZATION, bearer);
-        headers.insert(AUTH_VERSION, HeaderValue::from_static(version.as_str()));
-        match version {
+        let (bearer, mut digits) = (key.bearer(), itoa::Buffer::new());
+        Ok(match version {
             AuthVersion::V2 | AuthVersion::V3 => {
-                headers.extend([(AUTH_TIMESTAMP, number_header(timestamp_ms)), (HMAC, hmac)])
+                Proof::signed(id, bearer, version.as_str(), digits.format(timestamp_ms), &hmac)
             }
-            AuthVersion::V4 => headers.extend([
-                (X_REQUEST_TIMESTAMP, number_header(timestamp_ms.div_euclid(1000))),
-                (X_SIGNATURE, hmac),
-                (X_CONTENT_SHA256, hex_header(&content_digest(body))),
-                (X_AUTH_REQUEST_ID, hex_header(id)),
-            ]),
-        }
-        Ok(headers)
+            AuthVersion::V4 => {
+                let seconds = digits.format(timestamp_ms.div_euclid(1000));
+                let digest = content_digest(body);
+                Proof::signed_v4(id, bearer, version.as_str(), seconds, &hmac, &digest)
+            }
+        })
     }
 
     /// Checks that an answer of any status is this request's, then its HMAC, then its time. The
@@ -116,7 +93,7 @@ impl Asked<'_> {
             AuthVersion::V2 | AuthVersion::V3 => (HMAC, TIMESTAMP, 1),
             AuthVersion::V4 => (X_SIGNATURE, X_REQUEST_TIMESTAMP, 1000),
         };
-        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (Some(hmac), Some(timestamp)) = (header(hmac), header(timestamp)) else {
             return Err(Distrust::HmacMissing);
         };
@@ -137,43 +114,11 @@ impl Asked<'_> {
     }
 }
 
-fn hex_header(hex: &str) -> HeaderValue {
-    HeaderValue::from_str(hex).expect("hex digits make a header")
-}
-
-/// As `HeaderValue::from`, in one buffer instead of two.
-fn number_header(number: i64) -> HeaderValue {
-    HeaderValue::from_str(itoa::Buffer::new().format(number)).expect("digits make a header")
-}
-
-fn bearer(secret: &str) -> Option<HeaderValue> {
-    sensitive(&Zeroizing::new([BEARER, secret].concat()))
-}
-
-/// The bearer and the HMAC of a request, in one buffer.
-fn signed(key: &AuthKey, hmac: &str) -> Option<(HeaderValue, HeaderValue)> {
-    let text = Zeroizing::new([BEARER, key.bearer(), hmac].concat().into_bytes());
-    let mut bearer = Bytes::from_owner(text);
-    let hmac = bearer.split_off(BEARER.len() + key.bearer().len());
-    Some((sensitive_shared(bearer)?, sensitive_shared(hmac)?))
-}
-
-/// A value that is neither printed nor kept in HTTP/2's tables of headers. A signature is no
-/// secret, but opens the window in which its request may be repeated.
-pub(super) fn sensitive(text: &str) -> Option<HeaderValue> {
-    sensitive_shared(Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec())))
-}
-
-/// Every clone of the value shares its buffer, which is wiped with the last of them.
-fn sensitive_shared(bytes: Bytes) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
+    use http::header::AUTHORIZATION;
 
     #[test]
     fn each_version_has_its_headers() {
@@ -204,8 +149,8 @@ mod tests {
             let now = DateTime::from_timestamp_millis(1_739_845_481_999).unwrap();
             let headers = asked.headers(b"", now).unwrap();
             assert!(headers.keys().eq(&expect), "{headers:?}");
-            for secret in [AUTHORIZATION, HMAC, X_SIGNATURE] {
-                assert!(headers.get(&secret).is_none_or(HeaderValue::is_sensitive), "{secret}");
+            for secret in [AUTHORIZATION.as_str(), HMAC, X_SIGNATURE] {
+                assert!(headers.get(secret).is_none_or(HeaderValue::is_sensitive), "{secret}");
             }
             let printed = format!("{headers:?}");
             for secret in [key.bearer(), token.expose()] {

@@ -9,6 +9,7 @@
 //! client         sign → dispatch → judge; reqwest stands here and nowhere else; tls: whom it trusts
 //! retry          when a call that changes nothing is asked again
 //! asked          how a request is signed, and which answer is its own: HMAC, window, id
+//! proof          the header strings that signing makes
 //! answer         whether an answer may be believed
 //! error, sorting why a call failed, sorted by what to do about it
 //! create_token   what a new token shall be allowed; advice: what is refused, what warned of
@@ -29,6 +30,7 @@ mod endpoint;
 mod error;
 mod listing;
 mod oauth;
+mod proof;
 mod refusal;
 mod request_id;
 mod retry;
@@ -50,6 +52,7 @@ pub use endpoint::Endpoint;
 pub use error::{ApiError, Distrust};
 pub use listing::{Page, Sort, Tokens};
 pub use oauth::{OauthClient, Rotated};
+pub(crate) use proof::Proof;
 pub use refusal::Refusal;
 pub use request_id::RequestId;
 pub use settings::ClientSettings;

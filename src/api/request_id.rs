@@ -12,11 +12,11 @@ use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use base16ct::lower;
 use getrandom::SysRng;
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use std::cell::RefCell;
 use std::fmt;
 
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+pub(super) const REQUEST_ID: &str = "request-id";
 
 /// The random id under which one request is known here and at BitGo (`Request-ID`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,10 +1,11 @@
 //! The calls that change the session behind the bearer: unlock, lock, log out, extend.
 
-use super::asked::{Auth, sensitive};
+use super::asked::Auth;
 use super::calls::json;
 use super::client::{Call, Client};
 use super::endpoint::Endpoint;
 use super::error::ApiError;
+use super::proof::sensitive;
 use super::wire::{Object, TokenRecord};
 use crate::secret::Otp;
 use http::header::HeaderName;

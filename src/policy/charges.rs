@@ -1,44 +1,39 @@
 //! What an action is charged, before the ledger is asked: one charge a purpose and coin.
 
 use super::{Action, ActionKind, Charge, Denied, LocalRules, Purpose, Transfer};
-use crate::money::Amount;
 
 /// The charges of an action, one a purpose and coin.
 ///
 /// An order moves money inside BitGo: it is a trade, and a withdrawal only where a rule says so.
 pub(crate) fn charges(action: &Action, rules: &LocalRules) -> Result<Vec<Charge>, Denied> {
-    let purposes: &[Purpose] = match action.kind {
-        ActionKind::View | ActionKind::Build | ActionKind::CancelOrder => return Ok(Vec::new()),
-        ActionKind::Spend => &[Purpose::Withdrawal],
-        ActionKind::Order => match &rules.trading {
-            Some(trading) if trading.counts_as_withdrawal => &[Purpose::Trade, Purpose::Withdrawal],
-            _ => &[Purpose::Trade],
-        },
-    };
-    let sums = sums(&action.transfers)?;
-    let charges = purposes.iter().flat_map(|&purpose| {
-        sums.iter().map(move |(Transfer { coin, is_erc20, .. }, amount)| Charge {
-            purpose,
-            coin: coin.clone(),
-            is_erc20: *is_erc20,
-            amount: *amount,
-        })
-    });
-    Ok(charges.collect())
+    match action.kind {
+        ActionKind::View | ActionKind::Build | ActionKind::CancelOrder => Ok(Vec::new()),
+        ActionKind::Spend => sums(Purpose::Withdrawal, &action.transfers),
+        ActionKind::Order => {
+            let mut charges = sums(Purpose::Trade, &action.transfers)?;
+            if rules.trading.as_ref().is_some_and(|trading| trading.counts_as_withdrawal) {
+                charges.extend(sums(Purpose::Withdrawal, &action.transfers)?);
+            }
+            Ok(charges)
+        }
+    }
 }
 
-/// What transfers add up to, coin by coin, each with the first transfer of it.
-pub(super) fn sums(transfers: &[Transfer]) -> Result<Vec<(&Transfer, Amount)>, Denied> {
-    let mut sums: Vec<(&Transfer, Amount)> = Vec::with_capacity(1);
-    for transfer in transfers {
-        match sums.binary_search_by(|(other, _)| other.coin.cmp(&transfer.coin)) {
+/// What transfers add up to, coin by coin.
+pub(super) fn sums(purpose: Purpose, transfers: &[Transfer]) -> Result<Vec<Charge>, Denied> {
+    let mut sums: Vec<Charge> = Vec::with_capacity(1);
+    for Transfer { coin, amount, is_erc20, .. } in transfers {
+        match sums.binary_search_by(|charge| charge.coin.cmp(coin)) {
             Ok(at) => {
-                if let Some((_, sum)) = sums.get_mut(at) {
+                if let Some(Charge { amount: sum, .. }) = sums.get_mut(at) {
                     let beyond = || Denied::body("the amounts add up to more than can be counted");
-                    *sum = sum.checked_add(transfer.amount).ok_or_else(beyond)?;
+                    *sum = sum.checked_add(*amount).ok_or_else(beyond)?;
                 }
             }
-            Err(at) => sums.insert(at, (transfer, transfer.amount)),
+            Err(at) => {
+                let (coin, is_erc20, amount) = (coin.clone(), *is_erc20, *amount);
+                sums.insert(at, Charge { purpose, coin, is_erc20, amount });
+            }
         }
     }
     Ok(sums)
@@ -49,7 +44,7 @@ mod tests {
     use super::super::{Request, TradingRules};
     use super::*;
     use crate::coin_map::CoinMap;
-    use crate::money::Coin;
+    use crate::money::{Amount, Coin};
 
     fn action(kind: ActionKind, moved: &[(&str, u128)]) -> Action {
         let transfers = moved.iter().map(|(coin, amount)| Transfer {

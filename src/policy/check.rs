@@ -16,21 +16,20 @@
 //! ledger's to check, where it is also charged.
 
 use super::charges::sums;
-use super::{Action, ActionKind, Consulted, Denied, LocalRules, Rule};
+use super::{Action, ActionKind, Charge, Consulted, Denied, LocalRules, Purpose, Rule};
 use crate::id::WalletId;
 use crate::money::{Amount, Coin};
 use crate::scope::{Permission, Reach, Scope};
 use crate::token::TokenInfo;
-use chrono::{DateTime, Utc};
 
-/// Checks an action; the first rule that forbids it denies.
+/// Checks an action, now, in milliseconds since 1970; the first rule that forbids it denies.
 pub(crate) fn check(
     action: &Action,
     token: &TokenInfo,
     rules: &LocalRules,
-    now: DateTime<Utc>,
+    now_ms: i64,
 ) -> Result<(), Denied> {
-    each_rule(action, token, rules, now, |_, _, said| said)
+    each_rule(action, token, rules, now_ms, |_, _, said| said)
 }
 
 /// Consults every rule, with its numbers, whether or not one before it forbids.
@@ -38,10 +37,10 @@ pub(crate) fn consult(
     action: &Action,
     token: &TokenInfo,
     rules: &LocalRules,
-    now: DateTime<Utc>,
+    now_ms: i64,
 ) -> Vec<Consulted> {
     let mut consulted = Vec::new();
-    let summed = each_rule(action, token, rules, now, |rule, numbers, said| {
+    let summed = each_rule(action, token, rules, now_ms, |rule, numbers, said| {
         let of = Consulted::of(rule, said);
         consulted.push(match numbers {
             Some((coin, asked, limit)) => of.counted(coin, asked, Some(limit), Some(limit)),
@@ -62,10 +61,10 @@ fn each_rule(
     action: &Action,
     token: &TokenInfo,
     rules: &LocalRules,
-    now: DateTime<Utc>,
+    now_ms: i64,
     mut note: impl FnMut(Rule, Option<Numbers<'_>>, Result<(), Denied>) -> Result<(), Denied>,
 ) -> Result<(), Denied> {
-    note(Rule::Expired, None, check_expiry(token, now))?;
+    note(Rule::Expired, None, check_expiry(token, now_ms))?;
     if let Some(actions) = &rules.actions {
         note(Rule::Action, None, check_kind(action.kind, actions))?;
     }
@@ -101,12 +100,11 @@ fn each_rule(
         note(Rule::Fee, cap.map(|cap| (coin, *fee, cap)), check_fee(coin, *fee, cap))?;
     }
     if !is_order && !rules.coins.is_empty() {
-        for (transfer, asked) in sums(&action.transfers)? {
-            let caps = rules.coins.get(&transfer.coin);
+        for Charge { coin, amount, .. } in &sums(Purpose::Withdrawal, &action.transfers)? {
+            let caps = rules.coins.get(coin);
             if let Some(cap) = caps.and_then(|caps| caps.per_transaction) {
-                let said =
-                    check_cap(Rule::PerTransaction, "one request", &transfer.coin, asked, cap);
-                note(Rule::PerTransaction, Some((&transfer.coin, asked, cap)), said)?;
+                let said = check_cap(Rule::PerTransaction, "one request", coin, *amount, cap);
+                note(Rule::PerTransaction, Some((coin, *amount, cap)), said)?;
             }
         }
     }
@@ -122,12 +120,11 @@ fn each_rule(
             }),
         )?;
     }
-    for (transfer, asked) in sums(&action.transfers)? {
-        let coin = &transfer.coin;
+    for Charge { coin, amount, .. } in &sums(Purpose::Trade, &action.transfers)? {
         match trading.per_order.get(coin) {
             Some(&cap) => {
-                let said = check_cap(Rule::Order, "one order", coin, asked, cap);
-                note(Rule::Order, Some((coin, asked, cap)), said)?;
+                let said = check_cap(Rule::Order, "one order", coin, *amount, cap);
+                note(Rule::Order, Some((coin, *amount, cap)), said)?;
             }
             None => note(
                 Rule::Order,
@@ -195,10 +192,10 @@ fn check_cap(rule: Rule, of: &str, coin: &Coin, asked: Amount, cap: Amount) -> R
     }
 }
 
-/// Checks that the token has not ended.
-pub(crate) fn check_expiry(token: &TokenInfo, now: DateTime<Utc>) -> Result<(), Denied> {
+/// Checks that the token has not ended by now, in milliseconds since 1970.
+pub(crate) fn check_expiry(token: &TokenInfo, now_ms: i64) -> Result<(), Denied> {
     match token.expires_at {
-        Some(expires_at) if now < expires_at => Ok(()),
+        Some(expires_at) if now_ms < expires_at.timestamp_millis() => Ok(()),
         Some(expires_at) => Err(Denied::new(
             Rule::Expired,
             format!(
@@ -259,7 +256,7 @@ mod tests {
     use crate::coin_map::CoinMap;
     use crate::id::TokenId;
     use crate::token::TokenKind;
-    use chrono::TimeDelta;
+    use chrono::{DateTime, TimeDelta};
 
     const WALLET: WalletId = WalletId::from_bytes([1; 16]);
     const OTHER: WalletId = WalletId::from_bytes([2; 16]);
@@ -290,7 +287,7 @@ mod tests {
             )
             .unwrap()
         };
-        let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let now = seconds * 1000;
         check(&action, token, &LocalRules::default(), now).err().map(|denied| denied.rule())
     }
 
@@ -338,7 +335,7 @@ mod tests {
     /// What the rules deny, of a request that a token for everything makes.
     fn denied_by(request: &Request, rules: &LocalRules) -> Option<Rule> {
         let action = Action::of(request, &rules.units).unwrap();
-        let (token, now) = (token(&["all"]), DateTime::UNIX_EPOCH);
+        let (token, now) = (token(&["all"]), 0);
         let denied = check(&action, &token, rules, now).err();
         // A dry run comes to the same, and ends nowhere before the last rule.
         let consulted = consult(&action, &token, rules, now);
@@ -457,7 +454,7 @@ mod tests {
         let target = format!("/api/v2/tbtc/wallet/{WALLET}/tx/build");
         let request = Request::post(&target).bytes(body.into()).unwrap();
         let action = Action::of(&request, &rules.units).unwrap();
-        let consulted = consult(&action, &token(&["all"]), &rules, DateTime::UNIX_EPOCH);
+        let consulted = consult(&action, &token(&["all"]), &rules, 0);
         let told: Vec<_> = consulted.iter().map(|it| (it.rule, it.denied.is_some())).collect();
         let expect = [
             (Rule::Expired, false),

@@ -18,12 +18,20 @@ pub(super) struct Counted {
 impl Counted {
     /// The coin of that name. What the table knows no unit of the user's overrides.
     pub(super) fn of(name: &str, units: &CoinMap<CoinUnit>) -> Result<Self, Denied> {
+        if let Some(facts) = CoinFacts::of(name) {
+            let CoinFacts { name, decimals, is_erc20, .. } = facts;
+            return Ok(Self { coin: Coin::listed(name), decimals, is_erc20, facts: Some(facts) });
+        }
+        if matches!(name, "ofc" | "tofc") {
+            return Err(Denied::new(
+                Rule::UnknownCoin,
+                format!(
+                    "{name} is an account and no coin: name the one that is moved, such as ofcbtc"
+                ),
+            ));
+        }
         let coin =
             Coin::new(name).map_err(|error| Denied::new(Rule::UnknownCoin, error.to_string()))?;
-        if let Some(facts) = CoinFacts::of(name) {
-            let CoinFacts { decimals, is_erc20, .. } = facts;
-            return Ok(Self { coin, decimals, is_erc20, facts: Some(facts) });
-        }
         match units.get(&coin) {
             Some(&CoinUnit { decimals, is_erc20 }) => {
                 Ok(Self { coin, decimals, is_erc20, facts: None })
@@ -115,6 +123,8 @@ mod tests {
             ("usdc", Some((6, true))),
             ("newcoin", Some((3, true))),
             ("newcoin2", None),
+            ("ofctbtc", Some((8, false))),
+            ("ofcusd", Some((2, false))),
             ("TBTC", None),
             ("", None),
             ("t btc", None),
@@ -122,6 +132,15 @@ mod tests {
             let counted = Counted::of(name, &units()).ok();
             assert_eq!(counted.map(|it| (it.decimals, it.is_erc20)), expect, "{name}");
         }
+    }
+
+    /// Its coins are worth different money, so that no unit counts them.
+    #[test]
+    fn a_go_account_is_no_coin_and_its_coins_are() {
+        let units = CoinMap::from([(Coin::new("ofc").unwrap(), CoinUnit::new(8))]);
+        let denied = Counted::of("ofc", &units).unwrap_err();
+        let told = "ofc is an account and no coin: name the one that is moved, such as ofcbtc";
+        assert_eq!((denied.rule(), denied.reason()), (Rule::UnknownCoin, told));
     }
 
     #[test]

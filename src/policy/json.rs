@@ -7,14 +7,13 @@
 //! ```
 //!
 //! Values stay where they are in the body, unread until they are asked for: reading a usual request
-//! allocates nothing here. Depth is what the lists draw, and no more.
+//! allocates nothing here.
 
 use super::Denied;
+use super::json_reader::unquoted;
+pub(super) use super::json_reader::{Reader, text};
 use crate::money::Amount;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 
 /// A field that an object may have.
 pub(super) struct Field {
@@ -57,6 +56,16 @@ pub(super) const fn at<const N: usize>(known: &[Field; N], name: &str) -> usize 
     at
 }
 
+/// Places of a list, a bit for each.
+pub(super) const fn bits<const N: usize>(places: [usize; N]) -> u64 {
+    let (mut bits, mut at) = (0, 0);
+    while at < N {
+        bits |= 1 << places[at];
+        at += 1;
+    }
+    bits
+}
+
 const fn is_same(one: &[u8], other: &[u8]) -> bool {
     let mut at = 0;
     while at < one.len() && at < other.len() && one[at] == other[at] {
@@ -69,9 +78,19 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
 pub(super) struct Fields<'a, const N: usize> {
     known: &'static [Field; N],
     values: [Option<&'a str>; N],
+    /// A bit for each that has a value.
+    present: u64,
+    /// A bit for each whose value is a string all of which stands for itself.
+    plain: u64,
 }
 
 impl<'a, const N: usize> Fields<'a, N> {
+    /// None of them, until an object is read.
+    pub(super) const fn of(known: &'static [Field; N]) -> Self {
+        const { assert!(N <= 64, "a bit for each") };
+        Self { known, values: [None; N], present: 0, plain: 0 }
+    }
+
     /// Reads an object whose fields are all known for `route`.
     pub(super) fn read(
         json: &'a str,
@@ -79,16 +98,98 @@ impl<'a, const N: usize> Fields<'a, N> {
         known: &'static [Field; N],
         route: u8,
     ) -> Result<Self, Denied> {
-        let mut fields = Self { known, values: [None; N] };
-        let mut refused = None;
-        let seed = Object { fields: &mut fields, what, route, refused: &mut refused };
-        let mut reader = serde_json::Deserializer::from_str(json);
-        let read = seed.deserialize(&mut reader).and_then(|()| reader.end());
-        match (refused, read) {
-            (Some(denied), _) => Err(denied),
-            (None, Err(_)) => Err(Denied::body(format!("{what} is not one json object"))),
-            (None, Ok(())) => Ok(fields),
+        let mut fields = Self::of(known);
+        fields.fill(json, what, route, |_, _| Ok(None))?;
+        Ok(fields)
+    }
+
+    /// The same in its place, for lists so long that moving them costs as much as reading. `own` may
+    /// read a field's value as it comes by, and answers how it stands then.
+    pub(super) fn fill(
+        &mut self,
+        json: &'a str,
+        what: &'static str,
+        route: u8,
+        own: impl FnMut(usize, &mut Reader<'a>) -> Result<Option<&'a str>, Denied>,
+    ) -> Result<(), Denied> {
+        let mut reader = Reader::new(json);
+        self.fill_from(&mut reader, what, route, own)?;
+        match reader.is_done() {
+            true => Ok(()),
+            false => Err(no_object(what)),
         }
+    }
+
+    /// Reads the object that comes next.
+    pub(super) fn next(
+        reader: &mut Reader<'a>,
+        what: &'static str,
+        known: &'static [Field; N],
+        route: u8,
+    ) -> Result<Self, Denied> {
+        let mut fields = Self::of(known);
+        fields.fill_from(reader, what, route, |_, _| Ok(None))?;
+        Ok(fields)
+    }
+
+    fn fill_from(
+        &mut self,
+        reader: &mut Reader<'a>,
+        what: &'static str,
+        route: u8,
+        mut own: impl FnMut(usize, &mut Reader<'a>) -> Result<Option<&'a str>, Denied>,
+    ) -> Result<(), Denied> {
+        if !reader.takes(b'{') {
+            return Err(no_object(what));
+        }
+        let mut is_over = reader.takes(b'}');
+        while !is_over {
+            let name = reader.name().filter(|_| reader.takes(b':'));
+            let at = self.vacant(&name.ok_or_else(|| no_object(what))?, what, route)?;
+            let (value, is_plain) = match own(at, reader)? {
+                Some(value) => (value, false),
+                None => reader.value().ok_or_else(|| no_object(what))?,
+            };
+            if !fits(self.known.get(at), value, is_plain) {
+                return Err(self.refused(at));
+            }
+            if let Some(place) = self.values.get_mut(at) {
+                *place = Some(value);
+                self.present |= 1 << at;
+                self.plain |= u64::from(is_plain) << at;
+            }
+            is_over = reader.takes(b'}');
+            if !is_over && !reader.takes(b',') {
+                return Err(no_object(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a field of that name belongs, which has not come yet.
+    fn vacant(&self, name: &str, what: &str, route: u8) -> Result<usize, Denied> {
+        // Most names differ in their first byte, which costs less to look at than all of them.
+        let first = name.as_bytes().first();
+        let is_it = |field: &Field| {
+            field.name.as_bytes().first() == first
+                && field.name == name
+                && field.routes & route != 0
+        };
+        let Some(at) = self.known.iter().position(is_it) else {
+            // As much of it as fits a message.
+            let name: String = name.chars().take(40).collect();
+            let why = format!("{what} holds the field {name:?}, which no rule allows");
+            return Err(Denied::body(why));
+        };
+        match self.has(1 << at) {
+            false => Ok(at),
+            true => Err(Denied::body(format!("{what} holds a field twice"))),
+        }
+    }
+
+    /// Whether there is any of these fields, a bit for each.
+    pub(super) fn has(&self, fields: u64) -> bool {
+        self.present & fields != 0
     }
 
     /// The value of the field at that place of the list.
@@ -98,7 +199,12 @@ impl<'a, const N: usize> Fields<'a, N> {
 
     /// A field that must be text where it stands.
     pub(super) fn text(&self, at: usize) -> Result<Option<Cow<'a, str>>, Denied> {
-        self.get(at).map(|json| text(json).ok_or_else(|| self.refused(at))).transpose()
+        let Some(json) = self.get(at) else { return Ok(None) };
+        let text = match self.plain >> at & 1 {
+            1 => unquoted(json).map(Cow::Borrowed),
+            _ => text(json),
+        };
+        text.map(Some).ok_or_else(|| self.refused(at))
     }
 
     /// A field that must be an amount where it stands.
@@ -112,87 +218,17 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 }
 
-/// An object that is being read.
-struct Object<'f, 'a, const N: usize> {
-    fields: &'f mut Fields<'a, N>,
-    what: &'static str,
-    route: u8,
-    refused: &'f mut Option<Denied>,
-}
-
-impl<'a, const N: usize> DeserializeSeed<'a> for Object<'_, 'a, N> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'a, const N: usize> Visitor<'a> for Object<'_, 'a, N> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { fields, what, route, refused } = self;
-        let known = fields.known;
-        while let Some(key) = map.next_key_seed(Key { known, route })? {
-            let json = map.next_value::<&RawValue>()?.get();
-            let why = match key {
-                Err(key) => format!("{what} holds the field {key:?}, which no rule allows"),
-                Ok(at) => match fields.values.get_mut(at) {
-                    Some(value @ None) if fits(known.get(at), json) => {
-                        *value = Some(json);
-                        continue;
-                    }
-                    Some(None) => fields.refused(at).reason().to_owned(),
-                    _ => format!("{what} holds a field twice"),
-                },
-            };
-            *refused = Some(Denied::body(why));
-            return Err(A::Error::custom("refused"));
-        }
-        Ok(())
-    }
-}
-
-/// Looks a key up on the list; one that is not there comes back, cut to what fits a message.
-struct Key {
-    known: &'static [Field],
-    route: u8,
-}
-
-impl<'a> DeserializeSeed<'a> for Key {
-    type Value = Result<usize, String>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = Result<usize, String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        let is_it = |field: &Field| field.name == key && field.routes & self.route != 0;
-        Ok(self.known.iter().position(is_it).ok_or_else(|| key.chars().take(40).collect()))
-    }
-}
-
 /// Whether a value is of its field's kind.
-fn fits(field: Option<&Field>, json: &str) -> bool {
+fn fits(field: Option<&Field>, json: &str, is_plain: bool) -> bool {
     match field.map(|field| field.kind) {
         Some(Kind::Own) => true,
-        Some(Kind::Text) => text(json).is_some(),
+        Some(Kind::Text) => is_plain || text(json).is_some(),
         Some(Kind::Texts) => {
-            let each = |json| text(json).map(drop).ok_or_else(|| Denied::body(""));
-            each_of(json, usize::MAX, "", each).is_ok()
+            let each = |reader: &mut Reader<'_>| {
+                let entry = reader.value().and_then(|(entry, _)| text(entry));
+                entry.map(drop).ok_or_else(|| Denied::body(""))
+            };
+            each_of(&mut Reader::new(json), usize::MAX, "", each).is_ok()
         }
         Some(Kind::Number) => !json.starts_with('"') && amount(json).is_ok(),
         Some(Kind::Flag) => matches!(json, "true" | "false"),
@@ -200,58 +236,34 @@ fn fits(field: Option<&Field>, json: &str) -> bool {
     }
 }
 
-/// Reads a list of at most so many entries, each by `read`.
-pub(super) fn each_of<'a>(
-    json: &'a str,
-    most: usize,
-    what: &'static str,
-    read: impl FnMut(&'a str) -> Result<(), Denied>,
-) -> Result<(), Denied> {
-    struct List<'r, F> {
-        most: usize,
-        read: F,
-        refused: &'r mut Option<Denied>,
-    }
-    impl<'a, F: FnMut(&'a str) -> Result<(), Denied>> Visitor<'a> for List<'_, F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<(), A::Error> {
-            let mut entries = 0;
-            while let Some(entry) = list.next_element::<&RawValue>()? {
-                entries += 1;
-                if entries > self.most {
-                    return Err(A::Error::custom("too many"));
-                }
-                if let Err(denied) = (self.read)(entry.get()) {
-                    *self.refused = Some(denied);
-                    return Err(A::Error::custom("refused"));
-                }
-            }
-            Ok(())
-        }
-    }
-    let mut refused = None;
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let list = List { most, read, refused: &mut refused };
-    let done = reader.deserialize_seq(list).and_then(|()| reader.end());
-    match (refused, done) {
-        (Some(denied), _) => Err(denied),
-        (None, Err(_)) => Err(Denied::body(format!("{what} is not a list of at most {most}"))),
-        (None, Ok(())) => Ok(()),
-    }
+fn no_object(what: &str) -> Denied {
+    Denied::body(format!("{what} is not one json object"))
 }
 
-/// The string that a value is, if it is one.
-pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
-    let plain = json.strip_prefix('"')?.strip_suffix('"')?;
-    match plain.contains('\\') {
-        false => Some(Cow::Borrowed(plain)),
-        true => serde_json::from_str(json).ok().map(Cow::Owned),
+/// Reads the list that comes next, of at most so many entries, each by `read`.
+pub(super) fn each_of<'a>(
+    reader: &mut Reader<'a>,
+    most: usize,
+    what: &'static str,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<(), Denied>,
+) -> Result<(), Denied> {
+    let refused = || Denied::body(format!("{what} is not a list of at most {most}"));
+    if !reader.takes(b'[') {
+        return Err(refused());
     }
+    let (mut entries, mut is_over) = (0, reader.takes(b']'));
+    while !is_over {
+        entries += 1;
+        if entries > most {
+            return Err(refused());
+        }
+        read(reader)?;
+        is_over = reader.takes(b']');
+        if !is_over && !reader.takes(b',') {
+            return Err(refused());
+        }
+    }
+    Ok(())
 }
 
 /// The largest number that a server of JavaScript reads as it was written: 2^53 - 1.
@@ -321,8 +333,6 @@ mod tests {
         }
         let flag = Fields::read(r#"{"flag":true,"own":[1]}"#, "it", &KNOWN, 2).unwrap();
         assert_eq!(flag.get(OWN), Some("[1]"));
-        let deep = format!(r#"{{"own":{}1{}}}"#, "[".repeat(1 << 16), "]".repeat(1 << 16));
-        assert!(Fields::read(&deep, "it", &KNOWN, 1).is_ok(), "nothing recurses into it");
     }
 
     #[test]
@@ -340,7 +350,14 @@ mod tests {
 
     #[test]
     fn lists_are_short_and_nothing_but_lists() {
-        let all = |json, most| each_of(json, most, "it", |_| Ok(())).is_ok();
+        let all = |json, most| {
+            let mut reader = Reader::new(json);
+            let entry = |reader: &mut Reader<'_>| match reader.value() {
+                Some(_) => Ok(()),
+                None => Err(Denied::body("no value")),
+            };
+            each_of(&mut reader, most, "it", entry).is_ok() && reader.is_done()
+        };
         assert!(all("[]", 0) && all(" [1, {}] ", 2));
         for (json, most) in [("[1,2]", 1), ("{}", 9), ("[1,]", 9), ("[] []", 9), ("", 9)] {
             assert!(!all(json, most), "{json}");

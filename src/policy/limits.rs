@@ -72,7 +72,7 @@ impl Counter {
 
     /// The same of the total; `None` if it cannot be counted.
     pub fn used_of_total(&self) -> Option<Amount> {
-        Some(self.used()?.checked_add(self.carried)?.saturating_sub(self.renewed))
+        self.sums()[1]
     }
 
     /// What may still be spent by the stricter bound, what is allotted among it; `None` where there is
@@ -83,21 +83,35 @@ impl Counter {
 
     /// What may still be spent while only a share of either bound may be used.
     pub(super) fn left_of(&self, share: Share) -> Option<Amount> {
-        self.left_beside(share, Amount::ZERO)
+        self.left_beside(self.sums(), share, Amount::ZERO)
     }
 
     /// What may still be taken, beside what is allotted.
     pub(super) fn left_to_take(&self, share: Share) -> Option<Amount> {
-        self.left_beside(share, self.allotted)
+        self.left_beside(self.sums(), share, self.allotted)
     }
 
-    fn left_beside(&self, share: Share, allotted: Amount) -> Option<Amount> {
+    /// What is used of the limit, and of the total; `None` for what cannot be counted.
+    pub(super) fn sums(&self) -> [Option<Amount>; 2] {
+        let used = self.used();
+        let of_total = used.and_then(|used| used.checked_add(self.carried));
+        [used, of_total.map(|sum| sum.saturating_sub(self.renewed))]
+    }
+
+    /// What the bounds leave where so much is used of them, and that is allotted beside.
+    pub(super) fn left_beside(
+        &self,
+        used: [Option<Amount>; 2],
+        share: Share,
+        allotted: Amount,
+    ) -> Option<Amount> {
         let left = |cap: Option<Amount>, used: Option<Amount>| {
             let used = used.map_or(Amount::MAX, |used| used.saturating_add(allotted));
             cap.map(|cap| share.of(cap).saturating_sub(used))
         };
-        let bounds = [left(self.limit, self.used()), left(self.total, self.used_of_total())];
-        bounds.into_iter().flatten().min()
+        let [limit, total] = used;
+        let (limit, total) = (left(self.limit, limit), left(self.total, total));
+        limit.map_or(total, |limit| Some(total.map_or(limit, |total| total.min(limit))))
     }
 
     /// The smaller bound as it stands.
@@ -157,6 +171,9 @@ impl Share {
 
     /// That share of an amount, rounded down.
     fn of(self, amount: Amount) -> Amount {
+        if self == Self::WHOLE {
+            return amount;
+        }
         let (units, share) = (amount.base_units(), u128::from(self.0));
         Amount::new((units >> 16) * share + (((units & 0xffff) * share) >> 16))
     }

@@ -30,6 +30,7 @@ mod denied;
 mod escrow;
 mod explain;
 mod json;
+mod json_reader;
 mod limits;
 mod loosening;
 mod outcome;

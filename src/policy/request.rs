@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 const BODY_MAX: usize = 1 << 20;
 /// The longest target, in bytes.
 const TARGET_MAX: usize = 2048;
+/// The most segments that the path of a known call has.
+pub(crate) const SEGMENTS_MAX: usize = 9;
 
 /// An HTTP method the vault signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,8 +83,18 @@ pub enum RequestError {
 pub struct Request {
     method: Method,
     target: Box<str>,
+    path: Segments,
     body: Zeroizing<Vec<u8>>,
     declared: Vec<Transfer>,
+}
+
+/// Where the segments of a path end, as they were found when it was checked.
+struct Segments {
+    ends: [u16; SEGMENTS_MAX],
+    /// How many there are, though no more than so many are known.
+    count: usize,
+    /// Where the path ends in the target.
+    end: usize,
 }
 
 /// A mutating request that still wants its body.
@@ -121,11 +133,11 @@ impl Request {
         target: Box<str>,
         body: Zeroizing<Vec<u8>>,
     ) -> Result<Self, RequestError> {
-        check_target(method, &target)?;
+        let path = check_target(method, &target)?;
         if body.len() > BODY_MAX {
             return Err(RequestError::TooLarge);
         }
-        Ok(Self { method, target, body, declared: Vec::new() })
+        Ok(Self { method, target, path, body, declared: Vec::new() })
     }
 
     /// The same request, which moves `amount` of a coin to `destination`: for a transaction that was
@@ -173,9 +185,22 @@ impl Request {
         &self.body
     }
 
+    /// The segments of the path; `None` where there are more than any known call has.
+    pub(crate) fn segments<'r, 's>(
+        &'r self,
+        place: &'s mut [&'r str; SEGMENTS_MAX],
+    ) -> Option<&'s [&'r str]> {
+        let (ends, mut from) = (self.path.ends.get(..self.path.count)?, 1);
+        for (segment, end) in place.iter_mut().zip(ends) {
+            *segment = self.target.get(from..usize::from(*end))?;
+            from = usize::from(*end) + 1;
+        }
+        place.get(..self.path.count)
+    }
+
     /// The path without its query.
     pub(crate) fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+        self.target.get(..self.path.end).unwrap_or_default()
     }
 }
 
@@ -204,7 +229,7 @@ impl Draft {
     }
 }
 
-fn check_target(method: Method, target: &str) -> Result<(), RequestError> {
+fn check_target(method: Method, target: &str) -> Result<Segments, RequestError> {
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
@@ -223,7 +248,15 @@ fn check_target(method: Method, target: &str) -> Result<(), RequestError> {
     if query.is_some() && method != Method::Get {
         return Err(RequestError::Query);
     }
-    Ok(())
+    let (mut found, mut end) = (Segments { ends: [0; SEGMENTS_MAX], count: 0, end: path.len() }, 0);
+    for segment in segments.split('/') {
+        end += 1 + segment.len();
+        if let Some(place) = found.ends.get_mut(found.count) {
+            *place = u16::try_from(end).map_err(|_| RequestError::Target)?;
+        }
+        found.count += 1;
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

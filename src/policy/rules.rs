@@ -49,8 +49,13 @@ pub struct CoinRules {
     pub per_transaction: Option<Amount>,
     /// The most that may be spent over the life of the token and its successors.
     pub total: Option<Amount>,
-    /// The most that one request may offer as a fee or fee rate; without it, a request that names
-    /// any is denied.
+    /// The most that one request may offer as a fee; without it, a request that names any is denied.
+    ///
+    /// What a request names as a rate (`feeRate`, `maxFeeRate`: base units per kilobyte, or per virtual
+    /// kilobyte) is held against the same number, as what the transaction weighs is not in the request:
+    /// a cap of 20 000 lets a request name 20 000 satoshi per kilobyte, which for one of 400 bytes is a
+    /// fee of 8 000. A transaction of many inputs weighs more than a kilobyte, and costs more than the
+    /// cap at that rate. Gas is not a rate: its price times its limit is the fee.
     pub fee: Option<Amount>,
 }
 

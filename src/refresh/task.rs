@@ -37,10 +37,6 @@ pub(crate) trait Renew: Send + Sync + 'static {
     /// Asks the server after a token.
     fn probe(self: Arc<Self>, lineage: LineageId, token: TokenId) -> Errand<Verdict>;
 
-    /// The latest time that is known, by the wall clock or the server's: a clock that was set back makes
-    /// no token younger.
-    fn now(&self) -> DateTime<Utc>;
-
     /// Gives leases of a token from now on, or holds them.
     fn stand(&self, lineage: LineageId, token: TokenId, standing: Standing);
 
@@ -109,9 +105,9 @@ struct Desk {
 
 impl Desk {
     async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
-        let mut seen = (self.renew.now(), self.clock.monotonic());
+        let mut seen = (self.clock.now(), self.clock.monotonic());
         loop {
-            let (now, monotonic) = (self.renew.now(), self.clock.monotonic());
+            let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
             let passed = monotonic.saturating_sub(seen.1);
             // Deadlines that were reckoned by a later time than it is are reckoned anew.
             if (now + SET_BACK)
@@ -163,7 +159,7 @@ impl Desk {
 
     /// One step of one token.
     fn happen(&mut self, lineage: LineageId, event: Event) {
-        let now = self.renew.now();
+        let now = self.clock.now();
         let actions = {
             let mut board = lock(&self.board);
             match board.get_mut(&lineage) {
@@ -273,9 +269,6 @@ mod tests {
 
     macro_rules! nothing_but_renewal {
         () => {
-            fn now(&self) -> DateTime<Utc> {
-                self.clock.now()
-            }
             fn probe(self: Arc<Self>, _: LineageId, _: TokenId) -> Errand<Verdict> {
                 Box::pin(async { Verdict::Alive })
             }

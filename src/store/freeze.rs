@@ -43,6 +43,8 @@ pub(crate) struct Freeze {
     /// Held over a whole freeze or thaw: they do not cross.
     record: Mutex<Record>,
     listener: OnceLock<Listener>,
+    /// The epoch that the listener was told of last. Held while it is told, so that it hears in order.
+    told: Mutex<u64>,
 }
 
 /// What is known of the sealed record.
@@ -55,8 +57,8 @@ struct Record {
 
 impl Freeze {
     pub(super) fn new(disk: Arc<Disk>, log: Arc<Log>) -> Self {
-        let (epoch, record, listener) = Default::default();
-        Self { epoch, disk, log, record, listener }
+        let (epoch, record, listener, told) = Default::default();
+        Self { epoch, disk, log, record, listener, told }
     }
 
     /// Which stretch between two freezes it is now. A lease is good only within its own.
@@ -103,20 +105,23 @@ impl Freeze {
         let odd = |epoch: u64| epoch.is_multiple_of(2).then(|| epoch + 1);
         if self.epoch.fetch_update(Ordering::AcqRel, Ordering::Acquire, odd).is_ok() {
             tracing::warn!("the vault is frozen");
-            self.tell(true);
+            self.tell();
         }
     }
 
     pub(super) fn listen(&self, listener: impl Fn(bool) + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));
-        if self.is_frozen() {
-            self.tell(true);
-        }
+        self.tell();
     }
 
-    fn tell(&self, is_frozen: bool) {
-        if let Some(listener) = self.listener.get() {
-            listener(is_frozen);
+    /// Tells of every freeze and thaw since the last that was told: where some cross, whoever comes first
+    /// tells of all.
+    fn tell(&self) {
+        let Some(listener) = self.listener.get() else { return };
+        let mut told = lock(&self.told);
+        while *told < self.epoch() {
+            *told += 1;
+            listener(!told.is_multiple_of(2));
         }
     }
 
@@ -177,7 +182,7 @@ impl Freeze {
         self.log.append(AuditAction::Thawed, None, vec![Write::remove(Tree::Meta, key())], now)?;
         *record = Record::default();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.tell(false);
+        self.tell();
         Ok(())
     }
 }

@@ -337,6 +337,7 @@ pub(super) struct CounterRow {
     /// Leased, signed or allotted: a crash cannot tell them apart.
     reserved: u128,
     foreign: u128,
+    in_doubt: u128,
     carried: u128,
     renewed: u128,
 }
@@ -407,6 +408,7 @@ impl From<&Meter> for CounterRow {
             uncertain: counter.uncertain.base_units(),
             reserved: counter.reserved.saturating_add(counter.allotted).base_units(),
             foreign: counter.foreign.base_units(),
+            in_doubt: meter.in_doubt().base_units(),
             carried: counter.carried.base_units(),
             renewed: counter.renewed.base_units(),
         }
@@ -427,7 +429,8 @@ impl From<CounterRow> for Meter {
             carried: Amount::new(row.carried),
             renewed: Amount::new(row.renewed),
         };
-        Self::kept(counter, row.is_of_server, row.own_total.map(Amount::new))
+        let kept = Self::kept(counter, row.is_of_server, row.own_total.map(Amount::new));
+        kept.doubting(Amount::new(row.in_doubt))
     }
 }
 
@@ -622,6 +625,7 @@ mod tests {
             uncertain: 3,
             reserved: 4,
             foreign: 5,
+            in_doubt: 9,
             carried: 6,
             renewed: 7,
         };
@@ -645,7 +649,7 @@ mod tests {
         };
         let (wide, long) =
             (|number: u128| number.to_le_bytes(), |number: u64| number.to_le_bytes());
-        let parts = [1, 2, 3, 4, 5, 6, 7].map(wide).concat();
+        let parts = [1, 2, 3, 4, 5, 9, 6, 7].map(wide).concat();
         let drawn = [
             &[1, 0][..],
             &long(10),

@@ -121,6 +121,13 @@ struct World {
     token: u32,
     budget: u32,
     foreign: u128,
+    /// The same of all tokens so far.
+    foreign_in_all: u128,
+    /// What BitGo said last that it counted of the token.
+    told: u128,
+    /// Whether a crash, an approval that was given or a late refusal makes the vault count what was not
+    /// spent, or twice.
+    counts_too_much: bool,
     /// Whether the vault knows as much as the model: neither a crash nor a sample has made it count
     /// what was not spent.
     is_exact: bool,
@@ -138,6 +145,9 @@ impl World {
             token: 0,
             budget: 0,
             foreign: 0,
+            foreign_in_all: 0,
+            told: 0,
+            counts_too_much: false,
             is_exact: true,
         }
     }
@@ -238,6 +248,9 @@ impl World {
         };
         (spend.is_over, spend.is_back) = (true, outcome == Outcome::Rejected);
         spend.is_accepted = outcome == Outcome::Accepted;
+        // What several tokens left in doubt is not told apart when one of their spends is refused late.
+        let is_late = outcome == Outcome::Rejected && spend.token + 1 < self.token;
+        self.counts_too_much |= outcome == Outcome::Pending || is_late;
         self.book.settle(&charges, draw, outcome);
     }
 
@@ -265,7 +278,7 @@ impl World {
                 assert!(!self.book.is_allotted());
             }
             LedgerStep::Crash { keeps } => {
-                self.is_exact = false;
+                (self.is_exact, self.counts_too_much) = (false, true);
                 self.reopen(keeps);
             }
             LedgerStep::Close => {
@@ -276,11 +289,15 @@ impl World {
                 self.durable();
                 self.reopen(0);
             }
-            LedgerStep::Foreign(units) => self.foreign += u128::from(units),
+            LedgerStep::Foreign(units) => {
+                self.foreign += u128::from(units);
+                self.foreign_in_all += u128::from(units);
+            }
             LedgerStep::Sample => {
                 let ours = self.spends.iter().filter(|spend| spend.token == self.token);
                 let taken = ours.clone().filter(|spend| spend.is_taken);
                 let sum = taken.map(|spend| spend.units).sum::<u128>() + self.foreign;
+                self.told = sum;
                 let limits: CoinMap<_> = [(coin(), limit(LIMIT, sum))].into();
                 let is_quiescent = ours.clone().all(|spend| spend.is_over || !spend.is_signed);
                 let server_ms = self.now().server_ms;
@@ -303,6 +320,16 @@ impl World {
                 let next = info(&[("tbtc", limit(LIMIT, 0))], None);
                 self.book.succeed(&next, &windowed(self.window), self.now().server_ms);
                 self.durable();
+                let carried = self.book.counters()[&coin()].carried.base_units();
+                let spent = self.counted(false) + self.foreign_in_all;
+                if self.budget == 0 {
+                    assert!(
+                        carried <= spent || self.counts_too_much,
+                        "{carried} carried of {spent}"
+                    );
+                    assert!(carried >= self.told, "{carried} carried, {} counted", self.told);
+                }
+                self.told = 0;
             }
             LedgerStep::RenewBudget => {
                 // What is not settled counts in the new one too.

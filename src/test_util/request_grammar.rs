@@ -252,8 +252,12 @@ pub fn plain_reading(request: &Request) -> Option<Vec<Moved>> {
                 Some(recipients) => recipients.as_array()?.as_slice(),
                 None => &alone,
             };
+            // BitGo's own routes know no such field; Express does.
+            let is_express =
+                path.last().is_some_and(|call| call.starts_with("send") && path.len() == 6);
             let recipients = recipients.iter().map(|recipient| {
                 let token = recipient.get("tokenName").or(body.get("tokenName"));
+                let token = token.filter(|_| is_express);
                 let coin = token.map_or(Some(*coin), Value::as_str)?.to_owned();
                 let memo = recipient.get("memo").or(body.get("memo"));
                 let address = recipient.get("address")?.as_str()?;

@@ -33,7 +33,8 @@ impl Vault {
     /// Writes the entries as lines of JSON, in clear: from the first that is not before `from`, up to
     /// the first after it that is not before `to`. Each line holds the hash of the one before, so that
     /// [`verify_audit_lines`](crate::verify_audit_lines) verifies them where there is no vault. The
-    /// whole log is verified on the way; new entries wait meanwhile.
+    /// whole log is verified on the way, up to the entry that was the last when it began; a slow writer
+    /// holds up nobody but who would prune the log.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`](crate::StoreError::Unreadable) where the chain is broken,

@@ -374,7 +374,8 @@ impl VaultBuilder {
             unended.into_iter().for_each(|lineage| core.retirements.go_on(&core, lineage));
         }
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
-        let refresher = Refresher::start(inbox, renew, Arc::clone(&core.clock), &core.runtime);
+        let clock = Arc::clone(&core) as Arc<dyn Clock>;
+        let refresher = Refresher::start(inbox, renew, clock, &core.runtime);
         let reconciler = Reconciler::start(&core, options.reconcile_every, &core.runtime);
         let hands = Arc::new(Hands::of(&core));
         let refresher = Arc::new(refresher);

@@ -20,6 +20,7 @@ use crate::provider::{Provided, Provider};
 use crate::refresh::{Tracker, WindowSettings};
 use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
+use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,9 +124,29 @@ impl Core {
 
     /// Now, as spends count it.
     pub(super) fn moment(&self) -> Moment {
-        let monotonic = self.clock.monotonic();
+        self.moment_at(self.clock.monotonic())
+    }
+
+    /// A moment that was just read off the clock, as spends count it.
+    pub(super) fn moment_at(&self, monotonic: Duration) -> Moment {
+        Moment { monotonic, server_ms: self.server_ms(monotonic) }
+    }
+
+    /// The later of the machine's time and BitGo's, which is what tokens end by.
+    pub(super) fn latest_now(&self) -> DateTime<Utc> {
+        let latest_ms = self.latest_ms(self.clock.now_ms(), self.clock.monotonic());
+        DateTime::from_timestamp_millis(latest_ms).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// The same in milliseconds since 1970, for who has read the clock.
+    pub(super) fn latest_ms(&self, now_ms: i64, monotonic: Duration) -> i64 {
+        now_ms.max(self.server_ms(monotonic))
+    }
+
+    /// BitGo's time, in milliseconds since 1970; 0 if it is not known.
+    fn server_ms(&self, monotonic: Duration) -> i64 {
         self.server_time.note(self.client.heard_ms(), monotonic);
-        Moment { monotonic, server_ms: self.server_time.now_ms(monotonic) }
+        self.server_time.now_ms(monotonic)
     }
 
     /// Runs work that blocks (Argon2, a commit) where it may. It runs to its end in any case.
@@ -235,7 +256,7 @@ impl Core {
 
     pub(super) fn status(&self, entry: &Entry) -> Option<TokenStatus> {
         let held = entry.held()?;
-        let (lineage, now) = (held.record.lineage, self.clock.now());
+        let (lineage, now) = (held.record.lineage, self.latest_now());
         let outlook = self.tracker.outlook(lineage, now).unwrap_or_default();
         Some(entry.status(&held, self.store.counters(lineage), outlook, now))
     }
@@ -271,19 +292,47 @@ impl Core {
     }
 
     pub(super) fn remove(self: &Arc<Self>, label: &Label) -> Result<(), Error> {
-        let _one_at_a_time = self.begin_change();
+        let one_at_a_time = self.begin_change();
         let entry = self.entry(label)?;
-        let held = entry.take().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
-        self.tracker.forget(held.record.lineage);
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(label);
-        let lineage = held.record.lineage;
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner).remove(&lineage);
-        // From here on no lease is given; if the commit fails, a reopened vault has it again.
-        self.store.remove_token(lineage)?;
-        if held.record.renewal == Renewal::Reissue {
-            self.retirements.go_on(self, lineage);
+        match self.remove_entry(&entry, &one_at_a_time)? {
+            Some(_) => Ok(()),
+            None => Err(Error::NoSuchToken { label: label.clone() }),
         }
-        Ok(())
+    }
+
+    /// Removes this very token, whatever is kept under its label by now; `None` if it was removed before.
+    /// For the change that was begun.
+    pub(super) fn remove_entry(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        _one_at_a_time: &MutexGuard<'_, ()>,
+    ) -> Result<Option<Arc<Held>>, Error> {
+        let Some(held) = entry.take() else { return Ok(None) };
+        let TokenRecord { lineage, label, .. } = &held.record;
+        self.tracker.forget(*lineage);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.get(label).is_some_and(|other| Arc::ptr_eq(other, entry)) {
+            entries.remove(label);
+        }
+        drop(entries);
+        // From here on no lease is given; if the commit fails, a reopened vault has it again.
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).remove(lineage);
+        self.store.remove_token(*lineage)?;
+        if held.record.renewal == Renewal::Reissue {
+            self.retirements.go_on(self, *lineage);
+        }
+        Ok(Some(held))
+    }
+}
+
+/// The clock that renewal goes by: tokens end by the later time.
+impl Clock for Core {
+    fn now(&self) -> DateTime<Utc> {
+        self.latest_now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 }
 

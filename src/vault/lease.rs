@@ -6,6 +6,7 @@
 //!                └─ finish(answer) ─> settled by what the verified answer says
 //! ```
 
+use super::core::Core;
 use super::credential::{self, Sender};
 use super::hands::{Grasp, Hands};
 use super::reservation::Reservation;
@@ -20,7 +21,6 @@ use crate::scope::{Permission, Scope};
 use crate::secret::AccessToken;
 use crate::store::{AuditAction, TokenRecord};
 use crate::token::TokenInfo;
-use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,11 +49,12 @@ pub(super) fn take<'r>(
     label: &str,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    hands.core().check_open()?;
-    let grasp = hands.grasp(label)?;
-    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot)?;
-    let reservation = Reservation::make(&grasp, charges)?;
-    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch))
+    let core = hands.core();
+    core.check_open()?;
+    let (grasp, monotonic) = (hands.grasp(label)?, core.clock.monotonic());
+    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, monotonic)?;
+    let reservation = Reservation::make(&grasp, charges, monotonic)?;
+    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch, monotonic))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -65,27 +66,37 @@ pub(super) async fn take_wait<'r>(
 ) -> Result<Lease<'r>, Error> {
     let core = hands.core();
     core.check_open()?;
-    let (mut grasp, now) = (hands.grasp(label)?, core.clock.now());
+    let (mut grasp, mut monotonic) = (hands.grasp(label)?, core.clock.monotonic());
+    let now = core.latest_now();
     if grasp.held.awaits_renewal(now) {
         core.entry(&grasp.held.record.label)?.await_renewal(now).await;
         core.check_open()?;
-        grasp = hands.grasp(label)?;
+        (grasp, monotonic) = (hands.grasp(label)?, core.clock.monotonic());
     }
-    let (charges, freeze_epoch) = permit(&grasp, request, sender)?;
-    let reservation = match Reservation::draw(&grasp, charges) {
+    let (charges, freeze_epoch) = permit(&grasp, request, sender, monotonic)?;
+    let reservation = match Reservation::draw(&grasp, charges, monotonic) {
         Ok(reservation) => reservation,
         // Should the caller go away, the reservation is dropped with the task, and given back.
         Err(charges) => {
             let of = Arc::clone(&grasp);
-            core.blocking(move |_| Reservation::make(&of, charges)).await??
+            // It may have waited for its turn, while BitGo was heard: a moment of before would take its
+            // time for further ahead than it is.
+            let make =
+                move |core: &Arc<Core>| Reservation::make(&of, charges, core.clock.monotonic());
+            core.blocking(make).await??
         }
     };
-    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch))
+    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch, monotonic))
 }
 
 /// Reads the request and checks it against everything but the budget, which its charges are
 /// reserved from. The answer also tells between which freezes that was.
-fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<(Vec<Charge>, u64), Error> {
+fn permit(
+    grasp: &Grasp,
+    request: &Request,
+    sender: Sender,
+    monotonic: Duration,
+) -> Result<(Vec<Charge>, u64), Error> {
     let Grasp { core, held, .. } = grasp;
     let freeze_epoch = core.store.freeze().check()?;
     revoke::check(held)?;
@@ -99,7 +110,7 @@ fn permit(grasp: &Grasp, request: &Request, sender: Sender) -> Result<(Vec<Charg
         }
     }
     let action = Action::of(request, &rules.units)?;
-    policy::check(&action, info, rules, core.clock.now())?;
+    policy::check(&action, info, rules, core.latest_ms(core.clock.now_ms(), monotonic))?;
     Ok((policy::charges(&action, rules)?, freeze_epoch))
 }
 
@@ -110,9 +121,9 @@ impl<'r> Lease<'r> {
         sender: Sender,
         reservation: Reservation,
         freeze_epoch: u64,
+        monotonic: Duration,
     ) -> Self {
-        let core = &grasp.core;
-        let void_from = core.clock.monotonic().saturating_add(core.lease_lifetime);
+        let void_from = monotonic.saturating_add(grasp.core.lease_lifetime);
         Self { grasp, request, sender, reservation, freeze_epoch, void_from }
     }
 
@@ -123,7 +134,10 @@ impl<'r> Lease<'r> {
     /// [`Error::Denied`] if the token has expired; [`Error::SendOnly`] if it cannot sign, for the
     /// headers would then hold the token itself. The reservation is given back.
     pub fn sign(self) -> Result<Signed<'r>, Error> {
-        let now = self.check_alive()?;
+        let monotonic = self.check_void()?;
+        let Grasp { core, held, .. } = &*self.grasp;
+        let now_ms = core.clock.now_ms();
+        policy::check_expiry(&held.record.info, core.latest_ms(now_ms, monotonic))?;
         let Self { grasp, request, sender, reservation, .. } = self;
         let mut key = AuthKey::blank();
         let travelling = credential::ready(&grasp.core, &grasp.held, &mut key)?;
@@ -133,8 +147,8 @@ impl<'r> Lease<'r> {
             Some(token) => Auth::Bearer(token),
         };
         let id = grasp.held.record.info.id;
-        let signed = Signed::new(grasp, request, auth, reservation, now)?;
-        signed.note(id);
+        let signed = Signed::new(grasp, request, auth, reservation, now_ms)?;
+        signed.note(id, now_ms);
         Ok(signed)
     }
 
@@ -154,7 +168,7 @@ impl<'r> Lease<'r> {
     /// # Security
     /// Whoever holds the raw token is bound by BitGo's limit alone.
     pub async fn expose_token(self) -> Result<AccessToken, Error> {
-        self.check_alive()?;
+        self.check_void()?;
         self.check_exposable()?;
         let Self { grasp, reservation, freeze_epoch, .. } = self;
         let core = Arc::clone(&grasp.core);
@@ -169,8 +183,9 @@ impl<'r> Lease<'r> {
             if core.store.freeze().epoch() != freeze_epoch {
                 return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
             }
-            let (lineage, info) = (held.record.lineage, &held.record.info);
-            core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
+            let (lineage, info, now) = (held.record.lineage, &held.record.info, core.clock.now());
+            policy::check_expiry(info, core.latest_now().timestamp_millis())?;
+            core.store.append_audit(AuditAction::Exposed, info.id, None, now)?;
             reservation.settle(Outcome::Uncertain);
             if can_spend(info) {
                 core.store.exhaust(lineage, core.moment().server_ms)?;
@@ -197,14 +212,14 @@ impl<'r> Lease<'r> {
     /// public no token goes that neither knows of.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn open_untold(self) -> Result<AccessToken, Error> {
-        self.check_alive()?;
+        self.check_void()?;
         self.check_exposable()?;
         let Grasp { core, held, .. } = &*self.grasp;
         Ok(core.store.open_secret(held.record.lineage, &held.secret)?.token)
     }
 
-    /// Answers the time for which it was looked at.
-    fn check_alive(&self) -> Result<DateTime<Utc>, Error> {
+    /// Answers the monotonic time for which it was looked at.
+    fn check_void(&self) -> Result<Duration, Error> {
         let Grasp { core, held, .. } = &*self.grasp;
         if core.store.freeze().check()? != self.freeze_epoch {
             return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
@@ -215,12 +230,11 @@ impl<'r> Lease<'r> {
         if held.standing() == Standing::Revoked {
             return Err(Error::LeaseVoid { why: "bitgo says that its token is dead" });
         }
-        if core.clock.monotonic() >= self.void_from {
+        let monotonic = core.clock.monotonic();
+        if monotonic >= self.void_from {
             return Err(Error::LeaseVoid { why: "it is too old" });
         }
-        let now = core.clock.now();
-        policy::check_expiry(&held.record.info, now)?;
-        Ok(now)
+        Ok(monotonic)
     }
 }
 

@@ -279,7 +279,7 @@ impl Bearer {
         core.store.check_writable()?;
         let gone = || Error::NoSuchToken { label: label.clone() };
         let held = core.entry(label)?.held().ok_or_else(gone)?;
-        policy::check_expiry(&held.record.info, core.clock.now())?;
+        policy::check_expiry(&held.record.info, core.latest_now().timestamp_millis())?;
         let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
         let user = held.record.account.clone().ok_or(Error::NoEcdhKey)?;
         Ok(Self { credential: Credential::of(core, &secret.token)?, user })
@@ -389,7 +389,7 @@ pub(super) async fn note_spoofer(core: &Arc<Core>, id: TokenId) -> Result<(), Er
 
 /// Refuses a token that has ended, and notes when it came where it does not tell.
 pub(super) fn arrived(core: &Core, mut info: TokenInfo) -> Result<TokenInfo, Error> {
-    let now = core.clock.now();
+    let now = core.latest_now();
     if let Some(expired_at) = info.expires_at.filter(|expires_at| *expires_at <= now) {
         return Err(Error::ArrivedExpired { expired_at });
     }

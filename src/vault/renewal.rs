@@ -19,7 +19,6 @@ use crate::refresh::{self, Errand, Failure, Life, Notice, Phase, Renew, Standing
 use crate::renewal_memory::Need;
 use crate::store::{SealedSecret, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
-use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,12 +157,6 @@ impl Renew for Core {
                 None => Verdict::Unknown,
             }
         })
-    }
-
-    fn now(&self) -> DateTime<Utc> {
-        let server_ms = self.moment().server_ms;
-        let by_server = DateTime::from_timestamp_millis(server_ms).unwrap_or_default();
-        self.clock.now().max(by_server)
     }
 
     fn stand(&self, lineage: LineageId, token: TokenId, standing: Standing) {
@@ -332,14 +325,14 @@ async fn extend(
         return Err(RenewalError::Unchanged);
     }
     // The windows follow how long this extension lasts, not how old the session is.
-    info.created_at = Some(asked_at);
+    info.created_at = Some(core.latest_now());
     Ok(Successor { info, secret })
 }
 
 /// Fetches the user's internal token anew.
 async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError> {
     let user = held.record.account.clone().ok_or(RenewalError::Incomplete)?;
-    let now = core.clock.now();
+    let now = core.latest_now();
     // A living session of the same account is the better bearer. What the server refuses it says
     // nothing about this token, which is then its own bearer.
     let session = core.find(|other| {

@@ -3,8 +3,8 @@
 use super::hands::Grasp;
 use crate::error::Error;
 use crate::policy::{Charge, Draw, Outcome};
-use chrono::{DateTime, Utc};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Charges that are reserved, and settled exactly once.
 pub(super) struct Reservation {
@@ -25,23 +25,31 @@ struct Drawn {
 
 impl Reservation {
     /// Reserves, from what is allotted or durably; nothing to reserve costs nothing.
-    pub(super) fn make(grasp: &Arc<Grasp>, charges: Vec<Charge>) -> Result<Self, Error> {
+    pub(super) fn make(
+        grasp: &Arc<Grasp>,
+        charges: Vec<Charge>,
+        monotonic: Duration,
+    ) -> Result<Self, Error> {
         if charges.is_empty() {
             return Ok(Self::of(None));
         }
         let core = &grasp.core;
-        let draw = core.store.reserve(grasp.escrow()?, &charges, core.moment())?;
+        let draw = core.store.reserve(grasp.escrow()?, &charges, core.moment_at(monotonic))?;
         Ok(Self::of(Some(Drawn { grasp: Arc::clone(grasp), charges, draw })))
     }
 
     /// Reserves from what is allotted, which waits for nothing; the charges come back where that does
     /// not cover them.
-    pub(super) fn draw(grasp: &Arc<Grasp>, charges: Vec<Charge>) -> Result<Self, Vec<Charge>> {
+    pub(super) fn draw(
+        grasp: &Arc<Grasp>,
+        charges: Vec<Charge>,
+        monotonic: Duration,
+    ) -> Result<Self, Vec<Charge>> {
         if charges.is_empty() {
             return Ok(Self::of(None));
         }
-        let escrow = grasp.escrow().ok();
-        match escrow.and_then(|escrow| escrow.draw_allotted(&charges, grasp.core.moment())) {
+        let (escrow, now) = (grasp.escrow().ok(), grasp.core.moment_at(monotonic));
+        match escrow.and_then(|escrow| escrow.draw_allotted(&charges, now)) {
             Some(draw) => Ok(Self::of(Some(Drawn { grasp: Arc::clone(grasp), charges, draw }))),
             None => Err(charges),
         }
@@ -53,10 +61,10 @@ impl Reservation {
 
     /// From here on dropping it counts as spent: the request, which bears this time, may leave any
     /// moment.
-    pub(super) fn commit(&mut self, now: DateTime<Utc>) {
+    pub(super) fn commit(&mut self, now_ms: i64) {
         self.unsettled = Outcome::Uncertain;
         if let Some(Ok(escrow)) = self.drawn.as_ref().map(|drawn| drawn.grasp.escrow()) {
-            escrow.sign(now.timestamp_millis());
+            escrow.sign(now_ms);
             self.is_signed = true;
         }
     }

@@ -178,12 +178,13 @@ async fn attempt(core: &Arc<Core>, lineage: LineageId) -> Result<(), Error> {
     core.blocking(move |core| forget(core, &entry, &held)).await?
 }
 
-fn forget(core: &Arc<Core>, entry: &Entry, held: &Held) -> Result<(), Error> {
+fn forget(core: &Arc<Core>, entry: &Arc<Entry>, held: &Held) -> Result<(), Error> {
     let (label, token_id) = (&held.record.label, held.record.info.id);
-    // It may have been removed meanwhile.
+    let one_at_a_time = core.begin_change();
+    // It may have been removed meanwhile, and another be kept under its label.
     if entry.held().is_some() {
         core.store.append_audit(AuditAction::Revoked, token_id, None, core.clock.now())?;
-        core.remove(label)?;
+        core.remove_entry(entry, &one_at_a_time)?;
         core.events.emit(|| Event::Revoked { label: label.clone(), token_id });
     }
     Ok(())
@@ -200,7 +201,7 @@ async fn log_out(core: &Core, held: &Held) -> Result<(), Error> {
 
 /// Deletes a token by a session of its account, or by itself.
 async fn delete(core: &Core, held: &Held) -> Result<(), Error> {
-    let (id, now) = (held.record.info.id, core.clock.now());
+    let (id, now) = (held.record.info.id, core.latest_now());
     let is_session = |other: &&Arc<Held>| {
         let record = &other.record;
         record.info.kind == TokenKind::Session

@@ -69,7 +69,7 @@ pub(super) async fn send(hands: &Hands, label: &str, request: &Request) -> Resul
         signed.never_left();
         return Err(frozen.into());
     }
-    let (method, headers) = (signed.method().clone(), signed.headers().clone());
+    let (method, headers) = (signed.method().clone(), signed.headers());
     let (body, id) = (request.body().to_vec(), signed.request_id());
     match core.client.dispatch(method, request.target(), headers, body, id).await {
         Ok(raw) => {

@@ -101,13 +101,18 @@ impl Vault {
     pub async fn logout(&self, label: &str) -> Result<(), Error> {
         let label = Label::new(label)?;
         let ended = self.core.run_to_end(async move |core| {
-            let held = held(&core, &label)?;
+            let entry = core.entry(&label)?;
+            let held = entry.held().ok_or(Error::NoSuchToken { label })?;
             match core.client.logout(credential(&core, &held)?.auth()).await {
                 Ok(()) => {}
                 Err(ApiError::TokenDead(refusal)) if refusal.is_verified() => {}
                 Err(error) => return Err(error.into()),
             }
-            core.blocking(move |core| core.remove(&label)).await?
+            let removed = core.blocking(move |core| {
+                // Another may be kept under its label by now.
+                core.remove_entry(&entry, &core.begin_change()).map(drop)
+            });
+            removed.await?
         });
         ended.await
     }
@@ -120,7 +125,7 @@ fn held(core: &Core, label: &Label) -> Result<Arc<Held>, Error> {
 /// A token that lives, as far as the vault knows.
 fn holding(core: &Core, label: &Label) -> Result<Arc<Held>, Error> {
     let held = held(core, label)?;
-    policy::check_expiry(&held.record.info, core.clock.now())?;
+    policy::check_expiry(&held.record.info, core.latest_now().timestamp_millis())?;
     Ok(held)
 }
 
@@ -161,7 +166,7 @@ async fn check_no_limits(core: &Arc<Core>, label: &Label, held: &Held) -> Result
 /// or, where there is none, with itself.
 pub(super) async fn listed(core: &Core, label: &Label, held: &Held) -> Result<WireRecord, Error> {
     let unknown = || Error::LimitsUnknown { label: label.clone() };
-    let now = core.clock.now();
+    let now = core.latest_now();
     let holdings = core.holdings();
     let sessions = holdings.iter().map(AsRef::as_ref).filter(|other: &&Held| {
         other.record.info.kind == TokenKind::Session

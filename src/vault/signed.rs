@@ -5,14 +5,13 @@ use super::credential;
 use super::hands::Grasp;
 use super::renewal;
 use super::reservation::Reservation;
-use crate::api::{Asked, Auth, Distrust, Doubt, RequestId};
+use crate::api::{Asked, Auth, Distrust, Doubt, Proof, RequestId};
 use crate::crypto::{AuthKey, AuthVersion};
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{Method, Outcome, Request};
 use chrono::{DateTime, Utc};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use std::sync::Arc;
 
 /// A signed request. Dropped without its answer, what it moves counts as spent.
@@ -21,7 +20,7 @@ pub struct Signed<'r> {
     grasp: Arc<Grasp>,
     request: &'r Request,
     method: http::Method,
-    headers: HeaderMap,
+    proof: Proof,
     request_id: RequestId,
     /// How it was signed; `None` where the token itself travels. The key is not kept meanwhile.
     version: Option<AuthVersion>,
@@ -43,24 +42,23 @@ impl<'r> Signed<'r> {
         request: &'r Request,
         auth: Auth<'_>,
         mut reservation: Reservation,
-        now: DateTime<Utc>,
+        now_ms: i64,
     ) -> Result<Self, Error> {
         let request_id = RequestId::random().map_err(Error::crypto("request's new id"))?;
         let method = http_method(request.method());
         let (target, body) = (request.target(), request.body());
         let asked = Asked { auth: Some(auth), method: &method, target, request_id };
-        let mut headers = asked.headers(body, now)?;
+        let mut proof = asked.prove(body, now_ms)?;
         if !body.is_empty() {
-            let json = HeaderValue::from_static("application/json");
-            headers.insert(CONTENT_TYPE, json);
+            proof.of_json();
         }
         let version = match auth {
             Auth::Hmac(_, version) => Some(version),
             Auth::Bearer(_) => None,
         };
         let floor_ms = grasp.core.refusals.newest_ms().max(grasp.core.client.heard_ms());
-        reservation.commit(now);
-        Ok(Self { grasp, request, method, headers, request_id, version, floor_ms, reservation })
+        reservation.commit(now_ms);
+        Ok(Self { grasp, request, method, proof, request_id, version, floor_ms, reservation })
     }
 
     /// The headers to send the request with: once, over TLS, body and target unchanged.
@@ -70,8 +68,17 @@ impl<'r> Signed<'r> {
     /// whatever in your client repeats requests: of one that arrived twice the second answer may be
     /// a refusal though the first made the spend. If it was repeated, drop this instead of
     /// finishing it, which counts it as spent.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+    pub fn headers(&self) -> HeaderMap {
+        self.proof.to_header_map()
+    }
+
+    /// The same headers as names and values, for clients that have maps of their own: nothing is made
+    /// for them.
+    ///
+    /// # Security
+    /// As of [`Signed::headers`].
+    pub fn header_strings(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.proof.iter()
     }
 
     /// What the request is called, by its `Request-ID` header: it is sent along, for BitGo's
@@ -151,10 +158,9 @@ impl<'r> Signed<'r> {
     }
 
     /// Notes for the audit log that a request of this token was signed, before it is given out.
-    pub(super) fn note(&self, token_id: TokenId) {
+    pub(super) fn note(&self, token_id: TokenId, now_ms: i64) {
         let (charges, request) = (self.reservation.charges(), *self.request_id.as_bytes());
-        let core = &self.grasp.core;
-        core.store.note_signed(token_id, charges, request, core.clock.now());
+        self.grasp.core.store.note_signed(token_id, charges, request, now_ms);
     }
 
     /// Nothing of the request left this machine: gives the reservation back. Only

@@ -53,7 +53,7 @@ async fn a_token_that_was_removed_is_gone_from_every_thread() {
 async fn answered(desk: &Desk, request: &Request, signed: Signed<'_>) -> Result<Outcome, Error> {
     let (clock, settings) = (desk.clock.clone(), ClientSettings::default());
     let client = Client::new(desk.bitgo.environment(), clock, settings).unwrap();
-    let (headers, body) = (signed.headers().clone(), request.body().to_vec());
+    let (headers, body) = (signed.headers(), request.body().to_vec());
     let (method, id) = (http::Method::GET, signed.request_id());
     let raw = client.dispatch(method, request.target(), headers, body, id).await.unwrap();
     signed.finish(raw.status, &raw.headers, &raw.body)

@@ -84,6 +84,8 @@ mod tools;
 #[cfg(feature = "emulator")]
 mod transport;
 #[cfg(feature = "emulator")]
+mod two_clocks;
+#[cfg(feature = "emulator")]
 mod upkeep;
 #[cfg(feature = "emulator")]
 mod vault;

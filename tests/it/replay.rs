@@ -38,7 +38,7 @@ impl Bot {
     }
 
     async fn ask(&self, request: &Request, signed: &Signed<'_>) -> RawAnswer {
-        let (headers, body) = (signed.headers().clone(), request.body().to_vec());
+        let (headers, body) = (signed.headers(), request.body().to_vec());
         let (target, id) = (request.target(), signed.request_id());
         self.client.dispatch(Method::POST, target, headers, body, id).await.unwrap()
     }

@@ -60,15 +60,16 @@ async fn each_call_is_charged_for_what_it_moves_and_bitgo_counts_the_same() {
             0,
         ),
         (format!("/api/v2/wallet/{tbtc}/txrequests"), intent.into(), 30, 0, 0),
-        (format!("/api/v2/hteth/wallet/{hteth}/tx/initiate"), token.into(), 30, 1, 4),
+        (format!("/api/v2/hteth/wallet/{hteth}/sendmany"), token.into(), 30, 1, 4),
         (
-            format!("/api/v2/hteth/wallet/{hteth}/tx/send"),
+            format!("/api/v2/hteth/wallet/{hteth}/sendmany"),
             to.to_owned() + r#","tokenName":"terc"}"#,
             30,
             1,
             11,
         ),
-        (trading.clone(), order.into(), 30, 1, 11),
+        (format!("/api/v2/terc/wallet/{hteth}/tx/send"), format!("{to}}}"), 30, 1, 18),
+        (trading.clone(), order.into(), 30, 1, 18),
     ] {
         let request = post(&target, &body);
         let explained = desk.vault.check("bot", &request).expect("an explanation");
@@ -87,7 +88,7 @@ async fn each_call_is_charged_for_what_it_moves_and_bitgo_counts_the_same() {
     // A clean close returns what was allotted and not leased.
     let desk = desk.reopened().await;
     let told = ["tbtc", "hteth", "terc"].map(|name| used(&desk, name));
-    assert_eq!(told, [30, 1, 11], "and what is only built or ordered is not charged");
+    assert_eq!(told, [30, 1, 18], "and what is only built or ordered is not charged");
 }
 
 #[tokio::test]

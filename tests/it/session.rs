@@ -121,6 +121,22 @@ async fn a_session_that_is_ended_is_forgotten() {
 }
 
 #[tokio::test]
+async fn to_end_a_session_forgets_no_other_that_took_its_label_meanwhile() {
+    let desk = Desk::new().await;
+    let slow = FaultKind::Delay(Duration::from_secs(4));
+    desk.bitgo.inject(Fault::new(slow).on("GET", "/user/logout"));
+    let vault = desk.vault.clone();
+    let ended = tokio::spawn(async move { vault.logout("desk").await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    desk.vault.remove("desk").await.unwrap();
+    let other = desk.vault.login("desk", desk.login()).await.unwrap().info.id;
+    assert!(!ended.is_finished(), "it is on its way all the while");
+    ended.await.unwrap().unwrap();
+    assert_eq!(desk.vault.status("desk").unwrap().info.id, other);
+    desk.vault.send("desk", &desk.view()).await.unwrap();
+}
+
+#[tokio::test]
 async fn whoever_acts_as_the_user_is_told_of() {
     let desk = Desk::empty(Emulator::builder()).await;
     desk.vault.login("own", desk.login()).await.unwrap();

@@ -141,7 +141,7 @@ async fn an_answer_that_echoes_another_request_is_not_believed() {
         for (number, (echo, believed)) in echoes.iter().enumerate() {
             let spend = desk.withdrawal(ASKED);
             let signed = desk.vault.lease("bot", &spend).unwrap().sign().unwrap();
-            let (headers, body) = (signed.headers().clone(), spend.body().to_vec());
+            let (headers, body) = (signed.headers(), spend.body().to_vec());
             let (target, id) = (spend.target(), signed.request_id());
             let sent = client.dispatch(Method::POST, target, headers, body, id).await;
             let mut raw = sent.unwrap();

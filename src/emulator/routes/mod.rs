@@ -42,9 +42,11 @@ pub(super) fn answer(visit: &mut Visit<'_>) -> Reply {
             ("DELETE", [id]) => access_token::delete(visit, id),
             _ => Err(Refused::not_found()),
         },
-        ("POST", ["api", "v2", coin, "wallet", id, "tx", "initiate" | "send"])
-        | ("POST", ["api", "v2", coin, "wallet", id, "sendcoins" | "sendmany"]) => {
-            wallet::spend(visit, coin, id)
+        ("POST", ["api", "v2", coin, "wallet", id, "tx", "initiate" | "send"]) => {
+            wallet::spend(visit, coin, id, false)
+        }
+        ("POST", ["api", "v2", coin, "wallet", id, "sendcoins" | "sendmany"]) => {
+            wallet::spend(visit, coin, id, true)
         }
         ("POST", ["api", "v2", coin, "wallet", id, "tx", "build"]) => {
             wallet::build(visit, coin, id)

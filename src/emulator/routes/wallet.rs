@@ -16,9 +16,18 @@ use serde::Serialize;
 fn find(state: &State, coin: Option<&str>, id: &str) -> Result<WalletId, Refused> {
     let id = id.parse().map_err(|_| Refused::not_found())?;
     match state.wallets.get(&id) {
-        Some(wallet) if coin.is_none_or(|coin| wallet.coin.as_str() == coin) => Ok(id),
+        Some(wallet) if coin.is_none_or(|coin| holds(&wallet.coin, coin)) => Ok(id),
         _ => Err(Refused::not_found()),
     }
+}
+
+/// Whether a wallet of that coin holds the other: its own, or a token of its chain.
+fn holds(own: &Coin, coin: &str) -> bool {
+    let (chain, token) = (CoinFacts::of(own.as_str()), CoinFacts::of(coin));
+    let is_on_chain = chain.zip(token).is_some_and(|(chain, token)| {
+        token.is_token && (token.family, token.is_mainnet) == (chain.family, chain.is_mainnet)
+    });
+    own.as_str() == coin || is_on_chain
 }
 
 /// The wallet, if the bearer lives and its scope reaches it.
@@ -80,14 +89,19 @@ pub(super) fn build(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply
         tx_hex: String,
     }
     reached(visit, Permission::WalletSpend, Some(coin), id)?;
-    values(&body(visit.received)?, coin)?;
+    values(&body(visit.received)?, coin, false)?;
     Ok(Reply::json(&Built { tx_hex: random_hex::<64>()? }))
 }
 
 /// Spends: what all recipients get is counted against the token's limit, or nothing is.
-pub(super) fn spend(visit: &mut Visit<'_>, coin: &str, id: &str) -> Result<Reply, Refused> {
+pub(super) fn spend(
+    visit: &mut Visit<'_>,
+    coin: &str,
+    id: &str,
+    is_express: bool,
+) -> Result<Reply, Refused> {
     let wallet = reached(visit, Permission::WalletSpend, Some(coin), id)?;
-    let values = values(&body(visit.received)?, coin)?;
+    let values = values(&body(visit.received)?, coin, is_express)?;
     charge(visit, &values)?;
     sent(visit, wallet)
 }
@@ -190,12 +204,13 @@ fn wanted() -> Refused {
 }
 
 /// What each recipient gets, and of which coin; or the one `amount`. A transaction that was made
-/// elsewhere moves what its hex says as a number: nobody else could read it.
-fn values(body: &Object<'_>, coin: &str) -> Result<Vec<(Coin, Amount)>, Refused> {
-    let named = body.text("tokenName")?;
+/// elsewhere moves what its hex says as a number: nobody else could read it. Of calls of BitGo Express
+/// alone a `tokenName` is heeded, as it is published for no other.
+fn values(body: &Object<'_>, coin: &str, is_express: bool) -> Result<Vec<(Coin, Amount)>, Refused> {
+    let named = body.text("tokenName")?.filter(|_| is_express);
     let coin = named.as_deref().unwrap_or(coin);
     let of = |object: &Object<'_>| {
-        let named = object.text("tokenName")?;
+        let named = object.text("tokenName")?.filter(|_| is_express);
         let coin = Coin::new(named.as_deref().unwrap_or(coin)).map_err(|_| Refused::not_found())?;
         Ok((coin, object.amount("amount").ok().flatten().ok_or_else(wanted)?))
     };

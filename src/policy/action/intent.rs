@@ -5,7 +5,7 @@
 //! for which that matters is confined to its wallets.
 
 use super::super::coins::Counted;
-use super::super::json::{Field, Fields, Kind, ONLY, at, each_of};
+use super::super::json::{Field, Fields, Kind, ONLY, Reader, at, each_of};
 use super::spend::{RECIPIENTS_MAX, gas_fee, memo, transfer};
 use super::{Action, ActionKind, body, named_wallet};
 use crate::coin_map::CoinMap;
@@ -61,8 +61,8 @@ pub(super) fn of(
     let wanted = || Denied::body("a payment wants recipients, each with an address and an amount");
     let recipients = intent.get(const { at(&INTENT, "recipients") }).ok_or_else(wanted)?;
     let (mut coin, mut transfers) = (None::<Counted>, Vec::new());
-    each_of(recipients, RECIPIENTS_MAX, "recipients", |recipient| {
-        let recipient = Fields::read(recipient, "a recipient", &RECIPIENT, ONLY)?;
+    each_of(&mut Reader::new(recipients), RECIPIENTS_MAX, "recipients", |reader| {
+        let recipient = Fields::next(reader, "a recipient", &RECIPIENT, ONLY)?;
         let address = recipient.get(const { at(&RECIPIENT, "address") }).ok_or_else(wanted)?;
         let address = Fields::read(address, "an address", &ADDRESS, ONLY)?;
         let amount = recipient.get(const { at(&RECIPIENT, "amount") }).ok_or_else(wanted)?;
@@ -73,7 +73,7 @@ pub(super) fn of(
             Some(_) => return Err(Denied::body("the amounts are of more than one coin")),
             None => coin.insert(Counted::of(&symbol, units)?),
         };
-        let (address, value) = (address.get(0), amount.get(const { at(&AMOUNT, "value") }));
+        let (address, value) = (address.text(0)?, amount.get(const { at(&AMOUNT, "value") }));
         transfers.push(transfer(address, value, memo.as_deref(), coin)?);
         Ok(())
     })?;

@@ -15,14 +15,12 @@ mod order;
 mod spend;
 mod view;
 
+use super::request::SEGMENTS_MAX;
 use super::{CoinUnit, Denied, Method, Request, Rule};
 use crate::coin_map::CoinMap;
 use crate::id::{EnterpriseId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::scope::Permission;
-
-/// The most segments that the path of a known call has.
-const SEGMENTS_MAX: usize = 9;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,12 +92,7 @@ impl Action {
     /// Reads what `request` would do. `units` are of coins that the compiled table does not know.
     pub(crate) fn of(request: &Request, units: &CoinMap<CoinUnit>) -> Result<Self, Denied> {
         let mut segments = [""; SEGMENTS_MAX];
-        let mut count = 0;
-        for segment in request.path().split('/').skip(1) {
-            *segments.get_mut(count).ok_or_else(|| unknown_call(request))? = segment;
-            count += 1;
-        }
-        let path = segments.get(..count).unwrap_or_default();
+        let path = request.segments(&mut segments).ok_or_else(|| unknown_call(request))?;
         let action = match (request.method(), path) {
             (Method::Get, path) => view::of(request, path, units),
             (Method::Post, ["api", "v2", coin, "wallet", wallet, rest @ ..]) => {

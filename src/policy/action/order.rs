@@ -9,6 +9,16 @@
 //! sell  quote             any         denied: BitGo takes none such, and no price bounds it from above
 //! ```
 //!
+//! Each type has its own fields beside those that all have, as BitGo publishes them:
+//!
+//! ```text
+//! market                    timeInForce
+//! limit                     timeInForce  limitPrice  duration
+//! stop                      timeInForce  limitPrice  triggerPrice
+//! twap                                   limitPrice  duration  interval  scheduledDate  parameters
+//! steadyPace, steady_pace                limitPrice  scheduledDate  parameters
+//! ```
+//!
 //! A product is `BASE-QUOTE` as BitGo writes it: the asterisk of `TBTC-TUSD*` is part of its name. A
 //! trigger price, a duration or a plan of smaller orders changes when that leaves, and not how much.
 //! What the desk charges on top, if anything, is not in the order, and is not counted here.
@@ -27,8 +37,33 @@ use std::borrow::Cow;
 /// The longest name of a product, in bytes.
 const PRODUCT_MAX: usize = 100;
 
-/// The kinds of orders. None of them lets more leave than the table above says.
-const TYPES: [&str; 6] = ["market", "limit", "stop", "twap", "steadyPace", "steady_pace"];
+const MARKET: u8 = 1;
+const LIMIT: u8 = 2;
+const STOP: u8 = 4;
+const TWAP: u8 = 8;
+const PACE: u8 = 16;
+
+/// The types of orders, and what they are called. None lets more leave than the table above says.
+const TYPES: [(&str, u8); 6] = [
+    ("market", MARKET),
+    ("limit", LIMIT),
+    ("stop", STOP),
+    ("twap", TWAP),
+    ("steadyPace", PACE),
+    ("steady_pace", PACE),
+];
+
+/// The fields that not every type has, and those that have them. That of a market order no limitPrice
+/// is believed matters most: nothing would bound what it costs.
+const SOME: [(&str, usize, u8); 7] = [
+    ("limitPrice", at(&ORDER, "limitPrice"), LIMIT | STOP | TWAP | PACE),
+    ("triggerPrice", at(&ORDER, "triggerPrice"), STOP),
+    ("timeInForce", at(&ORDER, "timeInForce"), MARKET | LIMIT | STOP),
+    ("duration", at(&ORDER, "duration"), LIMIT | TWAP),
+    ("interval", at(&ORDER, "interval"), TWAP),
+    ("scheduledDate", at(&ORDER, "scheduledDate"), TWAP | PACE),
+    ("parameters", at(&ORDER, "parameters"), TWAP | PACE),
+];
 
 static ORDER: [Field; 14] = [
     Field::new("product", Kind::Text, ONLY),
@@ -48,12 +83,12 @@ static ORDER: [Field; 14] = [
 ];
 
 static PARAMETERS: [Field; 6] = [
-    Field::new("boundsControl", Kind::Text, ONLY),
-    Field::new("isTimeSliced", Kind::Flag, ONLY),
-    Field::new("interval", Kind::Number, ONLY),
-    Field::new("intervalUnit", Kind::Text, ONLY),
-    Field::new("subOrderSize", Kind::Text, ONLY),
-    Field::new("variance", Kind::Text, ONLY),
+    Field::new("boundsControl", Kind::Text, TWAP),
+    Field::new("isTimeSliced", Kind::Flag, TWAP),
+    Field::new("interval", Kind::Number, PACE),
+    Field::new("intervalUnit", Kind::Text, PACE),
+    Field::new("subOrderSize", Kind::Text, PACE),
+    Field::new("variance", Kind::Text, PACE),
 ];
 
 pub(super) fn of(
@@ -62,13 +97,20 @@ pub(super) fn of(
     units: &CoinMap<CoinUnit>,
 ) -> Result<Action, Denied> {
     let fields = Fields::read(body(request)?, "an order", &ORDER, ONLY)?;
-    if let Some(parameters) = fields.get(const { at(&ORDER, "parameters") }) {
-        Fields::read(parameters, "parameters", &PARAMETERS, ONLY)?;
-    }
     let wanted = |name: &str| Denied::body(format!("an order wants {name}"));
     let text = |at: usize, name| fields.text(at)?.ok_or_else(|| wanted(name));
-    if !TYPES.contains(&&*text(const { at(&ORDER, "type") }, "a type")?) {
-        return Err(Denied::body(format!("type is none of {}", TYPES.join(", "))));
+    let name = text(const { at(&ORDER, "type") }, "a type")?;
+    let Some((name, kind)) = TYPES.into_iter().find(|(known, _)| *known == name) else {
+        let known = TYPES.map(|(known, _)| known).join(", ");
+        return Err(Denied::body(format!("type is none of {known}")));
+    };
+    for (field, at, kinds) in SOME {
+        if kinds & kind == 0 && fields.get(at).is_some() {
+            return Err(Denied::body(format!("an order of type {name} has no {field}")));
+        }
+    }
+    if let Some(parameters) = fields.get(const { at(&ORDER, "parameters") }) {
+        Fields::read(parameters, "parameters", &PARAMETERS, kind)?;
     }
     if let Some(funding) = fields.text(const { at(&ORDER, "fundingType") })?
         && !matches!(&*funding, "funded" | "margin")
@@ -85,10 +127,6 @@ pub(super) fn of(
     let currency = text(const { at(&ORDER, "quantityCurrency") }, "a quantityCurrency")?;
     let price = fields.text(const { at(&ORDER, "limitPrice") })?;
     let price = price.map(|price| decimal(price, "limitPrice")).transpose()?;
-    let kind = text(const { at(&ORDER, "type") }, "a type")?;
-    if kind == "market" && price.is_some() {
-        return Err(Denied::body("a market order has no limitPrice: it bounds nothing"));
-    }
     let (coin, amount) = leaving(&product, &side, quantity, &currency, price, units)?;
     let transfer =
         Transfer { coin: coin.coin, amount, destination: "".into(), is_erc20: coin.is_erc20 };
@@ -211,8 +249,39 @@ mod tests {
     }
 
     #[test]
+    fn each_type_has_its_own_fields() {
+        let twap = r#""parameters":{"boundsControl":"wide","isTimeSliced":true}"#;
+        let pace = r#""parameters":{"interval":5,"intervalUnit":"minute","subOrderSize":"0.1","variance":"0.1"}"#;
+        let twap_or_pace = "twap steadyPace steady_pace";
+        for (field, types) in [
+            (
+                r#""clientOrderId":"1","fundingType":"funded""#,
+                "market limit stop twap steadyPace steady_pace",
+            ),
+            (r#""limitPrice":"20000""#, "limit stop twap steadyPace steady_pace"),
+            (r#""triggerPrice":"20000""#, "stop"),
+            (r#""timeInForce":"FOK""#, "market limit stop"),
+            (r#""duration":60"#, "limit twap"),
+            (r#""interval":5"#, "twap"),
+            (r#""scheduledDate":"2026-01-02T03:04:05Z""#, twap_or_pace),
+            (r#""parameters":{}"#, twap_or_pace),
+            (twap, "twap"),
+            (pace, "steadyPace steady_pace"),
+            (r#""parameters":{"more":1}"#, ""),
+        ] {
+            let order = order("TBTC-TUSD*", "sell", "1", "TBTC", &format!(",{field}"));
+            for (kind, _) in TYPES {
+                let of_kind = order.replace("\"limit\"", &format!("\"{kind}\""));
+                let fits = types.split(' ').any(|known| known == kind);
+                assert_eq!(on(&of_kind).is_ok(), fits, "{of_kind}");
+            }
+        }
+    }
+
+    #[test]
     fn an_order_is_one_of_bitgos_and_names_the_account() {
-        let rest = r#","fundingType":"margin","timeInForce":"GTC","clientOrderId":"1","duration":5,"parameters":{"boundsControl":"wide"}"#;
+        let rest =
+            r#","fundingType":"margin","timeInForce":"GTC","clientOrderId":"1","duration":5"#;
         let action = on(&order("TBTC-TUSD*", "sell", "1", "TBTC", rest)).unwrap();
         assert_eq!(
             (action.kind, action.permission),
@@ -231,7 +300,6 @@ mod tests {
             (r#""side":"sell""#, r#""side":"sell","side":"buy""#),
             (r#""side":"sell""#, r#""side":"sell","address":"a""#),
             (r#""margin""#, r#""credit""#),
-            (r#"{"boundsControl":"wide"}"#, r#"{"more":1}"#),
             (r#""duration":5"#, r#""duration":5.5"#),
             (r#""quantityCurrency":"TBTC""#, r#""quantityCurrency":"tbtc""#),
             ("TBTC-TUSD*", "TBTCTUSD*"),

@@ -5,12 +5,13 @@
 //! stand in the body: the caller declares it ([`Request::declaring`]), and a rule must allow that.
 
 use super::super::coins::Counted;
-use super::super::json::{Field, Fields, Kind, ONLY, amount, at, each_of, text};
+use super::super::json::{Field, Fields, Kind, ONLY, Reader, amount, at, bits, each_of, text};
 use super::{Action, ActionKind, Transfer, body, named_wallet};
 use crate::coin_map::CoinMap;
 use crate::money::Amount;
 use crate::policy::{CoinUnit, Denied, Request, Rule};
 use crate::scope::Permission;
+use std::borrow::Cow;
 
 /// The most recipients of one request.
 pub(super) const RECIPIENTS_MAX: usize = 1000;
@@ -52,7 +53,9 @@ static BODY: [Field; 40] = [
     Field::new("recipients", Kind::Own, ALL),
     Field::new("address", Kind::Own, SENDCOINS),
     Field::new("amount", Kind::Own, SENDCOINS),
-    Field::new("tokenName", Kind::Own, ALL),
+    // BitGo's own routes publish none: what it would make of one is not known. There the coin of the
+    // path is the token.
+    Field::new("tokenName", Kind::Own, EXPRESS),
     Field::new("type", Kind::Own, ALL),
     Field::new("memo", Kind::Own, ALL),
     // What moves something that does not stand here.
@@ -101,11 +104,8 @@ const AMOUNT: usize = const { at(&BODY, "amount") };
 const TOKEN_NAME: usize = const { at(&BODY, "tokenName") };
 const TYPE: usize = const { at(&BODY, "type") };
 const MEMO: usize = const { at(&BODY, "memo") };
-const OPAQUE: [usize; 3] = [
-    const { at(&BODY, "halfSigned") },
-    const { at(&BODY, "txHex") },
-    const { at(&BODY, "txRequestId") },
-];
+const OPAQUE: u64 =
+    const { bits([at(&BODY, "halfSigned"), at(&BODY, "txHex"), at(&BODY, "txRequestId")]) };
 const FEES: [usize; 4] = [
     const { at(&BODY, "feeRate") },
     const { at(&BODY, "maxFeeRate") },
@@ -114,13 +114,17 @@ const FEES: [usize; 4] = [
 ];
 const GAS_PRICE: usize = const { at(&BODY, "gasPrice") };
 const GAS_LIMIT: usize = const { at(&BODY, "gasLimit") };
+/// What says what is moved.
+const READABLE: u64 = bits([RECIPIENTS, ADDRESS, AMOUNT, TOKEN_NAME, MEMO]);
 const EIP1559: usize = const { at(&BODY, "eip1559") };
+/// What says what is paid for it.
+const PAYS: u64 = bits(FEES) | bits([GAS_PRICE, GAS_LIMIT, EIP1559]);
 
 static RECIPIENT: [Field; 4] = [
-    Field::new("address", Kind::Own, ONLY),
-    Field::new("amount", Kind::Own, ONLY),
-    Field::new("memo", Kind::Own, ONLY),
-    Field::new("tokenName", Kind::Own, ONLY),
+    Field::new("address", Kind::Own, ALL),
+    Field::new("amount", Kind::Own, ALL),
+    Field::new("memo", Kind::Own, ALL),
+    Field::new("tokenName", Kind::Own, EXPRESS),
 ];
 
 static MEMO_OBJECT: [Field; 2] =
@@ -139,14 +143,22 @@ pub(super) fn of(
     units: &CoinMap<CoinUnit>,
 ) -> Result<Action, Denied> {
     let coin = Counted::of(coin, units)?;
-    let fields = Fields::read(body(request)?, route.what, &BODY, route.bit)?;
+    let (mut fields, mut recipients) = (Fields::of(&BODY), None);
+    fields.fill(body(request)?, route.what, route.bit, |at, reader| {
+        if at != RECIPIENTS {
+            return Ok(None);
+        }
+        let here = reader.here();
+        recipients = Some(each_recipient(reader, &coin, route, (None, None), units)?);
+        Ok(reader.since(here))
+    })?;
     if fields.text(TYPE)?.is_some_and(|kind| kind != "transfer") {
         return Err(Denied::body("type is not transfer"));
     }
-    let is_opaque = OPAQUE.iter().any(|at| fields.get(*at).is_some());
+    let is_opaque = fields.has(OPAQUE);
     let transfers = match is_opaque {
         true => declared(request, &fields, &coin, units)?,
-        false => readable(&fields, &coin, units)?,
+        false => readable(&fields, recipients, &coin, route, units)?,
     };
     let kind = if route.bit == BUILD { ActionKind::Build } else { ActionKind::Spend };
     let fee = fee(&fields)?.map(|fee| (coin.coin, fee));
@@ -158,45 +170,63 @@ pub(super) fn of(
 /// What the body says itself that it moves.
 fn readable<const N: usize>(
     fields: &Fields<'_, N>,
+    recipients: Option<Vec<Transfer>>,
     coin: &Counted,
+    route: Route,
     units: &CoinMap<CoinUnit>,
 ) -> Result<Vec<Transfer>, Denied> {
     // The token and the memo of every recipient that does not name its own.
     let token = fields.text(TOKEN_NAME)?;
     let token = token.map(|name| coin.token(&name, units)).transpose()?;
     let memo = fields.get(MEMO).map(memo).transpose()?;
-    let one = (fields.get(ADDRESS), fields.get(AMOUNT));
-    let mut transfers = Vec::new();
-    match (fields.get(RECIPIENTS), one) {
-        (Some(recipients), (None, None)) => {
-            each_of(recipients, RECIPIENTS_MAX, "recipients", |recipient| {
-                let own = Fields::read(recipient, "a recipient", &RECIPIENT, ONLY)?;
-                let own_token = own.text(const { at(&RECIPIENT, "tokenName") })?;
-                let own_token = own_token.map(|name| coin.token(&name, units)).transpose()?;
-                let own_memo =
-                    own.get(const { at(&RECIPIENT, "memo") }).map(self::memo).transpose()?;
-                let token = agreed(own_token.as_ref(), token.as_ref(), "tokenName")?;
-                let memo = agreed(own_memo.as_deref(), memo.as_deref(), "memo")?;
-                let address = own.get(const { at(&RECIPIENT, "address") });
-                let amount = own.get(const { at(&RECIPIENT, "amount") });
-                transfers.push(transfer(address, amount, memo, token.unwrap_or(coin))?);
-                Ok(())
-            })?;
+    let one = (fields.text(ADDRESS)?, fields.get(AMOUNT));
+    let transfers = match (fields.get(RECIPIENTS), recipients, one) {
+        (Some(_), Some(recipients), (None, None)) if token.is_none() && memo.is_none() => {
+            recipients
         }
-        (None, (address @ Some(_), amount @ Some(_))) => {
+        // They stood before what they have in common, or behind it.
+        (Some(json), _, (None, None)) => {
+            let common = (token.as_ref(), memo.as_deref());
+            each_recipient(&mut Reader::new(json), coin, route, common, units)?
+        }
+        (None, _, (address @ Some(_), amount @ Some(_))) => {
             let coin = token.as_ref().unwrap_or(coin);
-            transfers.push(transfer(address, amount, memo.as_deref(), coin)?);
+            vec![transfer(address, amount, memo.as_deref(), coin)?]
         }
         _ => {
             return Err(Denied::body(
                 "either recipients, or address and amount, must say what is sent",
             ));
         }
-    }
+    };
     match transfers.is_empty() {
         true => Err(Denied::body("recipients: 1 to 1000 are wanted")),
         false => Ok(transfers),
     }
+}
+
+/// Reads the list of recipients that comes next, who may have a token and a memo in common.
+fn each_recipient(
+    reader: &mut Reader<'_>,
+    coin: &Counted,
+    route: Route,
+    (token, memo): (Option<&Counted>, Option<&str>),
+    units: &CoinMap<CoinUnit>,
+) -> Result<Vec<Transfer>, Denied> {
+    let mut transfers = Vec::with_capacity(1);
+    each_of(reader, RECIPIENTS_MAX, "recipients", |reader| {
+        let own = Fields::next(reader, "a recipient", &RECIPIENT, route.bit)?;
+        let own_token = own.text(const { at(&RECIPIENT, "tokenName") })?;
+        let own_token = own_token.map(|name| coin.token(&name, units)).transpose()?;
+        let own_memo = own.get(const { at(&RECIPIENT, "memo") }).map(self::memo).transpose()?;
+        let token = agreed(own_token.as_ref(), token, "tokenName")?;
+        let memo = agreed(own_memo.as_deref(), memo, "memo")?;
+        let address = own.text(const { at(&RECIPIENT, "address") })?;
+        let amount = own.get(const { at(&RECIPIENT, "amount") });
+        transfers.push(transfer(address, amount, memo, token.unwrap_or(coin))?);
+        Ok(())
+    })?;
+    Ok(transfers)
 }
 
 /// What a recipient and the body say, which must not differ.
@@ -220,8 +250,7 @@ fn declared<const N: usize>(
     coin: &Counted,
     units: &CoinMap<CoinUnit>,
 ) -> Result<Vec<Transfer>, Denied> {
-    let readable = [RECIPIENTS, ADDRESS, AMOUNT, TOKEN_NAME, MEMO];
-    if readable.iter().any(|at| fields.get(*at).is_some()) {
+    if fields.has(READABLE) {
         return Err(Denied::body("a transaction made elsewhere and recipients do not go together"));
     }
     if request.declared().is_empty() {
@@ -242,13 +271,13 @@ fn declared<const N: usize>(
 }
 
 pub(super) fn transfer(
-    address: Option<&str>,
+    address: Option<Cow<'_, str>>,
     units: Option<&str>,
     memo: Option<&str>,
     coin: &Counted,
 ) -> Result<Transfer, Denied> {
     let missing = || Denied::body("a recipient wants address and amount");
-    let address = address.and_then(text).filter(|address| !address.is_empty());
+    let address = address.filter(|address| !address.is_empty());
     let address = address.ok_or_else(missing)?;
     if address.len() > ADDRESS_MAX {
         return Err(Denied::body("an address is longer than 500 bytes"));
@@ -256,7 +285,7 @@ pub(super) fn transfer(
     let amount = amount(units.ok_or_else(missing)?)?;
     let destination = match memo {
         Some(memo) => format!("{address}?{memo}").into(),
-        None => address.into(),
+        None => address.into_owned().into(),
     };
     Ok(Transfer { coin: coin.coin.clone(), amount, destination, is_erc20: coin.is_erc20 })
 }
@@ -279,6 +308,9 @@ pub(super) fn memo(json: &str) -> Result<String, Denied> {
 
 /// The highest fee or rate that is offered: of gas, that of all of it at its price.
 fn fee<const N: usize>(fields: &Fields<'_, N>) -> Result<Option<Amount>, Denied> {
+    if !fields.has(PAYS) {
+        return Ok(None);
+    }
     let mut fee = None;
     for at in FEES {
         fee = fee.max(fields.amount(at)?);
@@ -449,7 +481,9 @@ mod tests {
 
     #[test]
     fn a_token_name_decides_the_coin() {
-        let on = |coin: &str, body| post(&format!("/api/v2/{coin}/wallet/{{w}}/tx/initiate"), body);
+        let call =
+            |coin: &str, route, body| post(&format!("/api/v2/{coin}/wallet/{{w}}/{route}"), body);
+        let on = |coin: &str, body| call(coin, "sendmany", body);
         let own = r#"{"recipients":[{"address":"a","amount":1,"tokenName":"terc"},{"address":"b","amount":2}]}"#;
         let action = on("hteth", own).unwrap();
         assert_eq!(moved(&action), [("terc", 1, "a"), ("hteth", 2, "b")]);
@@ -466,6 +500,16 @@ mod tests {
         }
         let unknown = r#"{"recipients":[{"address":"a","amount":1,"tokenName":"tshib"}]}"#;
         assert_eq!(on("hteth", unknown).unwrap_err().rule(), Rule::UnknownCoin);
+        let one = r#"{"address":"a","amount":1,"tokenName":"terc"}"#;
+        assert_eq!(moved(&call("hteth", "sendcoins", one).unwrap()), [("terc", 1, "a")]);
+        // BitGo's own routes know none: taken at its word, it would charge a coin that is not sent.
+        for route in ["tx/initiate", "tx/build", "tx/send"] {
+            for body in [own, common] {
+                assert_eq!(call("hteth", route, body).unwrap_err().rule(), Rule::Body, "{route}");
+            }
+            let named = r#"{"recipients":[{"address":"a","amount":1}]}"#;
+            assert_eq!(moved(&call("terc", route, named).unwrap()), [("terc", 1, "a")]);
+        }
     }
 
     #[test]

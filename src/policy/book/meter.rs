@@ -1,6 +1,7 @@
 //! One counter as leases draw on it.
 
 use super::SPARE_PART;
+use super::sample::Doubt;
 use crate::money::Amount;
 use crate::policy::Outcome;
 use crate::policy::limits::{Counter, Share};
@@ -16,6 +17,9 @@ pub(crate) struct Meter {
     pub(crate) own_total: Option<Amount>,
     /// Of what is allotted, what is not durable yet.
     in_flight: Amount,
+    /// Of what is foreign; and what was so of the former tokens, and was not carried over.
+    pub(super) doubt: Doubt,
+    carried_doubt: Doubt,
     /// The number of the first draw that it holds, and of the first by the token it counts now.
     born: u64,
     since: u64,
@@ -40,12 +44,12 @@ impl Standing {
         asked: Amount,
         drawable: Amount,
         left_in_all: Option<Amount>,
-        left_to_take: Option<Amount>,
+        left_to_take: impl FnOnce() -> Option<Amount>,
     ) -> Self {
         match left_in_all {
             Some(left) if asked > left => Self::Over(left),
             _ if asked <= drawable => Self::Drawable,
-            _ if left_to_take.is_none_or(|left| asked.saturating_sub(drawable) <= left) => {
+            _ if left_to_take().is_none_or(|left| asked.saturating_sub(drawable) <= left) => {
                 Self::Takes
             }
             _ => Self::Waits,
@@ -68,6 +72,11 @@ pub(super) fn spare(
     wanted.min(most.saturating_sub(allotted)).min(left.unwrap_or(Amount::MAX))
 }
 
+fn can_count(used: [Option<Amount>; 2], asked: Amount, allotted: Amount) -> bool {
+    let more = asked.saturating_add(allotted);
+    used.iter().all(|used| used.is_some_and(|used| used.checked_add(more).is_some()))
+}
+
 impl Meter {
     /// The meter of a limit of BitGo's.
     pub(super) fn of_server(limit: &SpendingLimit) -> Self {
@@ -84,21 +93,33 @@ impl Meter {
         Self { counter, is_of_server, own_total, ..Self::default() }
     }
 
+    /// The same with so much in doubt.
+    pub(crate) fn doubting(self, in_doubt: Amount) -> Self {
+        Self { doubt: Doubt::kept(in_doubt), ..self }
+    }
+
+    pub(crate) fn in_doubt(&self) -> Amount {
+        self.doubt.amount()
+    }
+
     fn drawable(&self) -> Amount {
         self.counter.allotted.saturating_sub(self.in_flight)
     }
 
     pub(super) fn standing(&self, asked: Amount, share: Share) -> Standing {
+        let (counter, used) = (&self.counter, self.counter.sums());
+        if !can_count(used, asked, counter.allotted) {
+            return Standing::Over(Amount::ZERO);
+        }
         // What was allotted under a former bound, or came back since, does not outdo the present one.
-        let to_take = self.counter.left_to_take(share);
-        Standing::of(asked, self.drawable(), self.left(share), to_take)
+        let left = counter.left_beside(used, share, Amount::ZERO);
+        let to_take = || counter.left_beside(used, share, counter.allotted);
+        Standing::of(asked, self.drawable(), left, to_take)
     }
 
     /// Whether so much more can be counted at all.
     pub(super) fn can_count(&self, asked: Amount) -> bool {
-        let sums = [self.counter.used(), self.counter.used_of_total()];
-        let asked = asked.saturating_add(self.counter.allotted);
-        sums.iter().all(|sum| sum.is_some_and(|sum| sum.checked_add(asked).is_some()))
+        can_count(self.counter.sums(), asked, self.counter.allotted)
     }
 
     /// What is left in all, for a share of the bounds.
@@ -152,22 +173,29 @@ impl Meter {
 
     /// Whoever drew on it is gone.
     pub(super) fn crash(&mut self) {
-        *self = Self::kept(self.counter.after_crash(), self.is_of_server, self.own_total);
+        let kept = Self::kept(self.counter.after_crash(), self.is_of_server, self.own_total);
+        *self = kept.doubting(self.in_doubt());
     }
 
     /// Charges all that is left, for good.
     pub(super) fn exhaust(&mut self) {
         self.fence();
+        self.doubt = Doubt::default();
         let left = self.counter.left().unwrap_or_default();
         self.counter.uncertain = self.counter.uncertain.saturating_add(left);
     }
 
     pub(super) fn settle(&mut self, draw: u64, amount: Amount, outcome: Outcome) {
+        let is_refused = outcome == Outcome::Rejected;
         if draw >= self.since {
             self.counter = self.counter.settle(amount, outcome);
-        } else if draw >= self.born && outcome == Outcome::Rejected {
-            // It went over with all that the former token had used.
-            self.counter.carried = self.counter.carried.saturating_sub(amount);
+            if is_refused {
+                self.doubt.refused(draw, amount);
+            }
+        } else if draw >= self.born && is_refused {
+            // It went over with all that the former token had used, but for what others may have.
+            let fallen = amount.saturating_sub(self.carried_doubt.refused(draw, amount));
+            self.counter.carried = self.counter.carried.saturating_sub(fallen);
         }
     }
 
@@ -176,10 +204,14 @@ impl Meter {
         self.counter.total = self.own_total.into_iter().chain(rule).min();
     }
 
-    /// Goes on with another token. What the former one used is carried over.
+    /// Goes on with another token. What the former one used is carried over: all of ours, and no less
+    /// than BitGo counted. What is in doubt is among ours, and nobody could take it off later.
     pub(super) fn succeed(&mut self, server: Option<&SpendingLimit>, next_draw: u64) {
         self.fence();
+        let doubt = std::mem::take(&mut self.doubt);
         let carried = self.counter.used_of_total().unwrap_or(Amount::MAX);
+        let carried = carried.saturating_sub(doubt.amount());
+        self.carried_doubt = self.carried_doubt.and(doubt);
         let begun = server.map(Counter::begin).unwrap_or_default();
         // What the new token begins with was spent by nobody of this lineage.
         let (total, renewed) = (self.counter.total, begun.foreign);
@@ -214,13 +246,16 @@ impl Meter {
             ..begun
         };
         self.is_of_server = server.is_some();
-        (self.in_flight, self.born, self.since) = (Amount::ZERO, next_draw, next_draw);
+        (self.in_flight, self.doubt, self.carried_doubt) = Default::default();
+        (self.born, self.since) = (next_draw, next_draw);
     }
 
     /// A budget that begins anew by the total: what was settled before does not count, nor what former
     /// tokens spent, whose draws give nothing back any more.
     pub(super) fn renew(&mut self) {
         self.born = self.since;
+        // What is forgiven is not taken off once more.
+        (self.doubt, self.carried_doubt) = Default::default();
         let counter = &mut self.counter;
         counter.carried = Amount::ZERO;
         counter.renewed = counter.accepted.saturating_add(counter.foreign);

@@ -568,12 +568,10 @@ impl Book {
                     _ => Standing::Takes,
                 }
             }),
-            place => self.meter(place).map_or(Standing::Over(Amount::ZERO), |meter| {
-                match meter.can_count(asked) {
-                    true => meter.standing(asked, share),
-                    false => Standing::Over(Amount::ZERO),
-                }
-            }),
+            place => {
+                let nothing = Standing::Over(Amount::ZERO);
+                self.meter(place).map_or(nothing, |meter| meter.standing(asked, share))
+            }
         }
     }
 

@@ -4,6 +4,10 @@
 //! did not do was done by others and counts at once. It also tells what became of spends whose
 //! answers were lost, but only where nothing of ours can still be on its way: then the sample is
 //! *quiescent*, what is uncertain goes, and what BitGo counted beyond what it accepted of us stays.
+//!
+//! A spend of ours that is on its way may be among what BitGo counted, or not: then it counts twice,
+//! and how much of the others' that may be is *in doubt*. The next sample knows better, as what was
+//! accepted by then is ours; a renewal takes it for ours.
 
 use super::{Book, Meter};
 use crate::coin_map::CoinMap;
@@ -30,6 +34,63 @@ pub(crate) struct Sample<'a> {
     pub(crate) is_quiescent: bool,
 }
 
+/// What a sample may change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// It frees nothing.
+    Raises,
+    /// What was in doubt it tells anew.
+    Tells,
+    /// What is uncertain goes as well.
+    Resolves,
+}
+
+/// How much of what BitGo counted may have been done by us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Doubt {
+    amount: Amount,
+    /// What was on its way then, and was not refused since.
+    suspects: Amount,
+    /// The number of the first draw that may have been, and of the first that came later.
+    from: u64,
+    below: u64,
+}
+
+impl Doubt {
+    /// What is left of it when all draws that it was about have ended with their process.
+    pub(super) fn kept(amount: Amount) -> Self {
+        Self { amount, ..Self::default() }
+    }
+
+    pub(super) fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// BitGo refused a draw, which it has not counted then. Answers how much is not in doubt any more:
+    /// others spent that.
+    pub(super) fn refused(&mut self, draw: u64, amount: Amount) -> Amount {
+        if !(self.from..self.below).contains(&draw) {
+            return Amount::ZERO;
+        }
+        self.suspects = self.suspects.saturating_sub(amount);
+        let left = self.amount.min(self.suspects);
+        std::mem::replace(&mut self.amount, left).saturating_sub(left)
+    }
+
+    /// Both at once. What came between them is taken for suspect too: then more counts, and not less.
+    pub(super) fn and(self, later: Self) -> Self {
+        if self.amount == Amount::ZERO {
+            return later;
+        }
+        Self {
+            amount: self.amount.saturating_add(later.amount),
+            suspects: self.suspects.saturating_add(later.suspects),
+            from: self.from.min(later.from),
+            below: self.below.max(later.below),
+        }
+    }
+}
+
 /// Where BitGo's count and the vault's went apart, or came together again. In base units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,6 +105,11 @@ pub struct Drift {
     pub foreign: Amount,
     /// The same before.
     pub foreign_before: Amount,
+    /// Of what others spent, what may be the vault's own, on its way while BitGo counted. A later count
+    /// tells.
+    pub in_doubt: Amount,
+    /// The same before.
+    pub in_doubt_before: Amount,
     /// What was uncertain and is not any more.
     pub resolved: Amount,
 }
@@ -51,7 +117,8 @@ pub struct Drift {
 impl Drift {
     /// Whether others spent what the vault did not know of.
     pub fn is_of_others(&self) -> bool {
-        self.foreign > self.foreign_before.saturating_add(self.resolved)
+        let before = self.foreign_before.saturating_sub(self.in_doubt_before);
+        self.foreign.saturating_sub(self.in_doubt) > before.saturating_add(self.resolved)
     }
 
     /// Whether BitGo counted less than it had accepted: then one of the two counts is wrong.
@@ -70,32 +137,54 @@ impl Meter {
         &mut self,
         (accepted, since): (Amount, u64),
         counted: Amount,
-        resolves: bool,
+        worth: Worth,
+        next_draw: u64,
     ) -> Option<Drift> {
         // Another token's count says nothing.
         if !self.is_of_server || since != self.since() {
             return None;
         }
         let counter = &mut self.counter;
-        let (foreign_before, uncertain) = (counter.foreign, counter.uncertain);
+        let (foreign_before, in_doubt_before) = (counter.foreign, self.doubt.amount());
         let beyond = counted.saturating_sub(accepted);
-        if resolves {
-            (counter.foreign, counter.uncertain) = (beyond, Amount::ZERO);
-            // What was not spent by others after all was not forgiven either.
-            let fallen = foreign_before.saturating_sub(beyond);
-            counter.renewed = counter.renewed.saturating_sub(fallen);
-        } else {
-            counter.foreign = counter.foreign.max(beyond);
+        let known_before = foreign_before.saturating_sub(in_doubt_before);
+        let known = match worth {
+            Worth::Raises => foreign_before,
+            Worth::Tells => known_before,
+            Worth::Resolves => Amount::ZERO,
+        };
+        counter.foreign = known.max(beyond);
+        let mut resolved = Amount::ZERO;
+        match worth {
+            Worth::Raises => {}
+            Worth::Tells => {
+                // All of ours that it may have counted besides.
+                let ours = counter.used().unwrap_or_default().saturating_sub(counter.foreign);
+                let suspects = ours.saturating_sub(accepted);
+                let others = known.max(beyond.saturating_sub(suspects));
+                let amount = counter.foreign.saturating_sub(others);
+                self.doubt = Doubt { amount, suspects, from: since, below: next_draw };
+            }
+            Worth::Resolves => {
+                self.doubt = Doubt::default();
+                resolved = std::mem::take(&mut counter.uncertain);
+            }
         }
+        // What was not spent by others after all was not forgiven either; nothing in doubt ever was.
+        let fallen = known_before.saturating_sub(counter.foreign);
+        counter.renewed = counter.renewed.saturating_sub(fallen);
         let drift = Drift {
             coin: None,
             counted,
             accepted,
             foreign: counter.foreign,
             foreign_before,
-            resolved: if resolves { uncertain } else { Amount::ZERO },
+            in_doubt: self.doubt.amount(),
+            in_doubt_before,
+            resolved,
         };
         let is_news = drift.foreign != foreign_before
+            || drift.in_doubt != in_doubt_before
             || drift.resolved > Amount::ZERO
             || drift.is_contradiction();
         is_news.then_some(drift)
@@ -118,16 +207,21 @@ impl Book {
         // What an exposed token spends is not seen, so nothing is freed any more; nor by an older
         // sample than one that was taken into account.
         let is_newest = sample.server_ms >= self.confirmed_ms;
-        let resolves = sample.is_quiescent && is_newest && !self.is_exposed;
+        let worth = match (is_newest && !self.is_exposed, sample.is_quiescent) {
+            (true, true) => Worth::Resolves,
+            (true, false) => Worth::Tells,
+            (false, _) => Worth::Raises,
+        };
         self.confirmed_ms = self.confirmed_ms.max(sample.server_ms);
-        let mut drifts = Vec::new();
+        let (mut drifts, next_draw) = (Vec::new(), self.flow.next_draw);
         for (coin, meter) in self.coins.iter_mut() {
             let told = before.coins.get(coin).zip(sample.limits.get(coin));
-            let drift = told.and_then(|(ours, told)| meter.sample(*ours, told.spent, resolves));
+            let drift =
+                told.and_then(|(ours, told)| meter.sample(*ours, told.spent, worth, next_draw));
             drifts.extend(drift.map(|drift| Drift { coin: Some(coin.clone()), ..drift }));
         }
         if let (Some(meter), Some(ours), Some(told)) = (&mut self.pool, before.pool, sample.pool) {
-            drifts.extend(meter.sample(ours, told.spent, resolves));
+            drifts.extend(meter.sample(ours, told.spent, worth, next_draw));
         }
         drifts
     }

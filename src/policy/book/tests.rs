@@ -1,6 +1,6 @@
 //! Each bound by itself. All together stand against a plain model in test_util/ledger_model.rs.
 
-use super::{Book, Draw, Drawn, Moment, Sample};
+use super::{Book, Draw, Drawn, Drift, Moment, Sample};
 use crate::id::TokenId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, CoinRules, Counter, LocalRules, Outcome, Purpose, Rule, WindowRule};
@@ -178,6 +178,96 @@ fn a_renewed_budget_counts_what_is_not_settled() {
     assert_eq!(drifts[0].resolved, Amount::new(20));
     assert!(!drifts[0].is_of_others() && !drifts[0].is_contradiction());
     assert_eq!(counter(&book, "tbtc").left(), Some(Amount::new(50)));
+}
+
+/// BitGo has counted `spent` by now, while something of ours is on its way.
+fn sample(book: &mut Book, spent: u128, server_ms: i64) -> Vec<Drift> {
+    let limits = [(coin("tbtc"), SpendingLimit { spent: Amount::new(spent), ..limit(100) })].into();
+    let before = book.sampling();
+    book.sample(&before, &Sample { limits: &limits, pool: None, server_ms, is_quiescent: false })
+}
+
+fn left(book: &Book) -> Option<Amount> {
+    counter(book, "tbtc").left()
+}
+
+#[test]
+fn a_spend_on_its_way_while_bitgo_counted_counts_once_when_it_counts_again() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let ours = draw(&mut book, &[charge("tbtc", 40)], later(0)).unwrap();
+    let drifts = sample(&mut book, 40, 1);
+    assert_eq!((drifts[0].in_doubt, left(&book)), (Amount::new(40), Some(Amount::new(20))));
+    assert!(!drifts[0].is_of_others(), "who knows");
+    book.settle(&[charge("tbtc", 40)], ours, Outcome::Accepted);
+    // A bot that never rests has something on its way each time.
+    let next = draw(&mut book, &[charge("tbtc", 10)], later(20)).unwrap();
+    assert!(sample(&mut book, 40, 0).is_empty(), "an older one takes nothing back");
+    let drifts = sample(&mut book, 50, 2);
+    assert!(!drifts[0].is_of_others());
+    book.settle(&[charge("tbtc", 10)], next, Outcome::Accepted);
+    assert_eq!(sample(&mut book, 50, 3).len(), 1);
+    assert_eq!(left(&book), Some(Amount::new(50)), "to the last unit");
+    // What others spent is known as such, however much of ours is on its way.
+    let open = draw(&mut book, &[charge("tbtc", 20)], later(40)).unwrap();
+    let drifts = sample(&mut book, 50 + 20 + 5, 4);
+    assert!(drifts[0].is_of_others());
+    assert_eq!((drifts[0].foreign, drifts[0].in_doubt), (Amount::new(25), Amount::new(20)));
+    book.settle(&[charge("tbtc", 20)], open, Outcome::Uncertain);
+    assert!(sample(&mut book, 75, 5).is_empty(), "while it is uncertain it stays in doubt");
+    assert_eq!(left(&book), Some(Amount::new(5)));
+}
+
+#[test]
+fn what_was_in_doubt_is_not_carried_over_twice() {
+    let spend = [charge("tbtc", 40)];
+    for (spent, outcome, is_settled_before, carried) in [
+        (40, Outcome::Accepted, true, 40),
+        (40, Outcome::Accepted, false, 40),
+        (40, Outcome::Uncertain, true, 40),
+        (70, Outcome::Accepted, true, 70),
+        (70, Outcome::Accepted, false, 70),
+        // Refused, it was not among what BitGo counted: others spent that.
+        (40, Outcome::Rejected, true, 40),
+        (40, Outcome::Rejected, false, 40),
+        (0, Outcome::Rejected, false, 0),
+        (30, Outcome::Rejected, false, 30),
+        (30, Outcome::Accepted, false, 40),
+    ] {
+        let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+        let ours = draw(&mut book, &spend, later(0)).unwrap();
+        sample(&mut book, spent, 1);
+        if is_settled_before {
+            book.settle(&spend, ours, outcome);
+        }
+        book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default(), 2);
+        if !is_settled_before {
+            book.settle(&spend, ours, outcome);
+        }
+        let told = format!("{spent} {outcome:?} {is_settled_before}");
+        assert_eq!(counter(&book, "tbtc").carried, Amount::new(carried), "{told}");
+    }
+}
+
+#[test]
+fn a_budget_that_begins_anew_forgives_nothing_twice() {
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    let ours = draw(&mut book, &[charge("tbtc", 40)], later(0)).unwrap();
+    sample(&mut book, 40, 1);
+    book.renew_budget();
+    book.settle(&[charge("tbtc", 40)], ours, Outcome::Accepted);
+    book.succeed(&info(&[("tbtc", 100)], None), &LocalRules::default(), 2);
+    assert_eq!(counter(&book, "tbtc").carried, Amount::new(40));
+
+    let mut book = Book::begin(&info(&[("tbtc", 100)], None), &LocalRules::default());
+    sample(&mut book, 40, 1);
+    book.renew_budget();
+    let ours = draw(&mut book, &[charge("tbtc", 10)], later(0)).unwrap();
+    sample(&mut book, 50, 2);
+    book.settle(&[charge("tbtc", 10)], ours, Outcome::Accepted);
+    sample(&mut book, 50, 3);
+    let counted = counter(&book, "tbtc");
+    assert_eq!((counted.foreign, counted.renewed), (Amount::new(40), Amount::new(40)));
+    assert_eq!(counted.used_of_total(), Some(Amount::new(10)), "what was forgiven stays so");
 }
 
 #[test]

@@ -198,11 +198,11 @@ impl Window {
         let in_all = self.left_in_all();
         let wide = |count: u64| Amount::new(count.into());
         let sum = left.sum.map_or(Standing::Drawable, |left| {
-            Standing::of(asked.sum, drawable.sum, in_all.sum, Some(left))
+            Standing::of(asked.sum, drawable.sum, in_all.sum, || Some(left))
         });
         let count = left.count.map_or(Standing::Drawable, |left| {
             let in_all = in_all.count.map(wide);
-            Standing::of(wide(asked.count), wide(drawable.count), in_all, Some(wide(left)))
+            Standing::of(wide(asked.count), wide(drawable.count), in_all, || Some(wide(left)))
         });
         [sum, count]
     }

@@ -2,7 +2,7 @@
 //! is pruned.
 
 use super::chain::{self, broken, follow, key, read_segment};
-use super::{AuditAction, AuditEntry, State, pruned_key, pruned_row};
+use super::{AuditAction, AuditEntry, pruned_key, pruned_row};
 use crate::store::head::AuditEnd;
 use crate::store::record::{AuditRow, EntryRow};
 use crate::store::{Store, StoreError, Tree, Write, lock, sync};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Read, Write as _};
 use std::path::Path;
+use std::sync::PoisonError;
 
 /// The longest line that is read, in bytes.
 const LINE_MAX: u64 = 4096;
@@ -79,16 +80,64 @@ pub fn verify_audit_lines(mut lines: impl BufRead) -> io::Result<AuditChain> {
     }
 }
 
+/// The log as it stood at one moment.
+struct Standing {
+    start: AuditEnd,
+    sealed: AuditEnd,
+    /// What comes after the segments.
+    open: Vec<EntryRow>,
+    end: AuditEnd,
+}
+
 impl Store {
-    /// Every entry in its order, with the hash before it; at the end an error where the chain is broken.
+    /// The log as it stands. It is held up for the open segment alone, which is read here: the others
+    /// do not change.
+    fn standing(&self) -> Result<Standing, StoreError> {
+        let state = lock(&self.audit.state);
+        let epoch = self.disk.epoch();
+        let (mut at, mut open) = (state.sealed, Vec::new());
+        while at.entries < state.end.entries {
+            let row = epoch.row(Tree::Audit, &key(at.entries))?.ok_or_else(missing)?;
+            match chain::read(&row)? {
+                AuditRow::Entry { number, previous, entry }
+                    if number == at.entries && previous == at.last =>
+                {
+                    at = follow(at, std::slice::from_ref(&entry))?;
+                    open.push(entry);
+                }
+                _ => return Err(broken()),
+            }
+        }
+        match at == state.end {
+            true => Ok(Standing { start: state.start, sealed: state.sealed, open, end: at }),
+            false => Err(broken()),
+        }
+    }
+
+    /// The segment that follows on `at`.
+    fn segment(&self, at: AuditEnd) -> Result<Vec<EntryRow>, StoreError> {
+        // A rekey may come between two of them.
+        let row = self.disk.epoch().row(Tree::Segments, &key(at.entries))?.ok_or_else(missing)?;
+        let segment = read_segment(&row)?;
+        if segment.first != at.entries || segment.previous != at.last {
+            return Err(broken());
+        }
+        match segment.entries.is_empty() {
+            true => Err(missing()),
+            false => Ok(segment.entries),
+        }
+    }
+
+    /// Every entry in its order, with the hash before it, up to the last that there is when this begins;
+    /// at the end an error where the chain is broken. Entries are written meanwhile, however long `take`
+    /// takes. Answers where they begin and end.
     fn each_entry(
         &self,
-        state: &State,
         mut take: impl FnMut(AuditEnd, &EntryRow) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let missing = || StoreError::unreadable(Tree::Audit, "an entry is missing");
-        let epoch = self.disk.epoch();
-        let mut at = state.start;
+    ) -> Result<(AuditEnd, AuditEnd), StoreError> {
+        let _stays = self.audit.beginning.read().unwrap_or_else(PoisonError::into_inner);
+        let Standing { start, sealed, open, end } = self.standing()?;
+        let mut at = start;
         let mut follow_on = |at: &mut AuditEnd, entries: &[EntryRow]| {
             for entry in entries {
                 take(*at, entry)?;
@@ -96,38 +145,21 @@ impl Store {
             }
             Ok::<_, StoreError>(())
         };
-        while at.entries < state.sealed.entries {
-            let row = epoch.row(Tree::Segments, &key(at.entries))?.ok_or_else(missing)?;
-            let segment = read_segment(&row)?;
-            if segment.first != at.entries || segment.previous != at.last {
-                return Err(broken());
-            }
-            if segment.entries.is_empty() {
-                return Err(missing());
-            }
-            follow_on(&mut at, &segment.entries)?;
+        while at.entries < sealed.entries {
+            let segment = self.segment(at)?;
+            follow_on(&mut at, &segment)?;
         }
-        while at.entries < state.end.entries {
-            let row = epoch.row(Tree::Audit, &key(at.entries))?.ok_or_else(missing)?;
-            match chain::read(&row)? {
-                AuditRow::Entry { number, previous, entry }
-                    if number == at.entries && previous == at.last =>
-                {
-                    follow_on(&mut at, &[entry])?;
-                }
-                _ => return Err(broken()),
-            }
+        if at != sealed {
+            return Err(broken());
         }
-        match at == state.end {
-            true => Ok(()),
-            false => Err(broken()),
-        }
+        follow_on(&mut at, &open)?;
+        Ok((start, end))
     }
 
-    /// All entries, oldest first; an error where the chain is broken. New ones wait meanwhile.
+    /// All entries, oldest first; an error where the chain is broken.
     pub(crate) fn audit(&self) -> Result<Vec<AuditEntry>, StoreError> {
         let mut entries = Vec::new();
-        self.each_entry(&lock(&self.audit.state), |at, row| {
+        self.each_entry(|at, row| {
             entries.push(row.entry(at.entries)?);
             Ok(())
         })?;
@@ -152,9 +184,7 @@ impl Store {
 
     /// Verifies the whole chain, segments and all.
     pub(crate) fn verify_audit(&self) -> Result<AuditChain, StoreError> {
-        let state = lock(&self.audit.state);
-        self.each_entry(&state, |_, _| Ok(()))?;
-        let State { start, end, .. } = *state;
+        let (start, end) = self.each_entry(|_, _| Ok(()))?;
         let entries = end.entries - start.entries;
         Ok(AuditChain { first: start.entries, entries, before: start.last, last: end.last })
     }
@@ -169,7 +199,7 @@ impl Store {
         let mut chain: Option<AuditChain> = None;
         let mut is_over = false;
         let mut into = BufWriter::new(into);
-        self.each_entry(&lock(&self.audit.state), |at, row| {
+        let (_, end) = self.each_entry(|at, row| {
             let time = row.entry(at.entries)?.at;
             let begins = chain.is_some() || from.is_none_or(|from| time >= from);
             is_over |= begins && to.is_some_and(|to| time >= to);
@@ -185,7 +215,6 @@ impl Store {
             Ok(())
         })?;
         into.flush()?;
-        let State { end, .. } = *lock(&self.audit.state);
         let nothing =
             AuditChain { first: end.entries, entries: 0, before: end.last, last: end.last };
         Ok(chain.unwrap_or(nothing))
@@ -200,38 +229,34 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<AuditChain, StoreError> {
         self.disk.check_writable()?;
-        let state = &mut *lock(&self.audit.state);
+        let _alone = self.audit.beginning.write().unwrap_or_else(PoisonError::into_inner);
+        let Standing { start: first, sealed, .. } = self.standing()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
         let mut file = BufWriter::new(File::from(file));
-        let epoch = self.disk.epoch();
-        let (mut at, mut writes) = (state.start, Vec::new());
-        while at.entries < state.sealed.entries {
-            let row = epoch.row(Tree::Segments, &key(at.entries))?;
-            let segment = read_segment(&row.ok_or_else(broken)?)?;
-            let is_old = |row: &EntryRow| row.at_ms < before.timestamp_millis();
-            if segment.first != at.entries || segment.previous != at.last {
-                return Err(broken());
-            }
-            if segment.entries.is_empty() || !segment.entries.iter().all(is_old) {
+        let is_old = |row: &EntryRow| row.at_ms < before.timestamp_millis();
+        let (mut start, mut writes) = (first, Vec::new());
+        while start.entries < sealed.entries {
+            let entries = self.segment(start)?;
+            if !entries.iter().all(is_old) {
                 break;
             }
-            writes.push(Write::remove(Tree::Segments, key(at.entries)));
-            for row in &segment.entries {
-                let (line, last) = row.line(at.entries, &at.last)?;
+            writes.push(Write::remove(Tree::Segments, key(start.entries)));
+            for row in &entries {
+                let (line, last) = row.line(start.entries, &start.last)?;
                 file.write_all(line.as_bytes())?;
                 file.write_all(b"\n")?;
-                at = AuditEnd { entries: at.entries + 1, last };
+                start = AuditEnd { entries: start.entries + 1, last };
             }
         }
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         sync(parent.unwrap_or(Path::new(".")))?;
-        let (first, start) = (state.start, at);
         if !writes.is_empty() {
             writes.push(Write::put(Tree::Audit, pruned_key(), &pruned_row(start))?);
             let entry = EntryRow::of(AuditAction::Pruned, None, now);
+            let state = &mut *lock(&self.audit.state);
             self.audit.append_to(state, vec![entry], writes, |writes, end| {
                 self.audit.commit(writes, end)
             })?;
@@ -240,6 +265,10 @@ impl Store {
         let entries = start.entries - first.entries;
         Ok(AuditChain { first: first.entries, entries, before: first.last, last: start.last })
     }
+}
+
+fn missing() -> StoreError {
+    StoreError::unreadable(Tree::Audit, "an entry is missing")
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ use chrono::{DateTime, Utc};
 use notes::{Due, Notes};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// Entries of a segment. One has about 120 bytes, and at most 250: a page of sled's holds 17 records, and
 /// beyond 128 KiB becomes a file of its own, which each opening would sync.
@@ -56,6 +56,9 @@ pub(super) struct Log {
     committer: Arc<Committer>,
     /// Held over a commit: the next entry follows on one that is durable.
     state: Mutex<State>,
+    /// Held to read by whoever reads the log from its beginning, to write by whoever prunes it; nobody
+    /// who writes entries waits for either.
+    beginning: RwLock<()>,
     notes: Notes,
 }
 
@@ -130,7 +133,7 @@ impl Log {
         end: AuditEnd,
     ) -> Self {
         let state = Mutex::new(State::of(found, end));
-        Self { disk, committer, state, notes: Notes::default() }
+        Self { disk, committer, state, beginning: RwLock::default(), notes: Notes::default() }
     }
 
     /// Appends an entry, in one commit with `writes`.
@@ -278,9 +281,9 @@ impl Store {
         token_id: TokenId,
         charges: &[Charge],
         request: [u8; 16],
-        now: DateTime<Utc>,
+        now_ms: i64,
     ) {
-        self.audit.notes.signed(token_id, charges, request, now);
+        self.audit.notes.signed(token_id, charges, request, now_ms);
     }
 
     /// Notes that a rule refused a request for a token.

@@ -12,7 +12,7 @@ use crate::policy::Charge;
 use crate::store::lock;
 use crate::store::record::EntryRow;
 use chrono::{DateTime, Utc};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// Tokens whose ids fall together share a lock: a few threads seldom meet.
@@ -21,7 +21,7 @@ const SHARDS: usize = 32;
 const GATHERED_MS: u64 = 60_000;
 
 #[derive(Default)]
-pub(super) struct Notes([Mutex<HashMap<TokenId, Tally>>; SHARDS]);
+pub(super) struct Notes([Mutex<BTreeMap<TokenId, Tally>>; SHARDS]);
 
 /// What one token did since it was last written down.
 #[derive(Default)]
@@ -49,14 +49,7 @@ impl Notes {
     }
 
     /// Notes a request that was signed, before it is given out.
-    pub(super) fn signed(
-        &self,
-        id: TokenId,
-        charges: &[Charge],
-        request: [u8; 16],
-        now: DateTime<Utc>,
-    ) {
-        let now_ms = now.timestamp_millis();
+    pub(super) fn signed(&self, id: TokenId, charges: &[Charge], request: [u8; 16], now_ms: i64) {
         self.tally(id, |tally| {
             for Charge { coin, amount, .. } in charges {
                 let line = tally.line(AuditAction::Signed, id, "", coin.as_str(), now_ms);
@@ -179,10 +172,10 @@ mod tests {
         let at = |ms| DateTime::UNIX_EPOCH + TimeDelta::milliseconds(ms);
         let charge =
             |coin: &str, amount| Charge::withdrawal(Coin::new(coin).unwrap(), Amount::new(amount));
-        notes.signed(id, &[charge("tbtc", 3)], [1; 16], at(0));
-        notes.signed(id, &[charge("tbtc", 4), charge("hteth", 5)], [2; 16], at(10));
-        notes.signed(id, &[], [3; 16], at(20));
-        notes.signed(id, &[], [4; 16], at(30));
+        notes.signed(id, &[charge("tbtc", 3)], [1; 16], 0);
+        notes.signed(id, &[charge("tbtc", 4), charge("hteth", 5)], [2; 16], 10);
+        notes.signed(id, &[], [3; 16], 20);
+        notes.signed(id, &[], [4; 16], 30);
         notes.denied(id, "limit", at(40));
         notes.denied(id, "limit", at(50));
         notes.denied(id, "scope", at(60));
@@ -229,7 +222,7 @@ mod tests {
             let start = crate::clock::Clock::monotonic(&clock);
             for round in 0..rounds {
                 let request = [round.to_le_bytes()[0]; 16];
-                notes.signed(id, charges, request, DateTime::UNIX_EPOCH);
+                notes.signed(id, charges, request, 0);
             }
             let took = crate::clock::Clock::monotonic(&clock) - start;
             eprintln!("{what}: {} ns", took.as_nanos() / u128::from(rounds));

@@ -5,6 +5,10 @@ use super::head::edit;
 use super::*;
 use crate::store::committer::Writer;
 use chrono::TimeDelta;
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 const ID: TokenId = TokenId::from_bytes([5; 16]);
 
@@ -40,7 +44,7 @@ fn a_segment_of_the_longest_entries_fits_in_a_record() {
     for number in 0..192 {
         let coin = Coin::new(&format!("{number:0>100}")).unwrap();
         let charges = [Charge::withdrawal(coin, Amount::MAX)];
-        store.note_signed(ID, &charges, [0xff; 16], at(number));
+        store.note_signed(ID, &charges, [0xff; 16], at(number).timestamp_millis());
     }
     store.flush_audit(at(192), true).unwrap();
     assert_eq!((names(&store, Tree::Segments), names(&store, Tree::Audit)), (4, 0));
@@ -48,7 +52,12 @@ fn a_segment_of_the_longest_entries_fits_in_a_record() {
     // With so many coins they do not wait for their minute either.
     for number in 0..192 {
         let coin = Coin::new(&format!("{number:0>100}")).unwrap();
-        store.note_signed(ID, &[Charge::withdrawal(coin, Amount::MAX)], [0xff; 16], at(300));
+        store.note_signed(
+            ID,
+            &[Charge::withdrawal(coin, Amount::MAX)],
+            [0xff; 16],
+            at(300).timestamp_millis(),
+        );
     }
     store.flush_audit(at(301), false).unwrap();
     assert_eq!(store.verify_audit().unwrap().entries, 384);
@@ -75,6 +84,63 @@ fn full_segments_are_sealed_and_the_chain_goes_on() {
     assert_eq!(verify_audit_lines(lines(&store).as_bytes()).unwrap(), verified);
     let (told, all) = (store.audit_tail(4).unwrap(), lines(&store));
     assert_eq!(told, all.lines().skip(1026).collect::<Vec<_>>());
+}
+
+/// Takes nothing before it is told to.
+struct Stuck {
+    is_asked: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+    written: Vec<u8>,
+}
+
+impl io::Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Once it may go on, nobody is there to tell it again.
+        let _ = self.is_asked.send(());
+        let _ = self.go_on.recv();
+        self.written.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_is_stuck_holds_up_no_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    fill(&store, 0..600);
+    let (is_asked, asked) = mpsc::channel();
+    let (go, go_on) = mpsc::channel();
+    let mut stuck = Stuck { is_asked, go_on, written: Vec::new() };
+    let (stuck, exported) = thread::scope(|scope| {
+        let export = scope.spawn(|| {
+            let exported = store.export_audit(None, None, &mut stuck);
+            (stuck, exported)
+        });
+        asked.recv().unwrap();
+        let (done, is_done) = mpsc::channel();
+        let store = &store;
+        scope.spawn(move || {
+            // Segments are sealed and the data key is replaced meanwhile.
+            fill(store, 600..700);
+            store.note_signed(ID, &[], [1; 16], at(700).timestamp_millis());
+            store.flush_audit(at(800), false).unwrap();
+            store.rekey(at(801)).unwrap();
+            let verified = store.verify_audit().unwrap().entries;
+            done.send(verified).unwrap();
+        });
+        let verified = is_done.recv_timeout(Duration::from_secs(30));
+        drop(go);
+        let of_export = export.join().unwrap();
+        assert_eq!(verified, Ok(702));
+        of_export
+    });
+    let exported = exported.unwrap();
+    assert_eq!((exported.first, exported.entries), (0, 600), "what there was when it began");
+    assert_eq!(verify_audit_lines(&*stuck.written).unwrap(), exported);
+    assert!(lines(&store).as_bytes().starts_with(&stuck.written));
 }
 
 #[test]
@@ -209,11 +275,11 @@ fn what_moved_money_outlives_a_kill_within_its_minute() {
     let store = create(dir.path());
     let lineage = add(&store, "desk");
     store.reserve_alone(&lineage, &charge(7)).unwrap();
-    store.note_signed(ID, &charge(7), [1; 16], at(0));
-    store.note_signed(ID, &[], [2; 16], at(1));
+    store.note_signed(ID, &charge(7), [1; 16], at(0).timestamp_millis());
+    store.note_signed(ID, &[], [2; 16], at(1).timestamp_millis());
     store.note_denied(ID, Rule::Limit, at(1));
     store.flush_audit(at(1), false).unwrap();
-    store.note_signed(ID, &charge(8), [3; 16], at(2));
+    store.note_signed(ID, &charge(8), [3; 16], at(2).timestamp_millis());
     store.flush_audit(at(2), false).unwrap();
     assert_eq!(actions(&store), [], "its minute is not over");
     assert_eq!(names(&store, Tree::Audit), 1, "one record, written over");
@@ -243,7 +309,7 @@ fn a_clean_close_leaves_no_gap() {
     let store = create(dir.path());
     let lineage = add(&store, "desk");
     store.reserve_alone(&lineage, &charge(7)).unwrap();
-    store.note_signed(ID, &charge(7), [1; 16], at(0));
+    store.note_signed(ID, &charge(7), [1; 16], at(0).timestamp_millis());
     store.settle_latest(&lineage, &charge(7), Outcome::Accepted);
     store.flush_audit(at(1), true).unwrap();
     drop(store);
@@ -270,7 +336,7 @@ fn a_key_that_is_replaced_by_itself_is_told_of() {
 fn what_cannot_be_written_waits() {
     let dir = tempfile::tempdir().unwrap();
     let store = create(dir.path());
-    store.note_signed(ID, &charge(7), [1; 16], at(0));
+    store.note_signed(ID, &charge(7), [1; 16], at(0).timestamp_millis());
     let near_its_end = |writer: &mut Writer| {
         writer.seals = super::super::committer::Seals::new(SEALS_MAX, SEALS_MAX);
         Ok(())
@@ -305,7 +371,7 @@ fn many_entries_stay_small_and_open_as_soon() {
         while entries < upto {
             for number in entries..(entries + 2048).min(upto) {
                 let id = TokenId::from_bytes([u8::try_from(number % 200).unwrap(); 16]);
-                store.note_signed(id, &charge(7), [1; 16], at(number));
+                store.note_signed(id, &charge(7), [1; 16], at(number).timestamp_millis());
                 if number % 480 == 479 {
                     store.flush_audit(at(number), true).unwrap();
                 }

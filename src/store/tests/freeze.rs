@@ -5,6 +5,9 @@ use super::copies::repair;
 use super::head::edit;
 use super::*;
 use crate::store::committer::Writer;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 fn degraded(dir: &Path) -> Store {
     Store::open_as(Opening::Degraded, &place(dir), &passphrase(), &Environment::Test, NOW).unwrap()
@@ -74,6 +77,33 @@ fn a_repair_neither_thaws_nor_freezes() {
         assert!(told.is_some());
         assert_eq!(store.freeze().is_frozen(), is_frozen);
     }
+}
+
+/// The first to be told is slow, and what it does last would stand, were the next told beside it.
+#[test]
+fn a_freeze_and_a_thaw_that_cross_are_told_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = create(dir.path());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (is_told, told) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel();
+    let (hearing, wait) = (Arc::clone(&heard), Mutex::new(wait));
+    store.freeze().listen(move |is_frozen| {
+        if is_frozen {
+            is_told.send(()).unwrap();
+            let _ = lock(&wait).recv_timeout(Duration::from_millis(500));
+        }
+        lock(&hearing).push(is_frozen);
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| store.freeze().engage());
+        told.recv().unwrap();
+        store.thaw(&passphrase(), NOW).unwrap();
+        // Where the thaw was told meanwhile, the freeze comes last.
+        let _ = go_on.send(());
+    });
+    assert!(!store.freeze().is_frozen());
+    assert_eq!(*lock(&heard), [true, false]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ async fn erc20_coins_share_a_pool_that_only_the_list_shows() {
     let bot = visitor.mint(limits).await;
     let pool = |record: &Value| record["unlock"]["allErc20TokensLimit"].clone();
     assert_eq!(pool(&bot.record)["txValueLimitInSmallUnits"], "9007199254740993");
-    let call = format!("POST /api/v2/hteth/wallet/{wallet}/tx/send");
+    let call = format!("POST /api/v2/hteth/wallet/{wallet}/sendmany");
     for (name, amount, expect) in [
         ("terc", "9007199254740993", "done"),
         ("tweth", "1", "needs unlock"),

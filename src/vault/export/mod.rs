@@ -12,13 +12,16 @@
 //! base units, times RFC 3339 in UTC; what is not known, or sets no bound, is `null`. Every type is
 //! taken apart field by field, so that one that gains a field does not compile until it is seen to.
 
+mod rules;
+
 use super::Vault;
 use crate::coin_map::CoinMap;
 use crate::money::{Amount, Coin};
-use crate::policy::{Counter, LocalRules};
+use crate::policy::Counter;
 use crate::store::TokenRecord;
 use crate::token::{Renewal, SpendingLimit, TokenInfo, TokenKind};
 use chrono::{DateTime, SecondsFormat, Utc};
+use rules::Rules;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -38,8 +41,8 @@ impl Vault {
     /// ```
     ///
     /// # Security
-    /// It holds no token and no key, but it tells whom the tokens belong to, what they may move and
-    /// from where: keep it as you keep account statements.
+    /// It holds no token and no key, but it tells whom the tokens belong to, what they may move,
+    /// from where and where to: keep it as you keep account statements.
     pub fn export(&self) -> String {
         let core = &self.core;
         let mut access_tokens = Vec::new();
@@ -115,12 +118,6 @@ enum Way {
     Reissue,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Rules {
-    raw_exposure: bool,
-}
-
 /// A counter of the vault's own: its parts, their sum, and what is left.
 #[derive(Serialize)]
 struct Parts {
@@ -155,7 +152,6 @@ impl AccessToken {
             erc20_limit,
             issued_in_clear,
         } = info;
-        let LocalRules { raw_exposure, .. } = **rules;
         let limits = spending_limits.iter();
         let limits = limits.map(|(coin, limit)| (coin.to_string(), CoinLimit::of(limit)));
         let parts = |(coin, counter): (Coin, Counter)| (coin.to_string(), Parts::of(&counter));
@@ -191,7 +187,7 @@ impl AccessToken {
                 Renewal::Oauth => Way::Oauth,
                 Renewal::Reissue => Way::Reissue,
             },
-            rules: Rules { raw_exposure },
+            rules: Rules::of(rules),
             counters: counters.map(|counters| counters.into_iter().map(parts).collect()),
         }
     }
@@ -252,6 +248,7 @@ fn time(time: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
     use crate::id::{EnterpriseId, LineageId, TokenId, WalletId};
+    use crate::policy::LocalRules;
     use crate::token::Label;
     use std::time::Duration;
 
@@ -379,7 +376,17 @@ mod tests {
         "duration": 3600
       },
       "rules": {
-        "rawExposure": true
+        "version": 0,
+        "rawExposure": true,
+        "declaredAmounts": false,
+        "actions": null,
+        "wallets": null,
+        "destinations": null,
+        "coins": {},
+        "windows": [],
+        "trading": null,
+        "decay": null,
+        "units": {}
       },
       "counters": {
         "hteth": {
@@ -434,7 +441,17 @@ mod tests {
         "way": "internalToken"
       },
       "rules": {
-        "rawExposure": false
+        "version": 0,
+        "rawExposure": false,
+        "declaredAmounts": false,
+        "actions": null,
+        "wallets": null,
+        "destinations": null,
+        "coins": {},
+        "windows": [],
+        "trading": null,
+        "decay": null,
+        "units": {}
       },
       "counters": null
     }
