@@ -27,7 +27,6 @@ use std::time::Duration;
 /// The right to sign one request. Dropped before signing, it gives its reservation back.
 #[must_use]
 pub struct Lease<'r> {
-    grasp: Arc<Grasp>,
     request: &'r Request,
     sender: Sender,
     reservation: Reservation,
@@ -53,8 +52,8 @@ pub(super) fn take<'r>(
     core.check_open()?;
     let (grasp, monotonic) = (hands.grasp(label)?, core.clock.monotonic());
     let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, monotonic)?;
-    let reservation = Reservation::make(&grasp, charges, monotonic)?;
-    Ok(Lease::new(grasp, request, Sender::Bot, reservation, freeze_epoch, monotonic))
+    let reservation = Reservation::make(grasp, charges, monotonic)?;
+    Ok(Lease::new(request, Sender::Bot, reservation, freeze_epoch, monotonic))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -74,19 +73,18 @@ pub(super) async fn take_wait<'r>(
         (grasp, monotonic) = (hands.grasp(label)?, core.clock.monotonic());
     }
     let (charges, freeze_epoch) = permit(&grasp, request, sender, monotonic)?;
-    let reservation = match Reservation::draw(&grasp, charges, monotonic) {
+    let reservation = match Reservation::draw(grasp, charges, monotonic) {
         Ok(reservation) => reservation,
         // Should the caller go away, the reservation is dropped with the task, and given back.
-        Err(charges) => {
-            let of = Arc::clone(&grasp);
+        Err((grasp, charges)) => {
             // It may have waited for its turn, while BitGo was heard: a moment of before would take its
             // time for further ahead than it is.
             let make =
-                move |core: &Arc<Core>| Reservation::make(&of, charges, core.clock.monotonic());
+                move |core: &Arc<Core>| Reservation::make(grasp, charges, core.clock.monotonic());
             core.blocking(make).await??
         }
     };
-    Ok(Lease::new(grasp, request, sender, reservation, freeze_epoch, monotonic))
+    Ok(Lease::new(request, sender, reservation, freeze_epoch, monotonic))
 }
 
 /// Reads the request and checks it against everything but the budget, which its charges are
@@ -116,15 +114,14 @@ fn permit(
 
 impl<'r> Lease<'r> {
     fn new(
-        grasp: Arc<Grasp>,
         request: &'r Request,
         sender: Sender,
         reservation: Reservation,
         freeze_epoch: u64,
         monotonic: Duration,
     ) -> Self {
-        let void_from = monotonic.saturating_add(grasp.core.lease_lifetime);
-        Self { grasp, request, sender, reservation, freeze_epoch, void_from }
+        let void_from = monotonic.saturating_add(reservation.grasp().core.lease_lifetime);
+        Self { request, sender, reservation, freeze_epoch, void_from }
     }
 
     /// Signs the request, once. From here on only a verified answer gives the reservation back.
@@ -135,10 +132,11 @@ impl<'r> Lease<'r> {
     /// headers would then hold the token itself. The reservation is given back.
     pub fn sign(self) -> Result<Signed<'r>, Error> {
         let monotonic = self.check_void()?;
-        let Grasp { core, held, .. } = &*self.grasp;
+        let Grasp { core, held, .. } = self.grasp();
         let now_ms = core.clock.now_ms();
         policy::check_expiry(&held.record.info, core.latest_ms(now_ms, monotonic))?;
-        let Self { grasp, request, sender, reservation, .. } = self;
+        let Self { request, sender, reservation, .. } = self;
+        let grasp = reservation.grasp();
         let mut key = AuthKey::blank();
         let travelling = credential::ready(&grasp.core, &grasp.held, &mut key)?;
         let auth = match &travelling {
@@ -147,9 +145,13 @@ impl<'r> Lease<'r> {
             Some(token) => Auth::Bearer(token),
         };
         let id = grasp.held.record.info.id;
-        let signed = Signed::new(grasp, request, auth, reservation, now_ms)?;
+        let signed = Signed::new(request, auth, reservation, now_ms)?;
         signed.note(id, now_ms);
         Ok(signed)
+    }
+
+    fn grasp(&self) -> &Grasp {
+        self.reservation.grasp()
     }
 
     /// Gives the reservation back, as dropping the lease does.
@@ -170,7 +172,8 @@ impl<'r> Lease<'r> {
     pub async fn expose_token(self) -> Result<AccessToken, Error> {
         self.check_void()?;
         self.check_exposable()?;
-        let Self { grasp, reservation, freeze_epoch, .. } = self;
+        let Self { reservation, freeze_epoch, .. } = self;
+        let grasp = Arc::clone(reservation.grasp());
         let core = Arc::clone(&grasp.core);
         let exposed = core.blocking(move |core| {
             let held = &grasp.held;
@@ -198,7 +201,7 @@ impl<'r> Lease<'r> {
     }
 
     fn check_exposable(&self) -> Result<(), Error> {
-        if !self.grasp.held.record.rules.raw_exposure {
+        if !self.grasp().held.record.rules.raw_exposure {
             return Err(Denied::new(
                 Rule::RawExposure,
                 "the token may not be handed out; sign with it, or allow raw exposure",
@@ -214,13 +217,13 @@ impl<'r> Lease<'r> {
     pub(crate) fn open_untold(self) -> Result<AccessToken, Error> {
         self.check_void()?;
         self.check_exposable()?;
-        let Grasp { core, held, .. } = &*self.grasp;
+        let Grasp { core, held, .. } = self.grasp();
         Ok(core.store.open_secret(held.record.lineage, &held.secret)?.token)
     }
 
     /// Answers the monotonic time for which it was looked at.
     fn check_void(&self) -> Result<Duration, Error> {
-        let Grasp { core, held, .. } = &*self.grasp;
+        let Grasp { core, held, .. } = self.grasp();
         if core.store.freeze().check()? != self.freeze_epoch {
             return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
         }

@@ -6,8 +6,9 @@ use crate::policy::{Charge, Draw, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Charges that are reserved, and settled exactly once.
+/// What one request of a token reserves, settled exactly once.
 pub(super) struct Reservation {
+    grasp: Arc<Grasp>,
     /// `None` where there is nothing to settle: a count that all threads write would cost a view more
     /// than its check.
     drawn: Option<Drawn>,
@@ -16,9 +17,8 @@ pub(super) struct Reservation {
     unsettled: Outcome,
 }
 
-/// What was drawn, and from whose book.
+/// What was drawn from the token's book.
 struct Drawn {
-    grasp: Arc<Grasp>,
     charges: Vec<Charge>,
     draw: Draw,
 }
@@ -26,44 +26,46 @@ struct Drawn {
 impl Reservation {
     /// Reserves, from what is allotted or durably; nothing to reserve costs nothing.
     pub(super) fn make(
-        grasp: &Arc<Grasp>,
+        grasp: Arc<Grasp>,
         charges: Vec<Charge>,
         monotonic: Duration,
     ) -> Result<Self, Error> {
         if charges.is_empty() {
-            return Ok(Self::of(None));
+            return Ok(Self::of(grasp, None));
         }
         let core = &grasp.core;
         let draw = core.store.reserve(grasp.escrow()?, &charges, core.moment_at(monotonic))?;
-        Ok(Self::of(Some(Drawn { grasp: Arc::clone(grasp), charges, draw })))
+        Ok(Self::of(grasp, Some(Drawn { charges, draw })))
     }
 
-    /// Reserves from what is allotted, which waits for nothing; the charges come back where that does
-    /// not cover them.
+    /// Reserves from what is allotted, which waits for nothing; all comes back where that does not cover
+    /// the charges.
     pub(super) fn draw(
-        grasp: &Arc<Grasp>,
+        grasp: Arc<Grasp>,
         charges: Vec<Charge>,
         monotonic: Duration,
-    ) -> Result<Self, Vec<Charge>> {
+    ) -> Result<Self, (Arc<Grasp>, Vec<Charge>)> {
         if charges.is_empty() {
-            return Ok(Self::of(None));
+            return Ok(Self::of(grasp, None));
         }
         let (escrow, now) = (grasp.escrow().ok(), grasp.core.moment_at(monotonic));
         match escrow.and_then(|escrow| escrow.draw_allotted(&charges, now)) {
-            Some(draw) => Ok(Self::of(Some(Drawn { grasp: Arc::clone(grasp), charges, draw }))),
-            None => Err(charges),
+            Some(draw) => Ok(Self::of(grasp, Some(Drawn { charges, draw }))),
+            None => Err((grasp, charges)),
         }
     }
 
-    fn of(drawn: Option<Drawn>) -> Self {
-        Self { drawn, is_signed: false, unsettled: Outcome::Rejected }
+    fn of(grasp: Arc<Grasp>, drawn: Option<Drawn>) -> Self {
+        Self { grasp, drawn, is_signed: false, unsettled: Outcome::Rejected }
     }
 
     /// From here on dropping it counts as spent: the request, which bears this time, may leave any
     /// moment.
     pub(super) fn commit(&mut self, now_ms: i64) {
         self.unsettled = Outcome::Uncertain;
-        if let Some(Ok(escrow)) = self.drawn.as_ref().map(|drawn| drawn.grasp.escrow()) {
+        if self.drawn.is_some()
+            && let Ok(escrow) = self.grasp.escrow()
+        {
             escrow.sign(now_ms);
             self.is_signed = true;
         }
@@ -72,6 +74,11 @@ impl Reservation {
     /// Settles it, and nothing but this outcome counts any more.
     pub(super) fn settle(mut self, outcome: Outcome) {
         self.unsettled = outcome;
+    }
+
+    /// The token.
+    pub(super) fn grasp(&self) -> &Arc<Grasp> {
+        &self.grasp
     }
 
     /// What is reserved.
@@ -87,10 +94,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(Drawn { grasp, charges, draw }) = &self.drawn
-            && let Ok(escrow) = grasp.escrow()
+        if let Some(Drawn { charges, draw }) = &self.drawn
+            && let Ok(escrow) = self.grasp.escrow()
         {
-            grasp.core.store.settle(escrow, charges, *draw, self.unsettled);
+            self.grasp.core.store.settle(escrow, charges, *draw, self.unsettled);
             if self.is_signed {
                 escrow.resolve();
             }

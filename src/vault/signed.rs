@@ -12,12 +12,10 @@ use crate::id::TokenId;
 use crate::policy::{Method, Outcome, Request};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use std::sync::Arc;
 
 /// A signed request. Dropped without its answer, what it moves counts as spent.
 #[must_use]
 pub struct Signed<'r> {
-    grasp: Arc<Grasp>,
     request: &'r Request,
     method: http::Method,
     proof: Proof,
@@ -38,7 +36,6 @@ impl std::fmt::Debug for Signed<'_> {
 impl<'r> Signed<'r> {
     /// Signs `request`; should that fail, the reservation is dropped as it came.
     pub(super) fn new(
-        grasp: Arc<Grasp>,
         request: &'r Request,
         auth: Auth<'_>,
         mut reservation: Reservation,
@@ -56,9 +53,10 @@ impl<'r> Signed<'r> {
             Auth::Hmac(_, version) => Some(version),
             Auth::Bearer(_) => None,
         };
-        let floor_ms = grasp.core.refusals.newest_ms().max(grasp.core.client.heard_ms());
+        let core = &reservation.grasp().core;
+        let floor_ms = core.refusals.newest_ms().max(core.client.heard_ms());
         reservation.commit(now_ms);
-        Ok(Self { grasp, request, method, proof, request_id, version, floor_ms, reservation })
+        Ok(Self { request, method, proof, request_id, version, floor_ms, reservation })
     }
 
     /// The headers to send the request with: once, over TLS, body and target unchanged.
@@ -100,10 +98,10 @@ impl<'r> Signed<'r> {
     /// known to have said when this request was signed, nor than the opening of the vault; else the
     /// outcome is [`Outcome::Uncertain`]. In version 4 an answer fits the requests of one id alone.
     pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
-        let core = &self.grasp.core;
+        let core = &self.grasp().core;
         let mut key = AuthKey::blank();
         if self.version.is_some() {
-            credential::ready(core, &self.grasp.held, &mut key)?;
+            credential::ready(core, &self.grasp().held, &mut key)?;
         }
         let asked = Asked {
             auth: self.version.map(|version| Auth::Hmac(&key, version)),
@@ -142,9 +140,9 @@ impl<'r> Signed<'r> {
 
     /// What a verified answer comes to, unless it may have been shown before.
     fn heard(&self, at: DateTime<Utc>, outcome: Outcome, headers: &HeaderMap) -> Outcome {
-        let (refusals, at_ms) = (&self.grasp.core.refusals, at.timestamp_millis());
+        let (refusals, at_ms) = (&self.grasp().core.refusals, at.timestamp_millis());
         refusals.note(at_ms);
-        let core = &self.grasp.core;
+        let core = &self.grasp().core;
         core.server_time.note(at_ms, core.clock.monotonic());
         let is_bound = self.version == Some(AuthVersion::V4);
         if outcome != Outcome::Rejected || is_bound || !self.reservation.is_made() {
@@ -160,13 +158,17 @@ impl<'r> Signed<'r> {
     /// Notes for the audit log that a request of this token was signed, before it is given out.
     pub(super) fn note(&self, token_id: TokenId, now_ms: i64) {
         let (charges, request) = (self.reservation.charges(), *self.request_id.as_bytes());
-        self.grasp.core.store.note_signed(token_id, charges, request, now_ms);
+        self.grasp().core.store.note_signed(token_id, charges, request, now_ms);
     }
 
     /// Nothing of the request left this machine: gives the reservation back. Only
     /// [`send`](super::send) can know.
     pub(super) fn never_left(self) {
         self.reservation.settle(Outcome::Rejected);
+    }
+
+    fn grasp(&self) -> &Grasp {
+        self.reservation.grasp()
     }
 
     pub(super) fn method(&self) -> &http::Method {
