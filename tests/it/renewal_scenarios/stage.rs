@@ -1,14 +1,7 @@
-//! Scenarios of renewal: files in `tests/renewal` that say what happens to one token and what must be
-//! seen, played with a real vault and the emulator in virtual time. A test for each file.
-//!
-//! ```text
-//! shows      the fact, in a sentence
-//! way        how the token kept as `token` is renewed: extend, internal, oauth, reissue, manual
-//! lifetime   of the token, in seconds
-//! steps      in their order; each an object of one name (`Step`)
-//! ```
+//! Where what a scenario says is done: a vault with one token, at its own emulator.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
+use super::script::{Call, Kind, Scenario, Seen, Step, Way};
 use crate::desk::{Desk, bot, told};
 use bitgo_vault::api::{CreateToken, OauthClient};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
@@ -17,151 +10,12 @@ use bitgo_vault::{
 };
 use chrono::TimeDelta;
 use http::HeaderMap;
-use serde::Deserialize;
-use std::collections::BTreeSet;
-use std::io::{Write, stderr};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
-use std::{env, fs, thread};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Scenario {
-    shows: String,
-    way: Way,
-    lifetime: u64,
-    /// How long the session lives that an internal token is fetched with; it stays if it is named.
-    session: Option<u64>,
-    /// Played in a process of its own, whose files stay small.
-    #[serde(default)]
-    small_files: bool,
-    steps: Vec<Step>,
-}
-
-#[derive(Clone, Copy, Deserialize, PartialEq)]
-#[serde(rename_all = "snake_case")]
-enum Way {
-    Extend,
-    Internal,
-    Oauth,
-    Reissue,
-    Manual,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Step {
-    /// So many seconds pass.
-    Pass(f64),
-    /// The wall clock jumps by so many seconds.
-    Jump(i64),
-    /// The server's clock goes ahead by so many.
-    Skew(i64),
-    Fault {
-        on: Call,
-        kind: Kind,
-        times: Option<u32>,
-    },
-    Clear {},
-    /// The vault is closed, and opened after so many seconds.
-    Restart(f64),
-    /// The server refuses every connection for so many seconds.
-    Down(f64),
-    /// Another host revokes the token.
-    Revoke {},
-    /// The enterprise wants a single sign-on, or no more.
-    Sso(bool),
-    /// Seconds for which the token is unlocked at BitGo.
-    Unlock(u64),
-    /// The login that mints the next token is given.
-    Login {},
-    /// A human has it renewed now.
-    Renew {},
-    /// Writes until the disk takes no more.
-    FillDisk {},
-    /// A request is signed; its answer comes with `Late`.
-    Sign {},
-    /// The answer to what was signed: 401, with an HMAC of nobody's.
-    Late {},
-    /// A request is sent: `ok`, or what is told of the error.
-    Send(String),
-    /// A lease is taken at once: `ok`, or what is told of the error.
-    Lease(String),
-    /// So many readers at once; all get a lease within so many seconds, or none does.
-    Readers {
-        count: usize,
-        within: f64,
-        get: Option<bool>,
-    },
-    /// What is seen now.
-    Expect(Seen),
-    /// What is seen soon.
-    Soon(Seen),
-    /// An alarm came since the last step that named it.
-    Alarm(String),
-    /// No such alarm did.
-    NoAlarm(String),
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Call {
-    Renewal,
-    OwnRecord,
-    Use,
-    Login,
-    Mint,
-    List,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Status(u16),
-    Unsigned(u16),
-    RetryAfter(u32),
-    Delay(u64),
-    Dead,
-    Unauthorized,
-    Otp,
-    Sso,
-    Forbidden,
-    Html,
-    BadHmac,
-    DropBefore,
-    DropAfter,
-    Expired,
-    /// The token that it answered last, again.
-    Same,
-    /// The token's own record, without its end.
-    Endless,
-}
-
-/// What is seen of the token; what is not named may be anything.
-#[derive(Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Seen {
-    phase: Option<String>,
-    standing: Option<String>,
-    need: Option<String>,
-    renewals: Option<u64>,
-    failures: Option<[u32; 2]>,
-    error: Option<String>,
-    /// Calls that renew, from and to.
-    calls: Option<[usize; 2]>,
-    /// Whether the token is the first one still.
-    same: Option<bool>,
-    /// Seconds until it is tried next, from and to.
-    renewal_in: Option<[f64; 2]>,
-    /// Long-lived tokens of its label that live at BitGo.
-    living: Option<usize>,
-}
-
 /// Where what a scenario does is done.
-struct Stage {
+pub(super) struct Stage {
     way: Way,
     desk: Option<Desk>,
     events: Events,
@@ -180,7 +34,7 @@ fn plan(desk: &Desk, lifetime: Duration) -> CreateToken {
 }
 
 impl Stage {
-    async fn set(scenario: &Scenario) -> Self {
+    pub(super) async fn set(scenario: &Scenario) -> Self {
         let lifetime = Duration::from_secs(scenario.lifetime);
         let session = Duration::from_secs(scenario.session.unwrap_or(scenario.lifetime));
         let builder = Emulator::builder().session_lifetime(session).internal_lifetime(lifetime);
@@ -290,7 +144,7 @@ impl Stage {
         }
     }
 
-    async fn take(&mut self, step: &Step) {
+    pub(super) async fn take(&mut self, step: &Step) {
         let desk = self.desk.as_ref().unwrap();
         let vault = &desk.vault;
         match step {
@@ -459,115 +313,4 @@ impl Stage {
         let (_, what) = checks.into_iter().find(|(holds, _)| !holds)?;
         Some(format!("{what}: {asked} calls, {token:?}"))
     }
-}
-
-/// Set in the process whose files stay small.
-const CHILD: &str = "BITGO_VAULT_SMALL_FILES";
-
-async fn play(name: &str) {
-    let text = fs::read_to_string(directory().join(format!("{name}.json"))).unwrap();
-    let scenario: Scenario = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-    if scenario.small_files && env::var_os(CHILD).is_none() {
-        return play_with_small_files();
-    }
-    let mut stage = Stage::set(&scenario).await;
-    for (number, step) in scenario.steps.iter().enumerate() {
-        let _place = Place { name, number, shows: &scenario.shows };
-        stage.take(step).await;
-    }
-}
-
-/// Tells where a scenario failed: dropped while a step panics.
-struct Place<'a> {
-    name: &'a str,
-    number: usize,
-    shows: &'a str,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let Self { name, number, shows } = self;
-        if thread::panicking() {
-            let _ = writeln!(stderr(), "{name}, step {number}: it does not show that {shows}");
-        }
-    }
-}
-
-/// The test again, as a process that may let no file grow beyond a MiB: a write that reaches further
-/// fails, as on a full disk.
-fn play_with_small_files() {
-    let name = thread::current().name().unwrap().to_owned();
-    let child = Command::new("sh")
-        .args(["-c", "trap '' XFSZ && ulimit -f 1024 && exec \"$0\" \"$@\""])
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture"])
-        .env(CHILD, "")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
-    assert!(said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&child.stderr));
-}
-
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/renewal")
-}
-
-macro_rules! scenarios {
-    ($($name:ident)*) => {
-        $(
-            #[tokio::test(start_paused = true)]
-            async fn $name() {
-                play(stringify!($name)).await;
-            }
-        )*
-
-        #[test]
-        fn every_file_is_played() {
-            let names: BTreeSet<_> = [$(stringify!($name).to_owned()),*].into();
-            let files = fs::read_dir(directory()).unwrap().map(|entry| {
-                let name = entry.unwrap().file_name().into_string().unwrap();
-                name.strip_suffix(".json").unwrap_or_else(|| panic!("{name} is none")).to_owned()
-            });
-            assert_eq!(files.collect::<BTreeSet<_>>(), names);
-            assert!(names.len() >= 25);
-        }
-    };
-}
-
-scenarios! {
-    an_outage_over_the_whole_advisory_window
-    an_outage_past_expiry
-    a_storm_of_429
-    a_401_for_an_old_token
-    a_401_for_the_current_token
-    an_answer_that_has_expired
-    an_answer_without_an_end
-    a_clock_that_jumps_ahead
-    a_clock_that_jumps_back
-    a_one_time_password_refused
-    a_revocation_by_another_host
-    a_restart_while_fresh
-    a_restart_while_advisory
-    a_restart_while_mandatory
-    a_restart_after_the_end
-    a_restart_while_suspect
-    a_restart_while_revoked
-    a_restart_while_a_human_is_needed
-    a_thundering_herd_at_the_start
-    a_server_that_is_down_at_the_start
-    the_same_token_again
-    an_endpoint_that_is_gone
-    an_unsigned_401_of_a_token_that_is_fine
-    an_unsigned_401_of_a_token_that_is_dead
-    a_suspect_whom_nobody_answers_for
-    a_single_sign_on_that_is_wanted
-    a_disk_that_fills_while_renewing
-    an_unlocking_that_draws_to_its_end
-    an_answer_to_create_that_is_lost
-    a_token_that_nobody_renews
-    readers_while_renewal_is_urgent
-    readers_just_before_the_end
-    readers_while_renewal_is_advised
-    a_crash_loop_on_what_is_final
-    a_refresh_token_that_is_spent
 }
