@@ -45,8 +45,8 @@ pub(crate) fn channel() -> (Tracker, Inbox) {
 impl Tracker {
     /// Sees to a token from now on, in place of what the lineage had before.
     pub(crate) fn track(&self, lineage: LineageId, state: State) {
-        // It can be looked at from now on, though the task hears of it later.
-        lock(&self.board).insert(lineage, state);
+        // It can be looked at from now on. What is on its way for one that is there the task alone knows.
+        lock(&self.board).entry(lineage).or_insert(state);
         self.tell(Command::Track(lineage, Box::new(state)));
     }
 

@@ -4,7 +4,7 @@ use super::control::Server;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
 use super::keys::Keys;
-use super::mint::Login;
+use super::login::Login;
 use super::refusals::Refusals;
 use super::retire::Retirements;
 use super::revoke::Revocations;

@@ -33,8 +33,8 @@ pub(super) struct Held {
     pub(super) key: KeyPlace,
     settings: WindowSettings,
     windows: Windows,
-    /// By its place among [`STANDINGS`]. Leases look here as well.
-    standing: AtomicU8,
+    /// By its place among [`STANDINGS`], for as long as it is the same token. Leases look here as well.
+    standing: Arc<AtomicU8>,
     /// Why it is not the entry's any more. Leases look here, and at nothing that others write.
     end: OnceLock<&'static str>,
 }
@@ -45,15 +45,14 @@ const STANDINGS: [Standing; 3] = [Standing::Good, Standing::Suspect, Standing::R
 impl Held {
     pub(super) fn new(record: TokenRecord, secret: SealedSecret, settings: WindowSettings) -> Self {
         let windows = Windows::of(lifetime(&record.info), settings);
-        let (key, standing) = (KeyPlace::nowhere(), AtomicU8::new(0));
+        let (key, standing) = (KeyPlace::nowhere(), Arc::default());
         Self { record, secret, key, settings, windows, standing, end: OnceLock::new() }
     }
 
     /// The same token, of which something else is known.
     pub(super) fn with(&self, record: TokenRecord) -> Self {
-        let held = Self::new(record, self.secret.clone(), self.settings);
-        held.stand(self.standing());
-        held
+        let standing = Arc::clone(&self.standing);
+        Self { standing, ..Self::new(record, self.secret.clone(), self.settings) }
     }
 
     /// How it stands with the server.

@@ -19,7 +19,8 @@ use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Held, TokenStatus};
 use super::events::{Alarm, Event};
-use super::mint::{self, AccountOf, Login, Opened, Session};
+use super::login::{Login, Session};
+use super::mint::{self, AccountOf, Opened};
 use super::renewal::{RenewalError, Successor};
 use crate::api::wire::IssuedToken;
 use crate::api::{ApiError, CreateToken};
@@ -127,7 +128,7 @@ pub(super) async fn next(core: &Arc<Core>, held: &Held) -> Result<Successor, Ren
     let read = core.blocking(move |core| core.store.reissue(lineage)).await?;
     let reissue = read.map_err(Error::from)?.ok_or(RenewalError::Incomplete)?;
     let plan = CreateToken::of_plan(&reissue.plan).map_err(|_| RenewalError::Incomplete)?;
-    let session = mint::enter(core, &login, None).await?;
+    let session = super::login::enter(core, &login, None).await?;
     let bearer = Credential::of(core, &session.opened.token)?;
     let minted = mint_next(core, held, &login, session, &bearer, reissue, plan).await;
     let client = core.client.clone();

@@ -8,7 +8,7 @@ use super::events::{Alarm, Event};
 use super::reissue;
 use crate::api::ApiError;
 use crate::error::Error;
-use crate::id::{LineageId, TokenId};
+use crate::id::LineageId;
 use crate::refresh::Phase;
 use crate::store::{AuditAction, Reissue, Retired};
 use crate::token::TokenKind;
@@ -159,32 +159,29 @@ async fn retire(
     retired: &Retired,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    revoke(core, retired, now).await?;
-    confirmed(core, lineage, retired.token_id).await
+    let id = retired.token_id;
+    // One that is over by any clock needs no word of BitGo's.
+    if retired.expires_at.is_none_or(|end| now <= end + CLOCKS_APART) {
+        revoke(core, retired).await?;
+        let told = core.blocking(move |core| {
+            core.store.append_audit(AuditAction::Revoked, id, None, core.clock.now())
+        });
+        told.await??;
+    }
+    reissue::note(core, lineage, move |reissue| {
+        reissue.retired.retain(|retired| retired.token_id != id);
+    })
+    .await
 }
 
 /// Asks BitGo to revoke a token by the token itself. `Ok` means that it is dead.
-async fn revoke(core: &Core, retired: &Retired, now: DateTime<Utc>) -> Result<(), Error> {
-    if retired.expires_at.is_some_and(|end| end + CLOCKS_APART < now) {
-        return Ok(());
-    }
+async fn revoke(core: &Core, retired: &Retired) -> Result<(), Error> {
     let credential = Credential::of(core, &retired.token)?;
     match core.client.delete_token(credential.auth(), retired.token_id).await {
         Ok(_) => Ok(()),
         Err(ApiError::TokenDead(refusal)) if refusal.is_verified() => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-async fn confirmed(core: &Arc<Core>, lineage: LineageId, id: TokenId) -> Result<(), Error> {
-    let told = core.blocking(move |core| {
-        core.store.append_audit(AuditAction::Revoked, id, None, core.clock.now())
-    });
-    told.await??;
-    reissue::note(core, lineage, move |reissue| {
-        reissue.retired.retain(|retired| retired.token_id != id);
-    })
-    .await
 }
 
 /// Looks for a token that was minted and is not kept, with each session that there is: its label is

@@ -134,7 +134,8 @@ impl<'r> Signed<'r> {
     fn doubt(&self, status: u16, headers: &HeaderMap, body: &[u8], is_verified: bool) {
         if status == 401 {
             let doubt = Doubt::of(status, headers, body, self.request_id);
-            renewal::note_refusal(&self.grasp.core, &self.grasp.held, doubt, is_verified);
+            let grasp = self.grasp();
+            renewal::note_refusal(&grasp.core, &grasp.held, doubt, is_verified);
         }
     }
 
