@@ -171,6 +171,18 @@ pub enum Error {
         /// The label.
         label: Label,
     },
+    /// A login of one account was given for the token of another.
+    #[error("the login is of another account than {label}: give that account's own")]
+    OtherAccount {
+        /// The label.
+        label: Label,
+    },
+    /// Only a long-lived token can be minted anew.
+    #[error("{label} is no long-lived token of an account: only such a token can be minted anew")]
+    NotReissuable {
+        /// The label.
+        label: Label,
+    },
     /// Leases, signed requests, logins or clones of the vault are still alive.
     #[error("leases, requests, logins or clones are still alive: the store closes with the last")]
     StillInUse,
@@ -292,6 +304,14 @@ mod tests {
             (
                 Error::NotRenewable { label: label() },
                 "desk is not renewed by the vault: issue it anew",
+            ),
+            (
+                Error::OtherAccount { label: label() },
+                "the login is of another account than desk: give that account's own",
+            ),
+            (
+                Error::NotReissuable { label: label() },
+                "desk is no long-lived token of an account: only such a token can be minted anew",
             ),
             (
                 Error::StillInUse,

@@ -82,6 +82,7 @@ mod extended_key;
 mod id;
 mod locked;
 mod money;
+mod renewal_memory;
 mod rotation;
 mod scope;
 mod secret;
@@ -119,7 +120,8 @@ pub use policy::{
     Transfer, WindowRule,
 };
 pub use provider::{Provided, Provider, ProviderError, SecretCommand};
-pub use refresh::Phase;
+pub use refresh::{Phase, Standing};
+pub use renewal_memory::Need;
 pub use scope::{Permission, Reach, Scope};
 pub use secret::{
     AccessToken, ClientSecret, EcdhXprv, LoginPassword, Otp, Passphrase, RefreshToken,

@@ -77,6 +77,8 @@ pub enum Renewal {
     InternalToken,
     /// The refresh token that came with it is exchanged for the next.
     Oauth,
+    /// A fresh login mints the next, and then the former is revoked.
+    Reissue,
 }
 
 /// The spending limit of one coin as the server counts it: over the token's whole life.

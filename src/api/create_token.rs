@@ -6,7 +6,8 @@ use crate::money::{Amount, Coin};
 use crate::scope::Scope;
 use crate::secret::Otp;
 use crate::token::Label;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A long-lived token to be minted (PROTOCOL section 6).
@@ -22,35 +23,35 @@ use std::time::Duration;
 ///     .spending_limit(&Coin::new("tbtc")?, Amount::new(5_000_000)); // 0.05 tBTC over its life
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateToken {
     label: String,
     pub(super) duration: u64,
     pub(super) scope: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) spending_limits: Vec<Limit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) all_erc20_tokens_limit: Option<Erc20Limit>,
     #[serde(skip)]
     pub(super) is_unlimited_by_choice: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) ip_restrict: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enterprise: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     permitted_wallets: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     permitted_enterprises: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) admin: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    admin_scope: Option<&'static str>,
+    admin_scope: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token_template_id: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Limit {
     coin: String,
@@ -58,14 +59,14 @@ pub(super) struct Limit {
     cap: Cap,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Erc20Limit {
     enabled: bool,
     #[serde(flatten)]
     cap: Cap,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Cap {
     At {
@@ -81,6 +82,15 @@ enum Cap {
 impl Cap {
     fn at(amount: Amount) -> Self {
         Self::At { tx_value_limit: amount.to_string() }
+    }
+
+    /// What `left` makes of it, if it is a cap at all.
+    fn cut(&mut self, left: impl FnOnce(Amount) -> Amount) {
+        if let Self::At { tx_value_limit } = self
+            && let Ok(cap) = tx_value_limit.parse()
+        {
+            *tx_value_limit = left(cap).to_string();
+        }
     }
 }
 
@@ -194,10 +204,10 @@ impl CreateToken {
     /// Asks for administrative permissions, as far as `scope` goes.
     pub fn admin(mut self, scope: AdminScope) -> Self {
         self.admin = Some(true);
-        self.admin_scope = Some(match scope {
+        self.admin_scope = Some(Cow::Borrowed(match scope {
             AdminScope::Read => "read",
             AdminScope::Full => "full",
-        });
+        }));
         self
     }
 
@@ -210,6 +220,29 @@ impl CreateToken {
     /// The same token under another label.
     pub(crate) fn labelled(&self, label: String) -> Self {
         Self { label, ..self.clone() }
+    }
+
+    /// The same token with what `left` makes of each cap: of a coin's, or of that which ERC-20 coins
+    /// share (`None`).
+    pub(crate) fn capped(&self, left: impl Fn(Option<&str>, Amount) -> Amount) -> Self {
+        let mut capped = self.clone();
+        for limit in &mut capped.spending_limits {
+            limit.cap.cut(|cap| left(Some(&limit.coin), cap));
+        }
+        if let Some(limit) = &mut capped.all_erc20_tokens_limit {
+            limit.cap.cut(|cap| left(None, cap));
+        }
+        capped
+    }
+
+    /// As it is kept, to be minted again.
+    pub(crate) fn to_plan(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// The reverse of [`CreateToken::to_plan`].
+    pub(crate) fn of_plan(plan: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(plan)
     }
 
     /// The coins without a cap.
@@ -249,5 +282,26 @@ mod tests {
                 r#""admin":true,"adminScope":"read","otp":"0000000"}"#
             )
         );
+    }
+
+    #[test]
+    fn a_plan_comes_back_as_it_was_and_is_cut_to_what_is_left() {
+        let coin = |name| Coin::new(name).unwrap();
+        let token = CreateToken::new(&Label::new("bot").unwrap(), Duration::from_secs(86_400))
+            .scope("wallet_view_all".parse().unwrap())
+            .spending_limit(&coin("hteth"), Amount::new(100))
+            .dangerous_uncapped(&coin("tbtc"))
+            .all_erc20_tokens_limit(Amount::new(7))
+            .ip_restrict("203.0.113.7")
+            .admin(AdminScope::Full);
+        let plan = token.to_plan().unwrap();
+        assert_eq!(CreateToken::of_plan(&plan).unwrap().to_plan().unwrap(), plan);
+        let cut = token.capped(|coin, cap| match coin {
+            Some(_) => cap.saturating_sub(Amount::new(40)),
+            None => Amount::ZERO,
+        });
+        let expect = plan.replace(r#""100""#, r#""60""#).replace(r#""7""#, r#""0""#);
+        assert_eq!(cut.to_plan().unwrap(), expect);
+        assert!(CreateToken::of_plan(r#"{"label":"a","duration":1,"scope":[],"x":1}"#).is_err());
     }
 }

@@ -56,3 +56,4 @@ pub(crate) use proof::Proof;
 pub use refusal::Refusal;
 pub use request_id::RequestId;
 pub use settings::ClientSettings;
+pub(crate) use sorting::Doubt;

@@ -17,6 +17,32 @@ const OUTSIDE: [&str; 3] = ["ip address", "iprestrict", "ip restrict"];
 /// By these, that the scope does not reach this far, whatever the status.
 const OUT_OF_SCOPE: [&str; 1] = ["lacks required scope"];
 
+/// What a refusal says of the token that it was got with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// It is expired or revoked.
+    Dead,
+    /// Nobody knows why it was refused: it may be alive.
+    Unclear,
+}
+
+impl Doubt {
+    /// What an answer to a request with a token says of that; `None` if it says nothing against it.
+    pub(crate) fn of(status: u16, headers: &HeaderMap, body: &[u8], id: RequestId) -> Option<Self> {
+        if status != 401 {
+            return None;
+        }
+        let (request_id, server_time, authenticated) = (id, None, true);
+        let refused = Refused { status, headers, body, request_id, server_time, authenticated };
+        // No wait is read from it.
+        match refused.sort(DateTime::UNIX_EPOCH) {
+            ApiError::TokenDead(_) => Some(Self::Dead),
+            ApiError::Unauthorized(_) => Some(Self::Unclear),
+            _ => None,
+        }
+    }
+}
+
 /// An answer that is no success, as far as it matters for sorting it.
 pub(super) struct Refused<'a> {
     pub(super) status: u16,

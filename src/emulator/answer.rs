@@ -42,7 +42,7 @@ pub(super) fn answer(
     }
     match fault {
         Some(FaultKind::BadHmac) => reply.falsify_hmac(),
-        Some(FaultKind::NoHmac) => reply.drop_hmac(),
+        Some(FaultKind::NoHmac | FaultKind::Unsigned(..)) => reply.drop_hmac(),
         _ => {}
     }
     reply
@@ -57,7 +57,9 @@ fn instead(
 ) -> Option<Reply> {
     let id = &received.request_id;
     let refused = match fault {
-        FaultKind::Status(status, body) => return Some(Reply::text(*status, body.clone())),
+        FaultKind::Status(status, body) | FaultKind::Unsigned(status, body) => {
+            return Some(Reply::text(*status, body.clone()));
+        }
         FaultKind::RetryAfter(secs) => return Some(Reply::retry_after(&secs.to_string(), id)),
         FaultKind::RetryAfterDate(secs) => {
             let until = now + TimeDelta::seconds(i64::from(*secs));

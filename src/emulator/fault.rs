@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum FaultKind {
     /// This status and body instead of the call; signed as any answer.
     Status(u16, String),
+    /// This status and body instead of the call, unsigned: as by a proxy on the way.
+    Unsigned(u16, String),
     /// 429 with `Retry-After` in seconds, instead of the call.
     RetryAfter(u32),
     /// 429 with `Retry-After` as a date that lies this many seconds ahead, instead of the call.

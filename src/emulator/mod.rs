@@ -220,6 +220,15 @@ impl Emulator {
         }
     }
 
+    /// The long-lived tokens that are not over, by their labels that begin so, oldest first.
+    pub fn living(&self, label: &str) -> Vec<TokenId> {
+        let now = self.shared.now();
+        let state = self.shared.state();
+        let fits = |own: &Option<String>| own.as_deref().is_some_and(|own| own.starts_with(label));
+        let tokens = state.tokens.iter().filter(|token| token.is_alive(now));
+        tokens.filter(|token| fits(&token.grant.label)).map(|token| token.id).collect()
+    }
+
     /// Every token it has issued, the account's password, the private keys of both ends and what
     /// OAuth clients got, in clear: what must be found nowhere.
     pub fn secrets(&self) -> Vec<String> {

@@ -53,8 +53,10 @@ pub enum Rule {
     UnknownCoin,
     /// The vault is frozen.
     Frozen,
-    /// The token is being revoked.
+    /// The token is being revoked, or is dead at BitGo.
     Revoked,
+    /// Somebody refused the token without signing that, and BitGo is asked.
+    Suspect,
 }
 
 impl Rule {
@@ -84,6 +86,7 @@ impl Rule {
             Self::UnknownCoin => "unknown-coin",
             Self::Frozen => "frozen",
             Self::Revoked => "revoked",
+            Self::Suspect => "suspect",
         }
     }
 }

@@ -1,82 +1,50 @@
-//! The one background task: it sleeps until the earliest deadline and renews what is due.
+//! The one background task: it sleeps until the earliest deadline and does what is due.
 //!
-//! A token has at most one renewal in flight, and a slow one holds up no other. The task is
-//! owned: it ends when it is told to or its [`Refresher`] is dropped, and its flights with it. A
-//! flight that is cut off has either swapped the token durably or left the old one as it was.
+//! A token has at most one renewal and one probe on their way, and a slow one holds up no other. The
+//! task is owned: it ends when it is told to or its [`Refresher`] is dropped, and what is on its way
+//! with it. A renewal that is cut off has either swapped the token durably or left the old one.
 
-use super::{Failure, Schedule};
+use super::state::{Action, Event, Life, State, Verdict};
+use super::tracker::{Board, Command, Inbox, lock};
+use super::{Failure, Notice, Standing};
 use crate::clock::Clock;
-use crate::id::LineageId;
+use crate::id::{LineageId, TokenId};
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
 use rand_core::TryRng;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{AbortHandle, Id, JoinHandle, JoinSet};
 
 /// The longest sleep: the wall clock may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// As much as the wall clock may fall behind between two looks before it counts as set back.
+const SET_BACK: Duration = Duration::from_secs(1);
 
-/// What a renewal brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Renewed {
-    pub(crate) expires_at: Option<DateTime<Utc>>,
-    pub(crate) lifetime: Duration,
-}
+/// Something on its way.
+pub(crate) type Errand<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A renewal in flight.
-pub(crate) type Flight = Pin<Box<dyn Future<Output = Result<Renewed, Failure>> + Send>>;
-
-/// How a token is renewed.
+/// How tokens are renewed, and what else the task has others do.
 pub(crate) trait Renew: Send + Sync + 'static {
     /// Renews one token and makes its successor durable.
-    fn renew(self: Arc<Self>, lineage: LineageId) -> Flight;
-}
+    fn renew(self: Arc<Self>, lineage: LineageId) -> Errand<Result<Life, Failure>>;
 
-enum Command {
-    Track(LineageId, Schedule),
-    Forget(LineageId),
-    Stop,
-}
+    /// Asks the server after a token.
+    fn probe(self: Arc<Self>, lineage: LineageId, token: TokenId) -> Errand<Verdict>;
 
-/// Tells the task what to renew.
-#[derive(Clone)]
-pub(crate) struct Tracker(UnboundedSender<Command>);
+    /// Gives leases of a token from now on, or holds them.
+    fn stand(&self, lineage: LineageId, token: TokenId, standing: Standing);
 
-/// Where the task hears it.
-pub(crate) struct Inbox(UnboundedReceiver<Command>);
+    /// Tells a human.
+    fn tell(&self, lineage: LineageId, notice: Notice);
 
-/// A tracker, and the inbox of the task that is still to be started.
-pub(crate) fn channel() -> (Tracker, Inbox) {
-    let (commands, inbox) = unbounded_channel();
-    (Tracker(commands), Inbox(inbox))
-}
-
-impl Tracker {
-    /// Renews the token by this schedule from now on.
-    pub(crate) fn track(&self, lineage: LineageId, schedule: Schedule) {
-        self.tell(Command::Track(lineage, schedule));
-    }
-
-    /// Renews the token no longer.
-    pub(crate) fn forget(&self, lineage: LineageId) {
-        self.tell(Command::Forget(lineage));
-    }
-
-    /// Ends the task and its flights.
-    pub(crate) fn stop(&self) {
-        self.tell(Command::Stop);
-    }
-
-    /// A stopped task renews nothing any more; that is what stopping means.
-    fn tell(&self, command: Command) {
-        let _ = self.0.send(command);
-    }
+    /// Makes durable, in a while, what [`Tracker::memory`](super::Tracker::memory) has of a token.
+    fn remember(self: Arc<Self>, lineage: LineageId);
 }
 
 /// The owner of the task: it ends with it.
@@ -90,7 +58,17 @@ impl Refresher {
         clock: Arc<dyn Clock>,
         runtime: &Handle,
     ) -> Self {
-        Self(runtime.spawn(run(inbox.0, renew, clock)))
+        let Inbox { commands, board } = inbox;
+        let desk = Desk {
+            renew,
+            clock,
+            board,
+            deadlines: BTreeSet::new(),
+            deadline_of: HashMap::new(),
+            on_their_way: HashMap::new(),
+            errands: JoinSet::new(),
+        };
+        Self(runtime.spawn(desk.run(commands)))
     }
 
     /// Waits until the task has ended, once it was told to.
@@ -106,64 +84,157 @@ impl Drop for Refresher {
     }
 }
 
-async fn run(mut inbox: UnboundedReceiver<Command>, renew: Arc<dyn Renew>, clock: Arc<dyn Clock>) {
-    let mut schedules: HashMap<LineageId, Schedule> = HashMap::new();
-    let mut in_flight: HashMap<LineageId, AbortHandle> = HashMap::new();
-    let mut flights = JoinSet::new();
-    loop {
-        let now = clock.now();
-        let mut sleep = LONGEST_SLEEP;
-        for (lineage, schedule) in &mut schedules {
-            if in_flight.contains_key(lineage) {
-                continue;
+/// What was sent out for a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Renewal,
+    Probe(TokenId),
+}
+
+/// What the task works with.
+struct Desk {
+    renew: Arc<dyn Renew>,
+    clock: Arc<dyn Clock>,
+    board: Arc<Board>,
+    /// By the wall clock, the earliest first.
+    deadlines: BTreeSet<(DateTime<Utc>, LineageId)>,
+    deadline_of: HashMap<LineageId, DateTime<Utc>>,
+    on_their_way: HashMap<Id, (LineageId, Sent, AbortHandle)>,
+    errands: JoinSet<Event>,
+}
+
+impl Desk {
+    async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
+        let mut seen = (self.clock.now(), self.clock.monotonic());
+        loop {
+            let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+            let passed = monotonic.saturating_sub(seen.1);
+            // Deadlines that were reckoned by a later time than it is are reckoned anew.
+            if (now + SET_BACK)
+                .signed_duration_since(seen.0)
+                .to_std()
+                .is_ok_and(|by_wall| by_wall >= passed)
+            {
+                self.look_at_due(now);
+            } else {
+                let all: Vec<_> = self.deadline_of.keys().copied().collect();
+                all.into_iter().for_each(|lineage| self.happen(lineage, Event::Passed));
             }
-            match (schedule.due_at(now) - now).to_std() {
-                Ok(wait) if !wait.is_zero() => sleep = sleep.min(wait),
-                _ => {
-                    let (lineage, renew) = (*lineage, Arc::clone(&renew));
-                    let flight =
-                        flights.spawn(async move { (lineage, renew.renew(lineage).await) });
-                    in_flight.insert(lineage, flight);
-                }
+            seen = (now, monotonic);
+            let left =
+                self.deadlines.first().map(|(at, _)| (*at - now).to_std().unwrap_or_default());
+            let sleep = left.map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP));
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Track(lineage, state)) => self.track(lineage, *state),
+                    Some(Command::Happened(lineage, event)) => self.happen(lineage, event),
+                    Some(Command::Stop) | None => return self.errands.shutdown().await,
+                },
+                Some(landed) = self.errands.join_next_with_id() => match landed {
+                    Ok((id, event)) => self.land(id, Some(event)),
+                    Err(error) => self.land(error.id(), None),
+                },
+                () = tokio::time::sleep(sleep) => {}
             }
         }
-        tokio::select! {
-            command = inbox.recv() => match command {
-                Some(Command::Track(lineage, schedule)) => {
-                    schedules.insert(lineage, schedule);
-                }
-                Some(Command::Forget(lineage)) => {
-                    schedules.remove(&lineage);
-                    if let Some(flight) = in_flight.remove(&lineage) {
-                        flight.abort();
-                    }
-                }
-                Some(Command::Stop) | None => {
-                    return flights.shutdown().await;
-                }
-            },
-            Some(landed) = flights.join_next_with_id() => {
-                let (flight, lineage, result) = match landed {
-                    Ok((flight, (lineage, result))) => (flight, Some(lineage), result),
-                    // Aborted, or it panicked: then it counts as failed, and is tried again.
-                    Err(error) => (error.id(), None, Err(Failure::Transient { retry_after: None })),
-                };
-                let lineage = lineage.or_else(|| {
-                    in_flight.iter().find(|(_, own)| own.id() == flight).map(|(lineage, _)| *lineage)
-                });
-                let Some(lineage) = lineage else { continue };
-                in_flight.remove(&lineage);
-                let Some(schedule) = schedules.get_mut(&lineage) else { continue };
-                match result {
-                    Ok(Renewed { expires_at, lifetime }) => {
-                        let successor = Schedule::new(expires_at, lifetime);
-                        schedule.renewed(successor, clock.now(), jitter());
-                    }
-                    Err(failure) => schedule.failed(failure, clock.now(), jitter()),
-                }
-            }
-            () = tokio::time::sleep(sleep) => {}
+    }
+
+    fn look_at_due(&mut self, now: DateTime<Utc>) {
+        while let Some((_, lineage)) = self.deadlines.first().filter(|(at, _)| *at <= now).copied()
+        {
+            self.happen(lineage, Event::Passed);
         }
+    }
+
+    fn track(&mut self, lineage: LineageId, state: State) {
+        // It may have been removed since, which is heard of next.
+        if !lock(&self.board).contains_key(&lineage) {
+            return;
+        }
+        let sent = |(of, sent, _): &(LineageId, Sent, _)| *of == lineage && *sent == Sent::Renewal;
+        let is_renewing = self.on_their_way.values().any(sent);
+        lock(&self.board).insert(lineage, state.renewing(is_renewing));
+        self.happen(lineage, Event::Passed);
+    }
+
+    /// One step of one token.
+    fn happen(&mut self, lineage: LineageId, event: Event) {
+        let now = self.clock.now();
+        let actions = {
+            let mut board = lock(&self.board);
+            match board.get_mut(&lineage) {
+                Some(state) => {
+                    let (next, actions) = state.step(event, now);
+                    *state = next;
+                    actions
+                }
+                // It was removed.
+                None => vec![Action::End],
+            }
+        };
+        actions.into_iter().for_each(|action| self.act(lineage, action));
+    }
+
+    fn act(&mut self, lineage: LineageId, action: Action) {
+        let renew = Arc::clone(&self.renew);
+        match action {
+            Action::Renew => self.send(lineage, Sent::Renewal, async move {
+                match renew.renew(lineage).await {
+                    Ok(life) => Event::Renewed { life, jitter: jitter() },
+                    Err(failure) => Event::Failed { failure, jitter: jitter() },
+                }
+            }),
+            Action::Probe(token) => self.send(lineage, Sent::Probe(token), async move {
+                let verdict = renew.probe(lineage, token).await;
+                Event::Probed { token, verdict, jitter: jitter() }
+            }),
+            Action::Stand(token, standing) => renew.stand(lineage, token, standing),
+            Action::Tell(notice) => renew.tell(lineage, notice),
+            Action::Remember => renew.remember(lineage),
+            Action::WaitUntil(at) => self.wait_until(lineage, Some(at)),
+            Action::End => {
+                self.wait_until(lineage, None);
+                let of_it = self.on_their_way.values().filter(|(of, ..)| *of == lineage);
+                of_it.for_each(|(_, _, errand)| errand.abort());
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        lineage: LineageId,
+        sent: Sent,
+        errand: impl Future<Output = Event> + Send + 'static,
+    ) {
+        let errand = self.errands.spawn(errand);
+        self.on_their_way.insert(errand.id(), (lineage, sent, errand));
+    }
+
+    /// What was sent out is back. Aborted, or it panicked: then it counts as failed, and is tried
+    /// again.
+    fn land(&mut self, id: Id, event: Option<Event>) {
+        let Some((lineage, sent, _)) = self.on_their_way.remove(&id) else { return };
+        let lost = || match sent {
+            Sent::Renewal => {
+                let failure = Failure::Transient { retry_after: None };
+                Event::Failed { failure, jitter: jitter() }
+            }
+            Sent::Probe(token) => {
+                Event::Probed { token, verdict: Verdict::Unknown, jitter: jitter() }
+            }
+        };
+        self.happen(lineage, event.unwrap_or_else(lost));
+    }
+
+    fn wait_until(&mut self, lineage: LineageId, at: Option<DateTime<Utc>>) {
+        let before = match at {
+            Some(at) => self.deadline_of.insert(lineage, at),
+            None => self.deadline_of.remove(&lineage),
+        };
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, lineage));
+        }
+        self.deadlines.extend(at.map(|at| (at, lineage)));
     }
 }
 
@@ -174,6 +245,8 @@ fn jitter() -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tracker::{Tracker, channel};
+    use super::super::windows::{WindowSettings, Windows};
     use super::*;
     use crate::test_util::TokioClock;
     use chrono::TimeDelta;
@@ -188,15 +261,34 @@ mod tests {
         attempts: AtomicU32,
     }
 
+    /// A life of so many seconds by the token's own word, which ends when it ends.
+    fn life(expires_at: Option<DateTime<Utc>>, lifetime: Duration) -> Life {
+        let windows = Windows::of(lifetime, WindowSettings::default());
+        Life { token: TokenId::from_bytes([1; 16]), expires_at, lifetime, windows }
+    }
+
+    macro_rules! nothing_but_renewal {
+        () => {
+            fn probe(self: Arc<Self>, _: LineageId, _: TokenId) -> Errand<Verdict> {
+                Box::pin(async { Verdict::Alive })
+            }
+            fn stand(&self, _: LineageId, _: TokenId, _: Standing) {}
+            fn tell(&self, _: LineageId, _: Notice) {}
+            fn remember(self: Arc<Self>, _: LineageId) {}
+        };
+    }
+
     impl Renew for Server {
-        fn renew(self: Arc<Self>, _: LineageId) -> Flight {
+        nothing_but_renewal!();
+
+        fn renew(self: Arc<Self>, _: LineageId) -> Errand<Result<Life, Failure>> {
             Box::pin(async move {
                 tokio::time::sleep(self.delay).await;
                 if self.attempts.fetch_add(1, Ordering::Relaxed) < self.failures {
                     return Err(Failure::Transient { retry_after: None });
                 }
                 let expires_at = Some(self.clock.now() + self.left);
-                Ok(Renewed { expires_at, lifetime: Duration::from_secs(60) })
+                Ok(life(expires_at, Duration::from_secs(60)))
             })
         }
     }
@@ -217,9 +309,9 @@ mod tests {
         let (tracker, inbox) = channel();
         let renew = Arc::clone(&server) as Arc<dyn Renew>;
         let refresher = Refresher::start(inbox, renew, clock.clone(), &Handle::current());
-        let schedule =
-            Schedule::new(Some(clock.now() + TimeDelta::seconds(60)), Duration::from_secs(60));
-        tracker.track(LineageId::from_bytes([1; 16]), schedule);
+        let expires_at = Some(clock.now() + TimeDelta::seconds(60));
+        let state = State::new(life(expires_at, Duration::from_secs(60)), true);
+        tracker.track(LineageId::from_bytes([1; 16]), state);
         (server, tracker, refresher)
     }
 
@@ -274,12 +366,14 @@ mod tests {
     }
 
     impl Renew for Careless {
-        fn renew(self: Arc<Self>, _: LineageId) -> Flight {
+        nothing_but_renewal!();
+
+        fn renew(self: Arc<Self>, _: LineageId) -> Errand<Result<Life, Failure>> {
             Box::pin(async move {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 self.attempts.fetch_add(1, Ordering::Relaxed);
                 let expires_at = self.lives.map(|lives| self.clock.now() + lives);
-                Ok(Renewed { expires_at, lifetime: self.said })
+                Ok(life(expires_at, self.said))
             })
         }
     }
@@ -305,7 +399,7 @@ mod tests {
             let (tracker, inbox) = channel();
             let renew = Arc::clone(&server) as Arc<dyn Renew>;
             let _refresher = Refresher::start(inbox, renew, clock, &Handle::current());
-            tracker.track(LineageId::from_bytes([1; 16]), Schedule::new(None, said));
+            tracker.track(LineageId::from_bytes([1; 16]), State::new(life(None, said), true));
             tokio::time::sleep(Duration::from_secs(10)).await;
             let asked = server.attempts.load(Ordering::Relaxed);
             assert!((1..=at_most).contains(&asked), "{lives:?}, {said:?}: {asked} times");

@@ -15,7 +15,7 @@
 //! name made of  "binding" lineage                                   the user    number (8)  number (4)  "head"
 //! row           Binding   TokenRow, SecretRow, LedgerRow, GrantRow  AccountRow  AuditRow    IndexRow    HeadRow
 //!
-//! Besides: 0 "frozen" (freeze.rs); 3 "open" ‖ token id, "pruned"; 9 segments, by number (8) (audit/mod.rs).
+//! Besides: 0 "frozen" (freeze.rs), "renewal" and "reissue" ‖ lineage (renewals.rs, reissues.rs); 3 "open" ‖ token id, "pruned"; 9 segments, by number (8) (audit/mod.rs).
 //! ```
 //!
 //! A lineage is random and is the name as it is; a name made of text is a keyed hash (keys.rs), which
@@ -55,7 +55,9 @@ mod members;
 mod opening;
 mod passphrase;
 mod record;
+mod reissues;
 mod rekey;
+mod renewals;
 mod repair;
 mod reserve;
 mod rules;
@@ -85,6 +87,7 @@ pub(crate) use lock::recode_holder;
 pub(crate) use opening::Opening;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use record::{recode_rows, recode_token_info};
+pub(crate) use reissues::{Reissue, Retired};
 pub use repair::Repair;
 pub(crate) use tokens::{SealedSecret, TokenRecord, TokenSecret};
 
@@ -217,7 +220,9 @@ impl Key {
         let key = match tree {
             Tree::Tokens | Tree::Secrets | Tree::Ledger | Tree::Grants => Self::Id(name),
             Tree::Meta => {
-                let mut known = [Self::binding(), freeze::key()].into_iter();
+                let of_row = [renewals::key_of(row), reissues::key_of(row)];
+                let known = [Self::binding(), freeze::key()].into_iter();
+                let mut known = known.chain(of_row.into_iter().flatten());
                 let known = known.find(|key| keys.name(tree, key) == name);
                 known.ok_or(StoreError::unreadable(tree, "a record is not known"))?
             }

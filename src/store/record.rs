@@ -81,6 +81,8 @@ pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
         ("account", recoded::<AccountRow>(bytes)),
         ("ledger", recoded::<LedgerRow>(bytes)),
         ("grant", recoded::<GrantRow>(bytes)),
+        ("reissue", recoded::<ReissueRow>(bytes)),
+        ("renewal", recoded::<RenewalMemoryRow>(bytes)),
         ("audit", recoded::<AuditRow>(bytes)),
         ("segment", recoded::<SegmentRow>(bytes)),
         ("index", recoded::<IndexRow>(bytes)),
@@ -142,6 +144,7 @@ pub(super) enum RenewalRow {
     Extend { lifetime_secs: u64 },
     InternalToken,
     Oauth,
+    Reissue,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -271,6 +274,42 @@ pub(super) struct GrantRow {
     pub(super) client_secret: String,
     pub(super) refresh_token: String,
     pub(super) rotation: u8,
+}
+
+/// How the renewal of a token goes, where that has to outlive a restart.
+#[derive(Default, Encode, Decode)]
+pub(super) struct RenewalMemoryRow {
+    pub(super) lineage: [u8; 16],
+    pub(super) failures: u32,
+    pub(super) not_before_ms: Option<i64>,
+    /// What a human must do, by its number; 0 for nothing.
+    pub(super) need: u8,
+    /// The token that the server called dead.
+    pub(super) dead: Option<[u8; 16]>,
+}
+
+/// How a token is minted anew, and what of its predecessors is still to be ended.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub(super) struct ReissueRow {
+    pub(super) lineage: [u8; 16],
+    /// What is minted, as JSON.
+    pub(super) plan: String,
+    /// The label under which one may have been minted that is not kept.
+    pub(super) intent: Option<String>,
+    pub(super) retired: Vec<RetiredRow>,
+    /// Labels under which others were minted that are not kept, and could not be revoked.
+    pub(super) orphans: Vec<String>,
+}
+
+/// A token that was replaced and is not revoked yet.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub(super) struct RetiredRow {
+    pub(super) token_id: [u8; 16],
+    pub(super) token: String,
+    /// It is revoked from then on.
+    pub(super) from_ms: i64,
+    /// When it ends by itself.
+    pub(super) expires_ms: Option<i64>,
 }
 
 /// What one lineage spent, and by which bounds.

@@ -107,6 +107,17 @@ impl Store {
         secret: &TokenSecret,
         server_ms: i64,
     ) -> Result<SealedSecret, StoreError> {
+        self.succeed(record, secret, server_ms, Vec::new())
+    }
+
+    /// As [`Store::replace_token`], with writes that belong to it in the same commit.
+    pub(super) fn succeed(
+        &self,
+        record: &TokenRecord,
+        secret: &TokenSecret,
+        server_ms: i64,
+        mut writes: Vec<Write>,
+    ) -> Result<SealedSecret, StoreError> {
         let row = secret_row(record, secret);
         let before = self.disk.epoch().row(Tree::Tokens, &key(record.lineage))?;
         let is_same = before.is_some_and(|before| {
@@ -118,7 +129,7 @@ impl Store {
             true => book.tighten(info, rules),
             false => book.succeed(info, rules, server_ms),
         };
-        let writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
+        writes.extend([self.token_write(record)?, secret_write(record.lineage, &row)?]);
         self.commit_to_account(record.lineage, bounds, writes, None)?;
         self.seal_in_memory(record.lineage, &row)
     }
@@ -131,8 +142,10 @@ impl Store {
     /// Removes a token, its ledger and what is known of it.
     pub(crate) fn remove_token(&self, lineage: LineageId) -> Result<(), StoreError> {
         let remove = |tree| Write::remove(tree, key(lineage));
-        let writes = [Tree::Tokens, Tree::Secrets, Tree::Grants].map(remove);
-        self.close_account(lineage, writes.into())
+        let mut writes = Vec::from([Tree::Tokens, Tree::Secrets, Tree::Grants].map(remove));
+        writes.extend(self.renewal_removal(lineage)?);
+        writes.extend(self.reissue_removal(lineage)?);
+        self.close_account(lineage, writes)
     }
 
     /// The tokens that opening has read, their secrets sealed; of a damaged vault those that are
@@ -267,6 +280,7 @@ fn record(lineage: LineageId, row: TokenRow<'_>) -> Result<TokenRecord, Unreadab
             }
             RenewalRow::InternalToken => Renewal::InternalToken,
             RenewalRow::Oauth => Renewal::Oauth,
+            RenewalRow::Reissue => Renewal::Reissue,
         },
         rules: row.rules.try_into()?,
         is_revoked: row.is_revoked,
@@ -285,6 +299,7 @@ fn row(record: &TokenRecord) -> TokenRow<'_> {
             }
             Renewal::InternalToken => RenewalRow::InternalToken,
             Renewal::Oauth => RenewalRow::Oauth,
+            Renewal::Reissue => RenewalRow::Reissue,
         },
         rules: RulesRow::from(&record.rules),
         is_revoked: record.is_revoked,

@@ -12,7 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::crypto::{AuthVersion, EcdhPublicKey, KdfParams};
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::refresh::{self, Refresher, Renew};
+use crate::refresh::{self, Refresher, Renew, WindowSettings};
 use crate::secret::Passphrase;
 use crate::store::{FileSystem, Opening, Place, Repair, Report, Store, StoreError};
 use std::path::Path;
@@ -33,6 +33,7 @@ pub struct VaultBuilder {
     accepts_clear: bool,
     accepts_rollback: bool,
     lease_lifetime: Duration,
+    windows: WindowSettings,
     reconcile_every: Duration,
     serves_control: bool,
     client: ClientSettings,
@@ -49,6 +50,7 @@ impl VaultBuilder {
             accepts_clear: false,
             accepts_rollback: false,
             lease_lifetime: LEASE_LIFETIME,
+            windows: WindowSettings::default(),
             reconcile_every: RECONCILE_EVERY,
             serves_control: true,
             client: ClientSettings::default(),
@@ -126,6 +128,26 @@ impl VaultBuilder {
     /// is kept and never signed goes on holding it.
     pub fn lease_lifetime(mut self, lifetime: Duration) -> Self {
         self.lease_lifetime = lifetime;
+        self
+    }
+
+    /// How long before its end a token's renewal begins, beside its use: 5 minutes for one that lives up
+    /// to 20, 15 minutes below an hour and a half, else an hour; never more than a third of its life.
+    ///
+    /// A token of 24 hours with 2 hours here is renewed from its 22nd hour on, one of 3 hours from its
+    /// second on.
+    pub fn renew_before(mut self, end: Duration) -> Self {
+        self.windows.advisory = Some(end);
+        self
+    }
+
+    /// How long before its end a token's renewal is urgent, so that who can wait a moment for it does:
+    /// a minute; never more than a tenth of its life, nor than [`VaultBuilder::renew_before`].
+    ///
+    /// With 2 minutes here a reader of a token of an hour waits for its renewal, at most a second, from
+    /// 58 minutes on.
+    pub fn urgent_before(mut self, end: Duration) -> Self {
+        self.windows.mandatory = Some(end);
         self
     }
 
@@ -325,6 +347,7 @@ impl VaultBuilder {
                 options.auth_version,
                 options.accepts_clear,
                 options.lease_lifetime,
+                options.windows,
                 tracker,
                 runtime.clone(),
                 keys,
@@ -345,6 +368,10 @@ impl VaultBuilder {
             if is_revoked && core.store.check_writable().is_ok() {
                 core.revocations.go_on(&core, lineage, Duration::ZERO);
             }
+        }
+        if core.store.check_writable().is_ok() {
+            let unended = core.store.unended()?;
+            unended.into_iter().for_each(|lineage| core.retirements.go_on(&core, lineage));
         }
         let renew = Arc::clone(&core) as Arc<dyn Renew>;
         let clock = Arc::clone(&core) as Arc<dyn Clock>;

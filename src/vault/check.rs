@@ -34,7 +34,7 @@ pub(super) fn explain(core: &Core, label: Label, request: &Request) -> Result<Ex
     };
     let now = core.latest_now().timestamp_millis();
     let frozen = core.store.freeze().check().map(drop);
-    let revoked = revoke::check(&held);
+    let revoked = revoke::check(&held).and_then(|()| held.check_standing());
     let mut consulted =
         vec![Consulted::of(Rule::Frozen, frozen), Consulted::of(Rule::Revoked, revoked)];
     consulted.extend(policy::consult(&action, info, rules, now));

@@ -4,7 +4,9 @@ use super::control::Server;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
 use super::keys::Keys;
+use super::login::Login;
 use super::refusals::Refusals;
+use super::retire::Retirements;
 use super::revoke::Revocations;
 use super::server_time::ServerTime;
 use crate::api::Client;
@@ -15,7 +17,7 @@ use crate::error::Error;
 use crate::id::LineageId;
 use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
-use crate::refresh::Tracker;
+use crate::refresh::{Tracker, WindowSettings};
 use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
 use chrono::{DateTime, Utc};
@@ -37,6 +39,7 @@ pub(super) struct Core {
     /// Whether tokens that came in clear are kept, and those that cannot sign are used.
     pub(super) accepts_clear: bool,
     pub(super) lease_lifetime: Duration,
+    pub(super) windows: WindowSettings,
     pub(super) tracker: Tracker,
     pub(super) runtime: Handle,
     pub(super) refusals: Refusals,
@@ -46,6 +49,9 @@ pub(super) struct Core {
     pub(super) keys: Arc<Keys>,
     pub(super) control: Server,
     pub(super) revocations: Revocations,
+    pub(super) retirements: Arc<Retirements>,
+    /// Logins by which tokens are minted anew, by lineage: they were given since the opening.
+    pub(super) logins: Mutex<HashMap<LineageId, Arc<Login>>>,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// By the wall clock, in milliseconds since 1970.
@@ -78,6 +84,7 @@ impl Core {
         auth_version: AuthVersion,
         accepts_clear: bool,
         lease_lifetime: Duration,
+        windows: WindowSettings,
         tracker: Tracker,
         runtime: Handle,
         keys: Keys,
@@ -91,6 +98,8 @@ impl Core {
             events: Arc::default(),
             opened_at_ms: clock.now().timestamp_millis(),
             revocations: Revocations::default(),
+            retirements: Arc::default(),
+            logins: Mutex::default(),
             control,
             store,
             client,
@@ -100,6 +109,7 @@ impl Core {
             auth_version,
             accepts_clear,
             lease_lifetime,
+            windows,
             tracker,
             runtime,
             entries: RwLock::default(),
@@ -214,16 +224,16 @@ impl Core {
     /// Holds a token that is stored, and sees to its renewal.
     pub(super) fn keep(&self, record: TokenRecord, secret: SealedSecret) -> Arc<Entry> {
         let label = record.label.clone();
-        let renews = record.renewal != Renewal::Manual && !record.is_revoked;
-        let lineage = record.lineage;
-        let held = Held::new(record, secret);
-        let schedule = held.schedule();
-        let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys)));
+        let (lineage, is_revoked) = (record.lineage, record.is_revoked);
+        let memory = self.store.renewal_memory(lineage).unwrap_or_default();
+        let held = Held::new(record, secret, self.windows);
+        let state = held.renewal_state().recalling(memory, self.clock.now());
+        let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys), memory));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(label, Arc::clone(&entry));
         // Only now: the first attempt may come at once, and must find it.
-        if renews {
-            self.tracker.track(lineage, schedule);
+        if !is_revoked {
+            self.tracker.track(lineage, state);
         }
         entry
     }
@@ -246,8 +256,9 @@ impl Core {
 
     pub(super) fn status(&self, entry: &Entry) -> Option<TokenStatus> {
         let held = entry.held()?;
-        let counters = self.store.counters(held.record.lineage);
-        Some(entry.status(&held, counters, self.latest_now()))
+        let (lineage, now) = (held.record.lineage, self.latest_now());
+        let outlook = self.tracker.outlook(lineage, now).unwrap_or_default();
+        Some(entry.status(&held, self.store.counters(lineage), outlook, now))
     }
 
     pub(super) fn list(&self) -> Vec<TokenStatus> {
@@ -280,7 +291,7 @@ impl Core {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn remove(&self, label: &Label) -> Result<(), Error> {
+    pub(super) fn remove(self: &Arc<Self>, label: &Label) -> Result<(), Error> {
         let one_at_a_time = self.begin_change();
         let entry = self.entry(label)?;
         match self.remove_entry(&entry, &one_at_a_time)? {
@@ -292,7 +303,7 @@ impl Core {
     /// Removes this very token, whatever is kept under its label by now; `None` if it was removed before.
     /// For the change that was begun.
     pub(super) fn remove_entry(
-        &self,
+        self: &Arc<Self>,
         entry: &Arc<Entry>,
         _one_at_a_time: &MutexGuard<'_, ()>,
     ) -> Result<Option<Arc<Held>>, Error> {
@@ -305,7 +316,11 @@ impl Core {
         }
         drop(entries);
         // From here on no lease is given; if the commit fails, a reopened vault has it again.
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).remove(lineage);
         self.store.remove_token(*lineage)?;
+        if held.record.renewal == Renewal::Reissue {
+            self.retirements.go_on(self, *lineage);
+        }
         Ok(Some(held))
     }
 }

@@ -3,11 +3,15 @@
 use super::keys::Keys;
 use crate::coin_map::CoinMap;
 use crate::crypto::KeyPlace;
-use crate::policy::{Counter, LocalRules};
-use crate::refresh::{Phase, Schedule, Windows};
+use crate::error::Error;
+use crate::id::TokenId;
+use crate::policy::{Counter, Denied, LocalRules, Rule};
+use crate::refresh::{Life, Outlook, Phase, Standing, State, WindowSettings, Windows};
+use crate::renewal_memory::{Need, RenewalMemory};
 use crate::store::{SealedSecret, TokenRecord};
 use crate::token::{Label, Renewal, TokenInfo};
 use chrono::{DateTime, Utc};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,15 +31,55 @@ pub(super) struct Held {
     pub(super) secret: SealedSecret,
     /// Where its key is, while it is in use.
     pub(super) key: KeyPlace,
+    settings: WindowSettings,
     windows: Windows,
+    /// By its place among [`STANDINGS`], for as long as it is the same token. Leases look here as well.
+    standing: Arc<AtomicU8>,
     /// Why it is not the entry's any more. Leases look here, and at nothing that others write.
     end: OnceLock<&'static str>,
 }
 
+/// In the order in which they are written down for leases.
+const STANDINGS: [Standing; 3] = [Standing::Good, Standing::Suspect, Standing::Revoked];
+
 impl Held {
-    pub(super) fn new(record: TokenRecord, secret: SealedSecret) -> Self {
-        let windows = Windows::of(lifetime(&record.info));
-        Self { record, secret, key: KeyPlace::nowhere(), windows, end: OnceLock::new() }
+    pub(super) fn new(record: TokenRecord, secret: SealedSecret, settings: WindowSettings) -> Self {
+        let windows = Windows::of(lifetime(&record.info), settings);
+        let (key, standing) = (KeyPlace::nowhere(), Arc::default());
+        Self { record, secret, key, settings, windows, standing, end: OnceLock::new() }
+    }
+
+    /// The same token, of which something else is known.
+    pub(super) fn with(&self, record: TokenRecord) -> Self {
+        let standing = Arc::clone(&self.standing);
+        Self { standing, ..Self::new(record, self.secret.clone(), self.settings) }
+    }
+
+    /// How it stands with the server.
+    pub(super) fn standing(&self) -> Standing {
+        let place = usize::from(self.standing.load(Ordering::Relaxed));
+        STANDINGS.get(place).copied().unwrap_or_default()
+    }
+
+    pub(super) fn stand(&self, standing: Standing) {
+        let place = STANDINGS.iter().position(|known| *known == standing);
+        let place = place.and_then(|place| u8::try_from(place).ok());
+        self.standing.store(place.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// Refuses a token that the server may not take.
+    pub(super) fn check_standing(&self) -> Result<(), Denied> {
+        match self.standing() {
+            Standing::Good => Ok(()),
+            Standing::Suspect => Err(Denied::new(
+                Rule::Suspect,
+                "somebody refused the token without signing that, and bitgo is asked: try again in a moment",
+            )),
+            Standing::Revoked => Err(Denied::new(
+                Rule::Revoked,
+                "bitgo says that the token is dead; issue a new one",
+            )),
+        }
     }
 
     /// Why this is not how the token stands any more; `None` while it is.
@@ -45,16 +89,25 @@ impl Held {
 
     /// Whether a reader should wait for a renewal.
     pub(super) fn awaits_renewal(&self, now: DateTime<Utc>) -> bool {
-        self.record.renewal != Renewal::Manual
-            && matches!(self.phase(now), Phase::Mandatory | Phase::Expired)
+        self.standing() == Standing::Suspect
+            || self.record.renewal != Renewal::Manual
+                && (self.standing() == Standing::Revoked
+                    || matches!(self.phase(now), Phase::Mandatory | Phase::Expired))
     }
 
     pub(super) fn phase(&self, now: DateTime<Utc>) -> Phase {
         self.windows.phase(self.record.info.expires_at, now)
     }
 
-    pub(super) fn schedule(&self) -> Schedule {
-        Schedule::new(self.record.info.expires_at, lifetime(&self.record.info))
+    pub(super) fn life(&self) -> Life {
+        let info = &self.record.info;
+        let (token, expires_at) = (info.id, info.expires_at);
+        Life { token, expires_at, lifetime: lifetime(info), windows: self.windows }
+    }
+
+    /// Where its renewal begins.
+    pub(super) fn renewal_state(&self) -> State {
+        State::new(self.life(), self.record.renewal != Renewal::Manual)
     }
 }
 
@@ -75,6 +128,8 @@ pub(super) struct Entry {
     /// Made when it is first needed: most tokens of many are never waited for, and a channel takes up
     /// half a kilobyte.
     progress: OnceLock<watch::Sender<Progress>>,
+    /// Attempts that had failed when the vault was opened.
+    failures_before: u32,
 }
 
 /// How the attempts to renew a token go.
@@ -86,17 +141,22 @@ struct Progress {
     last_error: Option<String>,
     /// Attempts that have ended.
     ended: u64,
+    /// How often it has come to stand otherwise with the server.
+    stood: u64,
     /// Whether waiting is in vain: asking again will not help, or nobody will ask.
     is_hopeless: bool,
 }
 
 impl Entry {
-    pub(super) fn new(held: Held, keys: Arc<Keys>) -> Self {
-        Self { held: RwLock::new(Some(Arc::new(held))), keys, progress: OnceLock::new() }
+    pub(super) fn new(held: Held, keys: Arc<Keys>, memory: RenewalMemory) -> Self {
+        let (held, progress) = (RwLock::new(Some(Arc::new(held))), OnceLock::new());
+        Self { held, keys, progress, failures_before: memory.failures }
     }
 
     fn progress(&self) -> &watch::Sender<Progress> {
-        self.progress.get_or_init(watch::Sender::default)
+        self.progress.get_or_init(|| {
+            watch::Sender::new(Progress { failures: self.failures_before, ..Progress::default() })
+        })
     }
 
     /// The token now, unless it was removed.
@@ -139,7 +199,7 @@ impl Entry {
     pub(super) fn renewed(&self) {
         self.progress().send_modify(|progress| {
             let (renewals, ended) = (progress.renewals + 1, progress.ended + 1);
-            *progress = Progress { renewals, ended, ..Progress::default() };
+            *progress = Progress { renewals, ended, stood: progress.stood, ..Progress::default() };
         });
     }
 
@@ -153,22 +213,36 @@ impl Entry {
         });
     }
 
+    /// Gives leases of this token from now on, or holds them.
+    pub(super) fn stand(&self, token: TokenId, standing: Standing) {
+        if let Some(held) = self.held().filter(|held| held.record.info.id == token) {
+            held.stand(standing);
+            self.progress().send_modify(|progress| progress.stood += 1);
+        }
+    }
+
     /// Waits while a renewal is due: the reader of a valid token for the end of an attempt, and
-    /// no more than a moment; that of an expired one for a renewal, while there is hope for one.
-    /// Whether it came or not, the token is then to be judged as it is.
+    /// no more than a moment; that of an expired one for a renewal, while there is hope for one; that
+    /// of a suspect one for the server's word, no longer than the first. Whether it came or not, the
+    /// token is then to be judged as it is.
     pub(super) async fn await_renewal(&self, now: DateTime<Utc>) {
         // How a token is renewed does not change. For the rest: subscribed before anything is looked
         // at, so that no wake-up is missed.
-        if self.held().is_none_or(|held| held.record.renewal == Renewal::Manual) {
-            return;
-        }
         let mut progress = self.progress().subscribe();
-        let (renewals, ended) = {
+        let (renewals, ended, stood) = {
             let before = progress.borrow();
-            (before.renewals, before.ended)
+            (before.renewals, before.ended, before.stood)
         };
-        let Some(held) = self.held() else { return };
+        let Some(held) = self.held().filter(|held| held.awaits_renewal(now)) else { return };
         match held.phase(now) {
+            _ if held.standing() == Standing::Suspect => {
+                let news = progress.wait_for(|now| now.stood != stood || now.renewals != renewals);
+                let _ = tokio::time::timeout(VALID_WAIT, news).await;
+            }
+            _ if held.standing() == Standing::Revoked => {
+                let news = progress.wait_for(|now| now.renewals != renewals || now.is_hopeless);
+                let _ = tokio::time::timeout(EXPIRED_WAIT, news).await;
+            }
             Phase::Mandatory => {
                 let left = held.record.info.expires_at.and_then(|end| (end - now).to_std().ok());
                 let patience = VALID_WAIT.min(left.unwrap_or_default() / 2);
@@ -183,14 +257,31 @@ impl Entry {
         }
     }
 
+    /// Waits until an attempt to renew it has ended that `begin` asks for, or that was on its way; or
+    /// until none will come any more.
+    pub(super) async fn await_attempt(
+        &self,
+        begin: impl FnOnce() -> Result<(), Error>,
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), Error> {
+        let mut progress = self.progress().subscribe();
+        let ended = progress.borrow().ended;
+        begin()?;
+        let _ = progress.wait_for(|now| now.ended != ended || is_over()).await;
+        Ok(())
+    }
+
     pub(super) fn status(
         &self,
         held: &Held,
         counters: Option<CoinMap<Counter>>,
+        outlook: Outlook,
         now: DateTime<Utc>,
     ) -> TokenStatus {
         let progress = self.progress.get().map(|progress| progress.borrow().clone());
-        let Progress { renewals, failures, last_error, .. } = progress.unwrap_or_default();
+        let failures = self.failures_before;
+        let progress = progress.unwrap_or(Progress { failures, ..Progress::default() });
+        let Progress { renewals, failures, last_error, .. } = progress;
         TokenStatus {
             label: held.record.label.clone(),
             info: held.record.info.clone(),
@@ -199,6 +290,10 @@ impl Entry {
             rules_version: held.record.rules.version(),
             is_revoked: held.record.is_revoked,
             phase: held.phase(now),
+            standing: held.standing(),
+            renewal_at: outlook.renewal_at,
+            probe_at: outlook.probe_at,
+            need: outlook.need,
             renewals,
             failures,
             last_error,
@@ -225,11 +320,19 @@ pub struct TokenStatus {
     pub is_revoked: bool,
     /// Where it stands in its life.
     pub phase: Phase,
+    /// How it stands with the server.
+    pub standing: Standing,
+    /// When it is tried next to renew it; `None` where nobody does.
+    pub renewal_at: Option<DateTime<Utc>>,
+    /// When BitGo is asked next whether the token lives; `None` where nobody doubts that.
+    pub probe_at: Option<DateTime<Utc>>,
+    /// What a human must do; `None` where the vault sees to it.
+    pub need: Option<Need>,
     /// Renewals since the vault was opened.
     pub renewals: u64,
-    /// Attempts that failed since the last renewal.
+    /// Attempts that failed since the last renewal, over restarts.
     pub failures: u32,
-    /// Why the last of them failed.
+    /// Why the last of them failed, where the vault has not been reopened since.
     pub last_error: Option<String>,
     /// What was spent, by coin.
     pub counters: CoinMap<Counter>,

@@ -5,6 +5,8 @@ use super::Vault;
 use crate::id::TokenId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Denied, Drift, Rule};
+use crate::refresh::Standing;
+use crate::renewal_memory::Need;
 use crate::token::Label;
 use chrono::{DateTime, Utc};
 use std::sync::OnceLock;
@@ -104,11 +106,40 @@ pub enum Alarm {
     /// What ERC-20 coins share of a limit stands in the list of tokens alone, which no token kept here
     /// can read: what was spent of it by others, or got lost, is not known. Log in to the same account.
     PoolUnreadable,
-    /// A token ends, and nothing here can renew it.
+    /// A token ends, and a human must renew it: told 30, 14, 7 and 1 days before, and once it would be
+    /// renewed.
     #[non_exhaustive]
     Ending {
         /// When.
         expires_at: DateTime<Utc>,
+    },
+    /// A token has ended, and a human must renew it.
+    Ended,
+    /// A token is not renewed until a human acts. It is used while it lives.
+    #[non_exhaustive]
+    NeedsHuman {
+        /// What to do.
+        need: Need,
+    },
+    /// A token was refused: unsigned, so that BitGo is asked and leases wait; or by BitGo, so that it
+    /// is not used any more.
+    #[non_exhaustive]
+    Refused {
+        /// How it stands now.
+        standing: Standing,
+    },
+    /// A token was minted, is not kept, and could not be revoked so far: revoke it at BitGo. It is tried
+    /// again with each login.
+    #[non_exhaustive]
+    Orphan {
+        /// The label that it bears at BitGo.
+        label: Box<str>,
+    },
+    /// A token that was unlocked at BitGo locks again.
+    #[non_exhaustive]
+    Locking {
+        /// When.
+        until: DateTime<Utc>,
     },
 }
 

@@ -16,6 +16,7 @@ use crate::api::Auth;
 use crate::crypto::AuthKey;
 use crate::error::Error;
 use crate::policy::{self, Action, Charge, Denied, Outcome, Request, Rule};
+use crate::refresh::Standing;
 use crate::scope::{Permission, Scope};
 use crate::secret::AccessToken;
 use crate::store::{AuditAction, TokenRecord};
@@ -97,6 +98,7 @@ fn permit(
     let Grasp { core, held, .. } = grasp;
     let freeze_epoch = core.store.freeze().check()?;
     revoke::check(held)?;
+    held.check_standing()?;
     let TokenRecord { info, rules, .. } = &held.record;
     // None but those that are marked so may be unable to sign. To be exposed they are still leased.
     if info.issued_in_clear {
@@ -227,6 +229,9 @@ impl<'r> Lease<'r> {
         }
         if let Some(why) = held.end() {
             return Err(Error::LeaseVoid { why });
+        }
+        if held.standing() == Standing::Revoked {
+            return Err(Error::LeaseVoid { why: "bitgo says that its token is dead" });
         }
         let monotonic = core.clock.monotonic();
         if monotonic >= self.void_from {

@@ -1,4 +1,4 @@
-//! From BitGo into the store: login, issue, fetch.
+//! From BitGo into the store: issue, fetch.
 //!
 //! A token that comes is opened, then asked for its own record with itself as the bearer: that
 //! proves it works and gives its expiry and counters, and on whose behalf it acts. Only then is it
@@ -11,118 +11,21 @@ use super::core::Core;
 use super::credential::Credential;
 use super::entry::TokenStatus;
 use crate::api::wire::{Issued, IssuedToken, TokenRecord as WireRecord};
-use crate::api::{ApiError, CreateToken, LoginOptions, Page, Sort};
-use crate::crypto::{self, EcdhPrivateKey, ExtensionKey};
-use crate::environment::Environment;
+use crate::api::{ApiError, CreateToken, Page, Sort};
+use crate::crypto::{self, EcdhPrivateKey};
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{self, KeptRules};
 use crate::provider::Provider;
-use crate::secret::{AccessToken, LoginPassword, Otp};
+use crate::secret::{AccessToken, Otp};
 use crate::store::{Account, AuditAction, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use getrandom::SysRng;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long after a lost answer the token is looked for once more: its request may still be on its way.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// What a login needs.
-pub struct Login {
-    email: String,
-    password: Arc<Provider<LoginPassword>>,
-    otp: Arc<Provider<Otp>>,
-    extensible: bool,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("extensible", &self.extensible).finish_non_exhaustive()
-    }
-}
-
-impl Login {
-    /// A login with a password and a one-time password, each known or from a [`Provider`]. BitGo gets
-    /// the password's HMAC, never the password. A one-time password that is known goes along at once;
-    /// else its provider is asked once BitGo wants it.
-    pub fn new(
-        email: impl Into<String>,
-        password: impl Into<Provider<LoginPassword>>,
-        otp: impl Into<Provider<Otp>>,
-    ) -> Self {
-        let (password, otp) = (Arc::new(password.into()), Arc::new(otp.into()));
-        Self { email: email.into(), password, otp, extensible: false }
-    }
-
-    /// Asks for a session that the vault can extend by itself, with a key made for it.
-    pub fn extensible(mut self) -> Self {
-        self.extensible = true;
-        self
-    }
-}
-
-pub(super) async fn login(
-    core: Arc<Core>,
-    label: Label,
-    login: Login,
-) -> Result<TokenStatus, Error> {
-    let _claim = core.claim(&label)?;
-    core.store.check_writable()?;
-    let Login { email, password, otp, extensible } = login;
-    let extension = extensible
-        .then(|| ExtensionKey::generate(&mut SysRng))
-        .transpose()
-        .map_err(Error::crypto("new extension key"))?;
-    let options = match &extension {
-        Some(key) if core.environment == Environment::Prod => {
-            LoginOptions::default().extensible(&key.address())
-        }
-        Some(key) => LoginOptions::default().extensible(&key.test_address()),
-        None => LoginOptions::default(),
-    };
-    let password = core.ask(&password).await?;
-    let first = match otp.is_given() {
-        true => core.ask(&otp).await?,
-        false => Otp::new(""),
-    };
-    let answer = match core.client.login(&email, &password, &first, &options).await {
-        Err(ApiError::OtpRequired(_)) if !otp.is_given() => {
-            let otp = core.ask(&otp).await?;
-            core.client.login(&email, &password, &otp, &options).await?
-        }
-        answer => answer?,
-    };
-
-    let user = answer.user_id.map_or_else(|| email.to_lowercase(), Into::into);
-    let (sealed_xprv, issued) = (answer.encrypted_ecdh_xprv, answer.issued);
-    let opened = core.blocking(move |core| {
-        let opened = match sealed_xprv {
-            Some(sealed) => {
-                let (ecdh_xprv, key) = crypto::open_xprv(&sealed.0, &password)
-                    .map_err(Error::crypto("account's ecdh key"))?;
-                let opened = open(core, issued, || Ok(key))?;
-                (opened, AccountOf::New(Account { user, ecdh_xprv }))
-            }
-            None => (open_of(core, issued, &user)?, AccountOf::Known(user)),
-        };
-        Ok::<_, Error>(opened)
-    });
-    let (Opened { token, in_clear }, account) = opened.await??;
-
-    let record = own_record(&core, &token, answer.token_id).await?;
-    look_for_spoofer(&core, &token, record.id).await?;
-    let mut info = record.to_info(TokenKind::Session, in_clear);
-    info.expires_at = info.expires_at.or(Some(answer.expires_at));
-    let renewal = match extension.is_some() && info.is_extensible {
-        true => Renewal::Extend { lifetime: super::entry::lifetime(&info) },
-        false => Renewal::Manual,
-    };
-    let extension_key = extension.map(|key| key.to_wif());
-    let secret = TokenSecret { token, extension_key };
-    keep(&core, label, info, renewal, secret, account).await
-}
 
 pub(super) async fn issue(
     core: Arc<Core>,
@@ -139,8 +42,7 @@ pub(super) async fn issue(
     Bearer::of(&core, &session)?;
     let otp = core.ask(&Arc::new(otp)).await?;
     let bearer = Bearer::of(&core, &session)?;
-    let suffix: [u8; 8] = crypto::random(&mut SysRng).map_err(Error::crypto("label's suffix"))?;
-    let sent = token.labelled(format!("{label}#{:016x}", u64::from_be_bytes(suffix)));
+    let sent = token.labelled(suffixed(&label)?);
     let issued = match core.client.create_token(bearer.credential.auth(), &sent, &otp).await {
         Ok(issued) => issued,
         Err(error) if is_surely_unminted(&error) => return Err(error.into()),
@@ -152,15 +54,21 @@ pub(super) async fn issue(
         Ok(status) => Ok(status),
         // A token that nobody holds must not live on; one that is not found does not, if it is
         // the server that says so.
-        Err(error) => match revoke(&core, &bearer, id).await {
+        Err(error) => match revoke(&core, &bearer.credential, id).await {
             Ok(()) => Err(error),
             Err(_) => Err(Error::Orphaned { id, source: Box::new(error) }),
         },
     }
 }
 
+/// The label that a token bears at BitGo: there is no other of that.
+pub(super) fn suffixed(label: &Label) -> Result<String, Error> {
+    let suffix: [u8; 8] = crypto::random(&mut SysRng).map_err(Error::crypto("label's suffix"))?;
+    Ok(format!("{label}#{:016x}", u64::from_be_bytes(suffix)))
+}
+
 /// Whether nothing was minted, by what failed: nothing left, or the server itself refused.
-fn is_surely_unminted(error: &ApiError) -> bool {
+pub(super) fn is_surely_unminted(error: &ApiError) -> bool {
     match error {
         ApiError::Setup(_) | ApiError::Unsendable(_) | ApiError::Unreachable { .. } => true,
         ApiError::Transient(_) => false,
@@ -170,9 +78,9 @@ fn is_surely_unminted(error: &ApiError) -> bool {
 
 /// Looks for a token that may have been minted, and revokes it. The answer is why it is not kept.
 async fn undo(core: &Core, bearer: &Bearer, label: &str, error: ApiError) -> Error {
-    match find(core, bearer, label).await {
+    match find(core, &bearer.credential, label).await {
         Ok(None) => error.into(),
-        Ok(Some(id)) => match revoke(core, bearer, id).await {
+        Ok(Some(id)) => match revoke(core, &bearer.credential, id).await {
             Ok(()) => error.into(),
             Err(_) => Error::Orphaned { id, source: Box::new(error.into()) },
         },
@@ -181,11 +89,15 @@ async fn undo(core: &Core, bearer: &Bearer, label: &str, error: ApiError) -> Err
 }
 
 /// The living token of that label at BitGo, newest first: once now, and once a moment later.
-async fn find(core: &Core, bearer: &Bearer, label: &str) -> Result<Option<TokenId>, ApiError> {
+pub(super) async fn find(
+    core: &Core,
+    bearer: &Credential,
+    label: &str,
+) -> Result<Option<TokenId>, ApiError> {
     for wait in [Duration::ZERO, LOOK_AGAIN] {
         tokio::time::sleep(wait).await;
         let page = Page { sort: Sort::Descending, ..Page::default() };
-        let mut tokens = core.client.tokens(bearer.credential.auth(), page);
+        let mut tokens = core.client.tokens(bearer.auth(), page);
         while let Some(record) = tokens.next().await {
             let record = record?;
             if record.label.as_deref() == Some(label) {
@@ -197,8 +109,8 @@ async fn find(core: &Core, bearer: &Bearer, label: &str) -> Result<Option<TokenI
 }
 
 /// Revokes a token. One that is not found is revoked, if it is the server that says so.
-async fn revoke(core: &Core, bearer: &Bearer, id: TokenId) -> Result<(), ApiError> {
-    match core.client.delete_token(bearer.credential.auth(), id).await {
+pub(super) async fn revoke(core: &Core, bearer: &Credential, id: TokenId) -> Result<(), ApiError> {
+    match core.client.delete_token(bearer.auth(), id).await {
         Ok(_) => Ok(()),
         Err(ApiError::Rejected(refusal)) if refusal.status() == 404 && refusal.is_verified() => {
             Ok(())
@@ -262,6 +174,21 @@ pub(super) struct Opened {
     pub(super) in_clear: bool,
 }
 
+/// Opens a token issued to an account that was just logged in to, or is known.
+pub(super) async fn open_to(
+    core: &Arc<Core>,
+    issued: Issued,
+    account: AccountOf,
+) -> Result<Opened, Error> {
+    let opened = core.blocking(move |core| match &account {
+        AccountOf::New(account) => open(core, issued, || {
+            EcdhPrivateKey::parse(&account.ecdh_xprv).map_err(Error::crypto("account's ecdh key"))
+        }),
+        AccountOf::Known(user) => open_of(core, issued, user),
+    });
+    opened.await?
+}
+
 /// Opens a token issued to the account of `user`.
 pub(super) async fn open_for(
     core: &Arc<Core>,
@@ -271,7 +198,7 @@ pub(super) async fn open_for(
     core.blocking(move |core| open_of(core, issued, &user)).await?
 }
 
-fn open_of(core: &Core, issued: Issued, user: &str) -> Result<Opened, Error> {
+pub(super) fn open_of(core: &Core, issued: Issued, user: &str) -> Result<Opened, Error> {
     open(core, issued, || {
         let account = core.store.account(user)?.ok_or(Error::NoEcdhKey)?;
         EcdhPrivateKey::parse(&account.ecdh_xprv).map_err(Error::crypto("account's ecdh key"))
@@ -353,12 +280,21 @@ pub(super) fn arrived(core: &Core, mut info: TokenInfo) -> Result<TokenInfo, Err
 }
 
 /// Whose ECDH key opens a token's successors. An account without one is known by its name alone.
-enum AccountOf {
+pub(super) enum AccountOf {
     New(Account),
     Known(String),
 }
 
-async fn keep(
+impl AccountOf {
+    pub(super) fn user(&self) -> &str {
+        match self {
+            Self::New(account) => &account.user,
+            Self::Known(user) => user,
+        }
+    }
+}
+
+pub(super) async fn keep(
     core: &Arc<Core>,
     label: Label,
     info: TokenInfo,

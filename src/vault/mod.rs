@@ -13,10 +13,13 @@
 //! freeze      the kill switch
 //! passphrase  its change, and what deriving from it costs
 //! upkeep      another data key, a backup, tokens whose past was lost
-//! mint        login, issue, fetch: from BitGo into the store
+//! login       a session from an account's password
+//! mint        issue, fetch: from BitGo into the store
 //! oauth       refresh tokens: what rotated is durable first
 //! lease       policy → reservation (charges, durable) → signed (the request) → settled
 //! check       the same as a dry run: every rule consulted
+//! reissue     minted anew by a fresh login, before it ends
+//! retire      what was replaced is revoked
 //! rules       the vault's own rules for a token: read, and edited
 //! send        the same, with the vault's own HTTP client
 //! server_time what the server's clock shows, by its verified answers
@@ -42,13 +45,16 @@ mod freeze;
 mod hands;
 mod keys;
 mod lease;
+mod login;
 mod mint;
 mod oauth;
 mod passphrase;
 mod reconciliation;
 mod refusals;
+mod reissue;
 mod renewal;
 mod reservation;
+mod retire;
 mod revoke;
 mod rules;
 mod send;
@@ -65,7 +71,7 @@ pub use control::{
 pub use entry::TokenStatus;
 pub use events::{Alarm, Event, Events};
 pub use lease::Lease;
-pub use mint::Login;
+pub use login::Login;
 pub use revoke::Revocation;
 pub use send::Answer;
 pub use signed::Signed;
@@ -130,7 +136,7 @@ impl Vault {
     /// [`Error::ArrivedExpired`] if the clocks disagree; [`Error::Store`]. Nothing is kept then.
     pub async fn login(&self, label: &str, login: Login) -> Result<TokenStatus, Error> {
         let label = Label::new(label)?;
-        self.core.run_to_end(move |core| mint::login(core, label, login)).await
+        self.core.run_to_end(move |core| login::login(core, label, login)).await
     }
 
     /// Mints a long-lived token with the session kept as `session`, and keeps it under its own label;
@@ -342,6 +348,7 @@ impl Vault {
         }
         core.control.stop().await;
         core.revocations.stop().await;
+        core.retirements.stop().await;
         if let Some(refresher) = Arc::into_inner(refresher) {
             refresher.ended().await;
         }

@@ -54,7 +54,7 @@ pub(super) async fn sign_in(
             Ok(core.store.keep_grant(lineage, &given)?)
         });
         taken_over.await??;
-        core.tracker.track(lineage, held.schedule());
+        core.tracker.track(lineage, held.renewal_state());
         return core.status(&entry).ok_or(Error::NoSuchToken { label });
     }
     let _claim = core.claim(&label)?;

@@ -20,6 +20,7 @@ use crate::api::ApiError;
 use crate::crypto::WINDOW_BACK_MS;
 use crate::error::Error;
 use crate::policy::{Book, Denied, Drift, Escrow, Quiet, Rule, Sample};
+use crate::refresh;
 use crate::secret::Passphrase;
 use crate::store::AuditAction;
 use crate::token::{Label, SpendingLimit};
@@ -127,6 +128,8 @@ pub(super) async fn reconcile(
     if record.is_spoofed() {
         mint::note_spoofer(core, record.id).await?;
     }
+    let unlocked = refresh::Event::Unlocked { until: record.unlock.expires };
+    core.tracker.happened(lineage, unlocked);
     let mut info = record.to_info(held.record.info.kind, held.record.info.issued_in_clear);
     let has_pool = escrow.as_ref().is_some_and(|escrow| escrow.look(|book| book.pool.is_some()));
     if has_pool || !is_believed {

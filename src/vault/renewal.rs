@@ -3,19 +3,21 @@
 //! A failure leaves the token as it is: the successor is swapped in only after it proved itself
 //! by asking for its own record, and was committed.
 
+use super::Vault;
 use super::core::Core;
 use super::credential::Credential;
-use super::entry::{Entry, Held, lifetime};
-use super::events::Event;
+use super::entry::{Entry, Held, TokenStatus};
+use super::events::{Alarm, Event};
 use super::mint::{self, Opened};
-use super::oauth;
-use crate::api::ApiError;
+use super::{oauth, reissue};
 use crate::api::wire::IssuedToken;
+use crate::api::{ApiError, Doubt};
 use crate::crypto::ExtensionKey;
 use crate::error::Error;
-use crate::id::LineageId;
-use crate::refresh::{Failure, Flight, Phase, Renew, Renewed, Schedule};
-use crate::store::{SealedSecret, TokenRecord, TokenSecret};
+use crate::id::{LineageId, TokenId};
+use crate::refresh::{self, Errand, Failure, Life, Notice, Phase, Renew, Standing, Verdict};
+use crate::renewal_memory::Need;
+use crate::store::{SealedSecret, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +29,18 @@ pub(super) enum RenewalError {
     Failed(#[from] Error),
     #[error("the server gave the same token with the same end again")]
     Unchanged,
+    #[error("the new token was dead as it came")]
+    Stillborn,
     #[error("the server does not tell when the new token ends")]
     Endless,
     #[error("the token was removed meanwhile")]
     Removed,
     #[error("the token's record lacks what its way of renewal needs: log in anew")]
     Incomplete,
+    #[error("nobody has given the login that mints the next token")]
+    NoLogin,
+    #[error("tokens that were minted and not kept could not be revoked: revoke them at bitgo")]
+    Orphans,
 }
 
 impl From<ApiError> for RenewalError {
@@ -42,23 +50,50 @@ impl From<ApiError> for RenewalError {
 }
 
 impl RenewalError {
-    /// Whether asking again may help.
-    fn failure(&self) -> Failure {
+    /// Whether asking again may help a token that is renewed by `way`.
+    fn failure(&self, way: Renewal) -> Failure {
         match self {
-            // An answer that cannot be believed, whatever it says, says nothing about the token.
+            // An answer that cannot be believed, whatever it says, says nothing about the token. To a
+            // login nobody can sign one, and who asks on locks the account.
             Self::Failed(Error::Api(error))
                 if error.is_transient()
                     || matches!(error, ApiError::Untrusted { .. })
-                    || error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
+                    || way != Renewal::Reissue
+                        && error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
             {
                 Failure::Transient { retry_after: error.retry_after() }
             }
             Self::Unchanged
+            | Self::Stillborn
             | Self::Endless
             | Self::Failed(Error::ArrivedExpired { .. } | Error::Interrupted) => {
                 Failure::Transient { retry_after: None }
             }
-            _ => Failure::Terminal,
+            // By these ways the token is the bearer.
+            Self::Failed(Error::Api(ApiError::TokenDead(_) | ApiError::Unauthorized(_)))
+                if matches!(way, Renewal::Extend { .. } | Renewal::InternalToken) =>
+            {
+                Failure::Refused
+            }
+            _ => Failure::Terminal(self.need(way)),
+        }
+    }
+
+    /// What a human must do about one that asking again will not mend.
+    fn need(&self, way: Renewal) -> Need {
+        match self {
+            Self::Failed(Error::Api(ApiError::SsoRequired(_))) => Need::SignOn,
+            Self::Failed(Error::Api(ApiError::OtpRequired(_)) | Error::Provider(_)) => {
+                Need::OneTimePassword
+            }
+            Self::Failed(Error::Api(ApiError::EndpointGone(_))) => Need::Endpoint,
+            Self::Failed(Error::SignInAnew) => Need::RefreshToken,
+            Self::NoLogin | Self::Failed(Error::OtherAccount { .. }) => Need::Login,
+            Self::Failed(Error::Api(ApiError::Unauthorized(_))) if way == Renewal::Reissue => {
+                Need::Login
+            }
+            Self::Failed(Error::Store(StoreError::ReadOnly { .. })) => Need::Disk,
+            _ => Need::LookAtError,
         }
     }
 }
@@ -69,10 +104,29 @@ pub(super) struct Successor {
     pub(super) secret: TokenSecret,
 }
 
+impl Vault {
+    /// Has the token kept as `label` renewed now, whatever its phase and whatever it waits for, such as
+    /// once a human did what was [needed](TokenStatus::need). It waits for the attempt's end; the status
+    /// tells how it went ([`TokenStatus::last_error`]).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`].
+    pub async fn renew(&self, label: &str) -> Result<TokenStatus, Error> {
+        let (core, label) = (&self.core, Label::new(label)?);
+        let entry = core.entry(&label)?;
+        let is_over = || core.check_open().is_err() || entry.held().is_none();
+        entry.await_attempt(|| begin(core, &label), is_over).await?;
+        core.status(&entry).ok_or(Error::NoSuchToken { label })
+    }
+}
+
 impl Renew for Core {
-    fn renew(self: Arc<Self>, lineage: LineageId) -> Flight {
+    fn renew(self: Arc<Self>, lineage: LineageId) -> Errand<Result<Life, Failure>> {
         Box::pin(async move {
-            let Some(entry) = self.entry_of(lineage) else { return Err(Failure::Terminal) };
+            // One that is gone is forgotten by the task as well.
+            let gone = Failure::Transient { retry_after: None };
+            let entry = self.entry_of(lineage).ok_or(gone)?;
+            let way = entry.held().ok_or(gone)?.record.renewal;
             match renew(&self, &entry).await {
                 Ok(held) => {
                     let info = &held.record.info;
@@ -82,16 +136,107 @@ impl Renew for Core {
                         expires_at: info.expires_at,
                     });
                     entry.renewed();
-                    Ok(Renewed { expires_at: info.expires_at, lifetime: lifetime(info) })
+                    Ok(held.life())
                 }
                 Err(error) => {
                     tracing::warn!(%lineage, %error, "not renewed; the token stays");
-                    let failure = error.failure();
-                    entry.failed(error.to_string(), failure == Failure::Terminal);
+                    let failure = error.failure(way);
+                    let is_hopeless = !matches!(failure, Failure::Transient { .. });
+                    entry.failed(error.to_string(), is_hopeless);
                     Err(failure)
                 }
             }
         })
+    }
+
+    fn probe(self: Arc<Self>, lineage: LineageId, token: TokenId) -> Errand<Verdict> {
+        Box::pin(async move {
+            let held = self.entry_of(lineage).and_then(|entry| entry.held());
+            match held.filter(|held| held.record.info.id == token) {
+                Some(held) => probe(&self, &held).await,
+                None => Verdict::Unknown,
+            }
+        })
+    }
+
+    fn stand(&self, lineage: LineageId, token: TokenId, standing: Standing) {
+        if let Some(entry) = self.entry_of(lineage) {
+            entry.stand(token, standing);
+        }
+    }
+
+    fn tell(&self, lineage: LineageId, notice: Notice) {
+        let Some(held) = self.entry_of(lineage).and_then(|entry| entry.held()) else { return };
+        let label = &held.record.label;
+        let alarm = match notice {
+            Notice::Standing(standing) => {
+                tracing::warn!(%label, ?standing, "the token was refused");
+                Alarm::Refused { standing }
+            }
+            Notice::Needs(need) => {
+                tracing::warn!(%label, need = need.as_str(), "the token is not renewed until a human acts");
+                Alarm::NeedsHuman { need }
+            }
+            Notice::Ending { expires_at } => {
+                tracing::warn!(%label, %expires_at, "the token ends, and a human must renew it");
+                Alarm::Ending { expires_at }
+            }
+            Notice::Ended => {
+                tracing::error!(%label, "the token has ended, and a human must renew it");
+                Alarm::Ended
+            }
+            Notice::Locking { until } => {
+                tracing::warn!(%label, %until, "the token locks again at bitgo");
+                Alarm::Locking { until }
+            }
+        };
+        self.events.emit(|| Event::Alarm { label: Some(label.clone()), alarm });
+    }
+
+    fn remember(self: Arc<Self>, lineage: LineageId) {
+        // Close waits for it; once that has begun there is nothing to remember any more.
+        let Ok(at_work) = Arc::clone(&self.at_work).try_read_owned() else { return };
+        let core = Arc::clone(&self);
+        self.runtime.spawn_blocking(move || {
+            core.remember_renewal(lineage);
+            drop((core, at_work));
+        });
+    }
+}
+
+impl Core {
+    /// Writes down how a token's renewal goes, as it is by now.
+    fn remember_renewal(&self, lineage: LineageId) {
+        let _one_at_a_time = self.begin_change();
+        let is_there = self.entry_of(lineage).is_some() && self.store.check_writable().is_ok();
+        let memory = self.tracker.memory(lineage).filter(|_| is_there);
+        let kept = memory.map_or(Ok(()), |memory| self.store.remember_renewal(lineage, &memory));
+        if let Err(error) = kept {
+            tracing::warn!(%lineage, %error, "how its renewal goes is not remembered over a restart");
+        }
+    }
+}
+
+/// Asks for a token's own record with the token itself.
+async fn probe(core: &Core, held: &Held) -> Verdict {
+    let Ok(secret) = core.store.open_secret(held.record.lineage, &held.secret) else {
+        return Verdict::Unknown;
+    };
+    let Ok(credential) = Credential::of(core, &secret.token) else { return Verdict::Unknown };
+    match core.client.session(credential.auth()).await {
+        Ok(record) if record.id == held.record.info.id => Verdict::Alive,
+        Ok(_) => Verdict::Unknown,
+        // The second refusal counts, whoever vouches for it.
+        Err(ApiError::TokenDead(_) | ApiError::Unauthorized(_)) => Verdict::Dead,
+        // Refused for something else, by who knows it.
+        Err(error)
+            if error
+                .refusal()
+                .is_some_and(|refusal| refusal.status() == 401 && refusal.is_verified()) =>
+        {
+            Verdict::Alive
+        }
+        Err(_) => Verdict::Unknown,
     }
 }
 
@@ -103,9 +248,16 @@ pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
     if held.record.renewal == Renewal::Manual || held.record.is_revoked {
         return Err(Error::NotRenewable { label: label.clone() });
     }
-    // One whose end is not known is due.
-    core.tracker.track(held.record.lineage, Schedule::new(None, lifetime(&held.record.info)));
+    core.tracker.happened(held.record.lineage, refresh::Event::Asked);
     Ok(())
+}
+
+/// What a 401 to a request of this token says of it: it may be dead, or is.
+pub(super) fn note_refusal(core: &Core, held: &Held, doubt: Option<Doubt>, is_verified: bool) {
+    let Some(doubt) = doubt else { return };
+    let is_signed = is_verified && doubt == Doubt::Dead;
+    let token = held.record.info.id;
+    core.tracker.happened(held.record.lineage, refresh::Event::Refused { token, is_signed });
 }
 
 async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {
@@ -117,6 +269,7 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
         Renewal::Extend { lifetime } => extend(core, &held, lifetime).await?,
         Renewal::InternalToken => fetch(core, &held).await?,
         Renewal::Oauth => oauth::next(core, held.record.lineage).await?,
+        Renewal::Reissue => reissue::next(core, &held).await?,
         Renewal::Manual => return Err(RenewalError::Incomplete),
     };
     let info = mint::arrived(core, successor.info)?;
@@ -128,12 +281,22 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
         let _one_at_a_time = core.begin_change();
         // The rules may have changed while we were away: they stay as they are now.
         let before = entry.held().filter(|held| !held.record.is_revoked);
-        let rules = before.ok_or(RenewalError::Removed)?.record.rules.clone();
+        let before = before.ok_or(RenewalError::Removed)?;
+        let rules = before.record.rules.clone();
         let record = TokenRecord { info, rules, ..held.record.clone() };
-        let replaced =
-            core.store.replace_token(&record, &successor.secret, core.moment().server_ms);
-        let sealed: SealedSecret = replaced.map_err(Error::from)?;
-        entry.replace(Held::new(record, sealed));
+        let sealed: SealedSecret = match record.renewal {
+            Renewal::Reissue => reissue::swap(core, &before, &record, &successor.secret)?,
+            _ => {
+                let server_ms = core.moment().server_ms;
+                let replaced = core.store.replace_token(&record, &successor.secret, server_ms);
+                replaced.map_err(Error::from)?
+            }
+        };
+        let (way, lineage) = (record.renewal, record.lineage);
+        entry.replace(Held::new(record, sealed, core.windows));
+        if way == Renewal::Reissue {
+            core.retirements.go_on(core, lineage);
+        }
         entry.held().ok_or(RenewalError::Removed)
     });
     swapped.await?
@@ -198,7 +361,11 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
     if in_clear && !old.issued_in_clear {
         return Err(Error::IssuedInClear.into());
     }
-    let record = mint::own_record(core, &token, Some(id)).await?;
+    let record = match mint::own_record(core, &token, Some(id)).await {
+        // Of the token that is in use this says nothing.
+        Err(Error::Api(ApiError::TokenDead(_))) => return Err(RenewalError::Stillborn),
+        record => record?,
+    };
     let mut info = record.to_info(TokenKind::Internal, in_clear);
     info.expires_at = info.expires_at.or(expires);
     // The two answers may tell the end in different precision.

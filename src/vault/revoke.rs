@@ -126,7 +126,7 @@ fn mark(core: &Core, label: &Label) -> Result<LineageId, Error> {
             Some(&record),
             core.clock.now(),
         )?;
-        entry.replace(Held::new(record, held.secret.clone()));
+        entry.replace(held.with(record));
         core.tracker.forget(lineage);
         entry.give_up();
     }
@@ -178,7 +178,7 @@ async fn attempt(core: &Arc<Core>, lineage: LineageId) -> Result<(), Error> {
     core.blocking(move |core| forget(core, &entry, &held)).await?
 }
 
-fn forget(core: &Core, entry: &Arc<Entry>, held: &Held) -> Result<(), Error> {
+fn forget(core: &Arc<Core>, entry: &Arc<Entry>, held: &Held) -> Result<(), Error> {
     let (label, token_id) = (&held.record.label, held.record.info.id);
     let one_at_a_time = core.begin_change();
     // It may have been removed meanwhile, and another be kept under its label.

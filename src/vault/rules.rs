@@ -2,7 +2,6 @@
 
 use super::Vault;
 use super::core::Core;
-use super::entry::Held;
 use crate::error::Error;
 use crate::policy::LocalRules;
 use crate::secret::Passphrase;
@@ -91,7 +90,7 @@ impl Core {
         let (rules, action) = edit(&record)?;
         record.rules = record.rules.changed_to(rules);
         self.store.append_audit(action, record.info.id, Some(&record), self.clock.now())?;
-        entry.replace(Held::new(record, held.secret.clone()));
+        entry.replace(held.with(record));
         Ok(())
     }
 }

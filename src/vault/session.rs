@@ -10,7 +10,7 @@ use crate::api::{ApiError, Page};
 use crate::error::Error;
 use crate::policy;
 use crate::provider::Provider;
-use crate::refresh::Phase;
+use crate::refresh::{self, Phase};
 use crate::secret::Otp;
 use crate::store::AuditAction;
 use crate::token::{Label, TokenKind};
@@ -84,7 +84,10 @@ impl Vault {
         let label = Label::new(label)?;
         let locked = self.core.run_to_end(async move |core| {
             let held = holding(&core, &label)?;
-            Ok(core.client.lock(credential(&core, &held)?.auth()).await?)
+            core.client.lock(credential(&core, &held)?.auth()).await?;
+            let locked = refresh::Event::Unlocked { until: None };
+            core.tracker.happened(held.record.lineage, locked);
+            Ok(())
         });
         locked.await
     }
@@ -141,6 +144,8 @@ async fn unlock(
     let auth = credential.auth();
     let record = core.client.dangerous_unlock_removing_limits(auth, otp, duration).await?;
     tracing::warn!(token = %held.record.info.id, until = ?record.unlock.expires, "unlocked");
+    let until = record.unlock.expires;
+    core.tracker.happened(held.record.lineage, refresh::Event::Unlocked { until });
     Ok(record.unlock.expires)
 }
 

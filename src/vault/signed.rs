@@ -3,8 +3,9 @@
 
 use super::credential;
 use super::hands::Grasp;
+use super::renewal;
 use super::reservation::Reservation;
-use crate::api::{Asked, Auth, Proof, RequestId};
+use crate::api::{Asked, Auth, Distrust, Doubt, Proof, RequestId};
 use crate::crypto::{AuthKey, AuthVersion};
 use crate::error::Error;
 use crate::id::TokenId;
@@ -111,10 +112,14 @@ impl<'r> Signed<'r> {
         let answered_at = match asked.verify(status, headers, body, core.clock.now()) {
             Ok(answered_at) => answered_at,
             Err(distrust) => {
+                if distrust != Distrust::OtherRequest {
+                    self.doubt(status, headers, body, false);
+                }
                 self.reservation.settle(Outcome::Uncertain);
                 return Err(Error::Untrusted(distrust));
             }
         };
+        self.doubt(status, headers, body, answered_at.is_some());
         let outcome = match (answered_at, Outcome::of(status)) {
             // Nobody vouches for it but the connection: that frees nothing and proves no spend.
             (None, _) if self.reservation.is_made() => Outcome::Uncertain,
@@ -123,6 +128,15 @@ impl<'r> Signed<'r> {
         };
         self.reservation.settle(outcome);
         Ok(outcome)
+    }
+
+    /// A 401 may mean that the token is dead.
+    fn doubt(&self, status: u16, headers: &HeaderMap, body: &[u8], is_verified: bool) {
+        if status == 401 {
+            let doubt = Doubt::of(status, headers, body, self.request_id);
+            let grasp = self.grasp();
+            renewal::note_refusal(&grasp.core, &grasp.held, doubt, is_verified);
+        }
     }
 
     /// What a verified answer comes to, unless it may have been shown before.

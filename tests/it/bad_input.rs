@@ -167,8 +167,14 @@ async fn a_bad_answer_to_a_renewal_changes_nothing() {
             assert!(during[0].failures > 0 && during[0].last_error.is_some(), "{printed}");
             assert_eq!((during[0].renewals, &during[0].info), (0, &before[0].info), "{printed}");
             let mut reopened = desk.reopened().await.vault.list();
+            // How often it failed is remembered, but for an attempt that ended as the vault was closed.
+            let (kept, had) = (reopened[0].failures, during[0].failures);
+            assert!(kept + 1 >= had, "{printed}: {kept} of {had}");
             (reopened[0].phase, reopened[0].failures) = (before[0].phase, 0);
-            reopened[0].last_error = None;
+            (reopened[0].last_error, reopened[0].need) = (None, None);
+            (reopened[0].renewal_at, reopened[0].probe_at) =
+                (before[0].renewal_at, before[0].probe_at);
+            reopened[0].standing = before[0].standing;
             assert_eq!(reopened, before, "{printed}, once reopened");
         }
     }

@@ -80,6 +80,14 @@ impl Desk {
         Self { vault, ..self }
     }
 
+    /// The same vault, closed, and opened by these options after a while.
+    pub(crate) async fn reopened_later(self, options: VaultBuilder, later: Duration) -> Self {
+        self.vault.close().await.unwrap();
+        tokio::time::sleep(later).await;
+        let vault = options.unlock(passphrase()).await.unwrap();
+        Self { vault, ..self }
+    }
+
     pub(crate) async fn reopened_with(self, options: VaultBuilder) -> Self {
         self.vault.close().await.unwrap();
         let vault = options.unlock(passphrase()).await.unwrap();

@@ -2,7 +2,7 @@
 //! it was.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, bot, class, told};
+use crate::desk::{Desk, bot, class, told, until};
 use bitgo_vault::api::wire::{Issued, LoginAnswer};
 use bitgo_vault::api::{ApiError, Auth, Client, ClientSettings, LoginOptions, OauthClient, Page};
 use bitgo_vault::crypto::{
@@ -10,7 +10,7 @@ use bitgo_vault::crypto::{
 };
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{
-    AccessToken, ClientSecret, Error, RefreshToken, SystemClock, TokenId, TokenStatus,
+    AccessToken, ClientSecret, Error, RefreshToken, Standing, SystemClock, TokenId, TokenStatus,
 };
 use getrandom::SysRng;
 use std::fs;
@@ -52,6 +52,7 @@ fn faults() -> Vec<(FaultKind, [&'static str; 2])> {
         (IpNotAllowed, same("ip")),
         (Unauthorized, same("unauthorized")),
         (status(401), same("unauthorized")),
+        (Unsigned(401, "{}".into()), same("unauthorized")),
         // 403.
         (Forbidden, same("forbidden")),
         (status(403), same("forbidden")),
@@ -276,6 +277,15 @@ async fn state(desk: &Desk) -> (Vec<TokenStatus>, usize) {
     (desk.vault.list(), crate::desk::audited(&desk.vault).await.len())
 }
 
+/// How often a token's own record was asked for.
+fn probes(desk: &Desk) -> usize {
+    desk.bitgo.requests("GET /api/v2/user/session")
+}
+
+fn stands(desk: &Desk) -> Standing {
+    desk.vault.status("bot").unwrap().standing
+}
+
 /// One request of a deed: method, path, and the client's call that makes it.
 type Step = (&'static str, &'static str, &'static str);
 
@@ -337,7 +347,7 @@ fn why(error: &Error) -> String {
 #[tokio::test(start_paused = true)]
 async fn the_vault_is_as_it_was_after_every_fault() {
     let day = Duration::from_secs(86_400);
-    let desk = Desk::with(Emulator::builder().session_lifetime(day)).await;
+    let mut desk = Desk::with(Emulator::builder().session_lifetime(day)).await;
     desk.mint(desk.spender("bot", 1000).scope("wallet_view_all".parse().unwrap())).await;
     desk.vault.send("bot", &desk.withdrawal(7)).await.unwrap();
     desk.mint(bot("free")).await;
@@ -350,7 +360,7 @@ async fn the_vault_is_as_it_was_after_every_fault() {
                 if name == "logout" && desk.vault.status("spare").is_err() {
                     desk.vault.login("spare", desk.login()).await.unwrap();
                 }
-                let before = state(&desk).await;
+                let (before, asked) = (state(&desk).await, probes(&desk));
                 desk.bitgo.inject(Fault::new(kind.clone()).on(method, path));
                 let done = deed(&desk, name).await;
                 desk.bitgo.clear_faults();
@@ -359,7 +369,7 @@ async fn the_vault_is_as_it_was_after_every_fault() {
                 let class = if UNSIGNED.contains(call) { unsigned } else { signed };
                 let expect = match (name, *call, &kind) {
                     // A wallet's answer is the bot's to read, once its HMAC fits.
-                    ("send", _, FaultKind::Html) => "hmac missing",
+                    ("send", _, FaultKind::Html | FaultKind::Unsigned(..)) => "hmac missing",
                     ("send", ..) if !SEND_TELLS.contains(&class) => "done",
                     // BitGo says that it is dead, which is what was wanted.
                     ("logout", _, FaultKind::DeadToken) => "done",
@@ -381,6 +391,14 @@ async fn the_vault_is_as_it_was_after_every_fault() {
                     (Err(Error::LimitsUnknown { .. }), "done, or unknown") => {}
                     (Err(error), expect) => assert_eq!(why(error), expect, "{printed}"),
                     (Ok(()), expect) => panic!("{printed}: done instead of {expect}"),
+                }
+                if name == "send" && ["dead", "unauthorized"].contains(&class) {
+                    // The token is doubted: BitGo is asked, of one that it called dead at the opening.
+                    if class == "dead" {
+                        until(|| stands(&desk) == Standing::Revoked).await;
+                        desk = desk.reopened().await;
+                    }
+                    until(|| probes(&desk) > asked && stands(&desk) == Standing::Good).await;
                 }
                 if name == "logout" && done.is_ok() {
                     assert!(desk.vault.status("spare").is_err(), "{printed}");

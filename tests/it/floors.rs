@@ -16,6 +16,7 @@ const FLOORS: [&[&str]; 6] = [
         "id",
         "locked",
         "money",
+        "renewal_memory",
         "rotation",
         "scope",
         "secret",

@@ -59,7 +59,11 @@ mod outcomes;
 #[cfg(feature = "emulator")]
 mod passphrase;
 #[cfg(feature = "emulator")]
+mod reissue;
+#[cfg(feature = "emulator")]
 mod renewal;
+#[cfg(feature = "emulator")]
+mod renewal_scenarios;
 #[cfg(feature = "emulator")]
 mod replay;
 #[cfg(feature = "emulator")]

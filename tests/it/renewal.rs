@@ -436,3 +436,22 @@ async fn a_session_of_six_seconds_is_asked_for_more_than_once() {
         desk.vault.send("token", &desk.view()).await.expect(&printed);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn windows_that_were_set_say_when_renewal_begins_and_is_urgent() {
+    let desk = desk(EXTEND, ten_minutes()).await;
+    let seconds = Duration::from_secs;
+    let options = desk.options().renew_before(seconds(100)).urgent_before(seconds(20));
+    let desk = desk.reopened_with(options).await;
+    outage(&desk, EXTEND, FaultKind::Status(503, "{}".into()));
+    for (passed, phase) in
+        [(495, Phase::Fresh), (10, Phase::Advisory), (70, Phase::Advisory), (10, Phase::Mandatory)]
+    {
+        sleep(seconds(passed)).await;
+        assert_eq!(token(&desk).phase, phase, "{passed}");
+        assert_eq!(asked(&desk, EXTEND) > 0, phase != Phase::Fresh);
+    }
+    desk.bitgo.clear_faults();
+    sleep(seconds(6)).await;
+    until(|| token(&desk).renewals == 1).await;
+}

@@ -115,6 +115,7 @@ enum Way {
     Extend { duration: u64 },
     InternalToken,
     Oauth,
+    Reissue,
 }
 
 /// A counter of the vault's own: its parts, their sum, and what is left.
@@ -184,6 +185,7 @@ impl AccessToken {
                 Renewal::Extend { lifetime } => Way::Extend { duration: lifetime.as_secs() },
                 Renewal::InternalToken => Way::InternalToken,
                 Renewal::Oauth => Way::Oauth,
+                Renewal::Reissue => Way::Reissue,
             },
             rules: Rules::of(rules),
             counters: counters.map(|counters| counters.into_iter().map(parts).collect()),

@@ -1,0 +1,373 @@
+//! The renewal of one token as a pure function: `(state, event, now) → (state, actions)`.
+//!
+//! A token stands somewhere in its life ([`Phase`](super::Phase): time alone moves it) and it
+//! stands well or not with the server (`standing`). What a human must do is kept beside, since a
+//! token that still lives is used on.
+//!
+//! | standing | event | becomes | actions |
+//! |---|---|---|---|
+//! | good | fresh no more, no wait is on | | renew |
+//! | any | renewed | good | forget failures, waits and needs; hold no lease |
+//! | any | attempt failed | | remember; wait (failure.rs); tell what a human must do |
+//! | any | attempt failed: refused as its own bearer | | as above, and probe |
+//! | good | 401 by a use, unsigned | suspect | hold leases, probe, tell |
+//! | good, suspect | 401 by a use, signed | revoked | hold leases, tell; renew at once |
+//! | suspect | 401 by a use, unsigned | suspect | none: many were on their way when the first came |
+//! | any | probe: alive | good | hold no lease |
+//! | any | probe: dead, or again unsigned | revoked | hold leases, tell; renew at once |
+//! | suspect | probe: no answer | suspect | probe again, later each time |
+//! | any | 401 or probe of a former token | | none |
+//! | needs a human | 30, 14, 7, 1 days to its end, its window, its end | | tell |
+//! | any | unlocked, soon no more | | tell |
+//! | any | asked for | | renew, whatever the phase and the wait |
+//! | any | removed | | end |
+//!
+//! Every list of actions but the last ends in `WaitUntil`: until then nothing has to be looked at.
+//! After a restart a token remembers its failures, its wait, its need, and that it was dead; then it
+//! is probed once, for the server has the last word.
+
+use super::failure::{Failure, backoff, cut, left_in_window};
+use super::notice::{self, Notice};
+use super::windows::{Windows, after, before};
+use crate::id::TokenId;
+use crate::renewal_memory::{Need, RenewalMemory};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// No two looks at one token are nearer to each other.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
+/// As much of the window as a probe may be away from the next: it has none of its own.
+const PROBE_WINDOW: Duration = Duration::from_secs(60);
+
+/// The life of one token of a lineage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) token: TokenId,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) lifetime: Duration,
+    pub(crate) windows: Windows,
+}
+
+/// How a token stands with the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// As far as is known it is good.
+    #[default]
+    Good,
+    /// Somebody said that it is not authorized, and did not sign that: new leases are held until the
+    /// server was asked.
+    Suspect,
+    /// The server says that it is dead.
+    Revoked,
+}
+
+/// What became of a question after a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Alive,
+    /// Dead by the server's word, or refused a second time by somebody's.
+    Dead,
+    /// Nothing that could be believed came.
+    Unknown,
+}
+
+/// What happens to a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Time went by.
+    Passed,
+    /// Somebody wants it renewed now.
+    Asked,
+    Renewed {
+        life: Life,
+        jitter: u8,
+    },
+    Failed {
+        failure: Failure,
+        jitter: u8,
+    },
+    /// A use of this token was answered 401.
+    Refused {
+        token: TokenId,
+        is_signed: bool,
+    },
+    Probed {
+        token: TokenId,
+        verdict: Verdict,
+        jitter: u8,
+    },
+    /// It is unlocked at the server until then.
+    Unlocked {
+        until: Option<DateTime<Utc>>,
+    },
+    Removed,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Renew,
+    Probe(TokenId),
+    /// From now on leases of this token are given, or not.
+    Stand(TokenId, Standing),
+    Tell(Notice),
+    /// What outlives a restart has changed.
+    Remember,
+    WaitUntil(DateTime<Utc>),
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    None,
+    Due(DateTime<Utc>),
+    Out,
+}
+
+/// The renewal of one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    life: Life,
+    /// Whether anything here can renew it.
+    renews: bool,
+    standing: Standing,
+    /// As it was last acted upon.
+    shown: Standing,
+    need: Option<Need>,
+    shown_need: Option<Need>,
+    failures: u32,
+    not_before: Option<DateTime<Utc>>,
+    is_asked: bool,
+    is_renewing: bool,
+    probe: Probe,
+    unknown: u32,
+    alarms: notice::Alarms,
+}
+
+/// What is next, and who does it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outlook {
+    pub(crate) standing: Standing,
+    pub(crate) need: Option<Need>,
+    pub(crate) renewal_at: Option<DateTime<Utc>>,
+    pub(crate) probe_at: Option<DateTime<Utc>>,
+}
+
+impl State {
+    pub(crate) fn new(life: Life, renews: bool) -> Self {
+        Self {
+            life,
+            renews,
+            standing: Standing::Good,
+            shown: Standing::Good,
+            need: None,
+            shown_need: None,
+            failures: 0,
+            not_before: None,
+            is_asked: false,
+            is_renewing: false,
+            probe: Probe::None,
+            unknown: 0,
+            alarms: notice::Alarms::default(),
+        }
+    }
+
+    /// Goes on where it was before a restart.
+    pub(crate) fn recalling(mut self, memory: RenewalMemory, now: DateTime<Utc>) -> Self {
+        let RenewalMemory { failures, not_before, need, dead } = memory;
+        (self.failures, self.not_before, self.need) = (failures, cut(not_before, now), need);
+        if dead == Some(self.life.token) {
+            (self.standing, self.probe) = (Standing::Revoked, Probe::Due(now));
+        }
+        self
+    }
+
+    /// Takes the place of another while that one's attempt is on its way.
+    pub(crate) fn renewing(mut self, is_renewing: bool) -> Self {
+        self.is_renewing = is_renewing;
+        self
+    }
+
+    pub(crate) fn memory(&self) -> RenewalMemory {
+        let dead = (self.standing == Standing::Revoked).then_some(self.life.token);
+        let Self { failures, not_before, need, .. } = *self;
+        RenewalMemory { failures, not_before, need, dead }
+    }
+
+    pub(crate) fn outlook(&self, now: DateTime<Utc>) -> Outlook {
+        Outlook {
+            standing: self.standing,
+            need: self.need.or((!self.renews).then_some(Need::NewToken)),
+            renewal_at: match self.is_renewing {
+                true => Some(now),
+                false => self.due_at(now),
+            },
+            probe_at: match self.probe {
+                Probe::None => None,
+                Probe::Due(at) => Some(at),
+                Probe::Out => Some(now),
+            },
+        }
+    }
+
+    /// What an event makes of it, and what is to be done.
+    pub(crate) fn step(mut self, event: Event, now: DateTime<Utc>) -> (Self, Vec<Action>) {
+        let before = self.memory();
+        self.not_before = cut(self.not_before, now);
+        match event {
+            Event::Passed => {}
+            Event::Asked => (self.is_asked, self.not_before) = (self.renews, None),
+            Event::Renewed { life, jitter } => self.renewed(life, now, jitter),
+            Event::Failed { failure, jitter } => self.failed(failure, now, jitter),
+            Event::Refused { token, is_signed } => self.refused(token, is_signed, now),
+            Event::Probed { token, verdict, jitter } => self.probed(token, verdict, now, jitter),
+            Event::Unlocked { until } => self.alarms.unlocked(until, now),
+            Event::Removed => return (self, vec![Action::End]),
+        }
+        let mut actions = Vec::new();
+        self.act(now, &mut actions);
+        if self.memory() != before {
+            actions.push(Action::Remember);
+        }
+        actions.push(Action::WaitUntil(self.wakes_at(now)));
+        (self, actions)
+    }
+
+    /// One that leaves the token within its window (a server that moves the end by little, or not at
+    /// all) is followed up as a failure is, or it would be asked for in a loop.
+    fn renewed(&mut self, life: Life, now: DateTime<Utc>, jitter: u8) {
+        let (failures, alarms) = (self.failures, self.alarms.of_successor());
+        let (shown, shown_need) = (self.shown, None);
+        let fresh = Self::new(life, self.renews);
+        // A token that was extended is the same: what was asked of it is still on its way. Another's
+        // leases are given as any new token's are.
+        let (shown, probe) = match life.token == self.life.token {
+            true if self.probe == Probe::Out => (shown, Probe::Out),
+            true => (shown, Probe::None),
+            false => (Standing::Good, Probe::None),
+        };
+        *self = Self { shown, shown_need, probe, alarms, ..fresh };
+        if self.due_at(now).is_some_and(|due| due <= now) {
+            self.failures = failures;
+            self.failed(Failure::Transient { retry_after: None }, now, jitter);
+        }
+    }
+
+    fn failed(&mut self, failure: Failure, now: DateTime<Utc>, jitter: u8) {
+        (self.is_renewing, self.is_asked) = (false, false);
+        self.failures = self.failures.saturating_add(1);
+        let left = left_in_window(&self.life, self.is_lost(), now);
+        self.not_before = Some(after(now, failure.wait(self.failures, left, jitter)));
+        match failure {
+            Failure::Terminal(need) => self.need = Some(need),
+            Failure::Refused if self.probe == Probe::None => self.probe = Probe::Due(now),
+            // What went wrong before may have been mended: the server is merely busy.
+            Failure::Refused | Failure::Transient { .. } => {}
+        }
+    }
+
+    fn refused(&mut self, token: TokenId, is_signed: bool, now: DateTime<Utc>) {
+        if token != self.life.token {
+            return;
+        }
+        match self.standing {
+            Standing::Revoked => {}
+            _ if is_signed => self.die(),
+            Standing::Good => {
+                self.standing = Standing::Suspect;
+                if self.probe != Probe::Out {
+                    self.probe = Probe::Due(now);
+                }
+            }
+            Standing::Suspect => {}
+        }
+    }
+
+    fn probed(&mut self, token: TokenId, verdict: Verdict, now: DateTime<Utc>, jitter: u8) {
+        if token != self.life.token {
+            return;
+        }
+        self.probe = Probe::None;
+        match verdict {
+            Verdict::Alive => (self.standing, self.unknown) = (Standing::Good, 0),
+            Verdict::Dead => self.die(),
+            Verdict::Unknown if self.standing == Standing::Suspect => {
+                self.unknown = self.unknown.saturating_add(1);
+                let wait = backoff(self.unknown, PROBE_WINDOW, jitter);
+                self.probe = Probe::Due(after(now, wait));
+            }
+            Verdict::Unknown => {}
+        }
+    }
+
+    /// The token is dead. Its successor, where one can be had, is wanted at once.
+    fn die(&mut self) {
+        if self.standing != Standing::Revoked {
+            (self.standing, self.unknown, self.not_before) = (Standing::Revoked, 0, None);
+        }
+    }
+
+    /// Whether there is no window left that a wait could miss.
+    fn is_lost(&self) -> bool {
+        self.standing == Standing::Revoked
+    }
+
+    /// When the next attempt is due; `None` while none is to be made.
+    fn due_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if !self.renews || self.is_renewing || self.standing == Standing::Suspect {
+            return None;
+        }
+        let window_opens = match self.life.expires_at {
+            Some(end) if !self.is_asked && !self.is_lost() => {
+                before(end, self.life.windows.advisory)
+            }
+            _ => now,
+        };
+        Some(self.not_before.map_or(window_opens, |wait| wait.max(window_opens)))
+    }
+
+    /// What is due by now.
+    fn act(&mut self, now: DateTime<Utc>, actions: &mut Vec<Action>) {
+        let token = self.life.token;
+        if self.shown != self.standing {
+            self.shown = self.standing;
+            actions.push(Action::Stand(token, self.standing));
+            if self.standing != Standing::Good {
+                actions.push(Action::Tell(Notice::Standing(self.standing)));
+            }
+        }
+        if self.shown_need != self.need {
+            self.shown_need = self.need;
+            actions.extend(self.need.map(|need| Action::Tell(Notice::Needs(need))));
+        }
+        if matches!(self.probe, Probe::Due(at) if at <= now) {
+            self.probe = Probe::Out;
+            actions.push(Action::Probe(token));
+        }
+        if self.due_at(now).is_some_and(|due| due <= now) {
+            (self.is_renewing, self.is_asked) = (true, false);
+            actions.push(Action::Renew);
+        }
+        let needs_human = self.needs_human();
+        actions.extend(self.alarms.due(&self.life, needs_human, now).map(Action::Tell));
+    }
+
+    fn needs_human(&self) -> bool {
+        !self.renews || self.need.is_some()
+    }
+
+    /// When there is something to look at again.
+    fn wakes_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let probe_at = match self.probe {
+            Probe::Due(at) => Some(at),
+            _ => None,
+        };
+        let alarm_at = self.alarms.next_at(&self.life, self.needs_human(), now);
+        let next = [self.due_at(now), probe_at, alarm_at].into_iter().flatten().min();
+        next.unwrap_or(DateTime::<Utc>::MAX_UTC).max(after(now, SHORTEST_LOOK))
+    }
+}
+
+#[cfg(test)]
+mod tests;

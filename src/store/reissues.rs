@@ -1,0 +1,182 @@
+//! How tokens are minted anew, and what is still to be ended at the server: one that may have been
+//! minted and is not kept, and those that were replaced. It is written before anything is asked for,
+//! and stays after its token was removed until nothing is left to be ended.
+
+use super::record::{self, ReissueRow, RetiredRow};
+use super::{Key, SealedSecret, Store, StoreError, TokenRecord, TokenSecret, Tree, Write};
+use crate::id::{LineageId, TokenId};
+use crate::secret::AccessToken;
+use chrono::{DateTime, Utc};
+
+/// The reissue of one lineage.
+#[derive(Debug)]
+pub(crate) struct Reissue {
+    pub(crate) lineage: LineageId,
+    /// What is minted, as JSON; empty once the token was removed.
+    pub(crate) plan: String,
+    /// The label under which one may have been minted that is not kept.
+    pub(crate) intent: Option<String>,
+    pub(crate) retired: Vec<Retired>,
+    /// Labels under which others were minted that are not kept, and could not be revoked.
+    pub(crate) orphans: Vec<String>,
+}
+
+/// A token that was replaced and is not revoked yet.
+#[derive(Debug)]
+pub(crate) struct Retired {
+    pub(crate) token_id: TokenId,
+    pub(crate) token: AccessToken,
+    /// It is revoked from then on: what was signed with it is on its way.
+    pub(crate) from: DateTime<Utc>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+}
+
+impl Reissue {
+    /// Whether something is still to be ended at the server.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        self.intent.is_some() || !self.retired.is_empty() || !self.orphans.is_empty()
+    }
+}
+
+impl Store {
+    /// How a lineage is reissued, if it is.
+    pub(crate) fn reissue(&self, lineage: LineageId) -> Result<Option<Reissue>, StoreError> {
+        let row: Option<ReissueRow> = self.disk.epoch().find(Tree::Meta, &key(lineage))?;
+        Ok(row.map(read))
+    }
+
+    /// All lineages of which something is still to be ended, those of removed tokens among them.
+    pub(crate) fn unended(&self) -> Result<Vec<LineageId>, StoreError> {
+        let epoch = self.disk.epoch();
+        let mut found = Vec::new();
+        for entry in epoch.values(Tree::Meta) {
+            let (name, sealed) = entry?;
+            let row = epoch.keys.open(Tree::Meta, &name, &sealed)?;
+            if let Ok(row) = record::decode::<ReissueRow>(&row) {
+                let reissue = read(row);
+                let is_it = epoch.keys.name(Tree::Meta, &key(reissue.lineage)) == name;
+                found.extend((is_it && reissue.has_leftovers()).then_some(reissue.lineage));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes it durable how a lineage is reissued; one with no plan and nothing left is forgotten.
+    pub(crate) fn keep_reissue(&self, reissue: &Reissue) -> Result<(), StoreError> {
+        self.commit(vec![write(reissue)?])
+    }
+
+    /// Makes it durable how a token is reissued, with the token's own record.
+    pub(crate) fn choose_reissue(
+        &self,
+        record: &TokenRecord,
+        reissue: &Reissue,
+    ) -> Result<(), StoreError> {
+        let writes = vec![self.token_write(record)?, write(reissue)?];
+        self.commit_to_account(record.lineage, |_| {}, writes, None)
+    }
+
+    /// Replaces a token by its successor as [`Store::replace_token`] does, and in the same commit
+    /// notes what is to be ended.
+    pub(crate) fn reissue_token(
+        &self,
+        record: &TokenRecord,
+        secret: &TokenSecret,
+        server_ms: i64,
+        reissue: &Reissue,
+    ) -> Result<SealedSecret, StoreError> {
+        self.succeed(record, secret, server_ms, vec![write(reissue)?])
+    }
+
+    /// The write that ends the reissue of a token that is removed, and keeps what is to be ended.
+    pub(super) fn reissue_removal(&self, lineage: LineageId) -> Result<Option<Write>, StoreError> {
+        let kept = self.reissue(lineage)?;
+        kept.map(|reissue| write(&Reissue { plan: String::new(), ..reissue })).transpose()
+    }
+}
+
+fn write(reissue: &Reissue) -> Result<Write, StoreError> {
+    if reissue.plan.is_empty() && !reissue.has_leftovers() {
+        return Ok(Write::remove(Tree::Meta, key(reissue.lineage)));
+    }
+    let retired = reissue.retired.iter().map(|retired| RetiredRow {
+        token_id: *retired.token_id.as_bytes(),
+        token: retired.token.expose().into(),
+        from_ms: retired.from.timestamp_millis(),
+        expires_ms: retired.expires_at.map(|at| at.timestamp_millis()),
+    });
+    let row = ReissueRow {
+        lineage: *reissue.lineage.as_bytes(),
+        plan: reissue.plan.clone(),
+        intent: reissue.intent.clone(),
+        retired: retired.collect(),
+        orphans: reissue.orphans.clone(),
+    };
+    Write::put(Tree::Meta, key(reissue.lineage), &row)
+}
+
+fn read(mut row: ReissueRow) -> Reissue {
+    let retired = row.retired.iter_mut().map(|row| Retired {
+        token_id: TokenId::from_bytes(row.token_id),
+        token: AccessToken::new(std::mem::take(&mut row.token)),
+        from: DateTime::from_timestamp_millis(row.from_ms).unwrap_or_default(),
+        expires_at: row.expires_ms.and_then(DateTime::from_timestamp_millis),
+    });
+    Reissue {
+        lineage: LineageId::from_bytes(row.lineage),
+        retired: retired.collect(),
+        plan: std::mem::take(&mut row.plan),
+        intent: row.intent.take(),
+        orphans: std::mem::take(&mut row.orphans),
+    }
+}
+
+fn key(lineage: LineageId) -> Key {
+    Key::Text([b"reissue", &lineage.as_bytes()[..]].concat())
+}
+
+/// The key of the record of which nothing but its row is known.
+pub(super) fn key_of(row: &[u8]) -> Option<Key> {
+    let row: ReissueRow = record::decode(row).ok()?;
+    Some(key(LineageId::from_bytes(row.lineage)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{add, create};
+
+    #[test]
+    fn what_is_to_be_ended_outlives_its_token_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = create(dir.path());
+        let lineage = add(&store, "bot");
+        let at = DateTime::from_timestamp_millis(1_767_323_045_678).unwrap();
+        let retired = Retired {
+            token_id: TokenId::from_bytes([7; 16]),
+            token: AccessToken::new("v2xsecret"),
+            from: at,
+            expires_at: Some(at),
+        };
+        let reissue = Reissue {
+            lineage,
+            plan: "{}".into(),
+            intent: Some("bot#ab".into()),
+            retired: vec![retired],
+            orphans: vec!["bot#cd".into()],
+        };
+        store.keep_reissue(&reissue).unwrap();
+        assert!(!format!("{reissue:?}").contains("secret"));
+        store.remove_token(lineage).unwrap();
+        assert_eq!(store.unended().unwrap(), [lineage]);
+        let mut kept = store.reissue(lineage).unwrap().unwrap();
+        let (was, is) = (&reissue.retired[0], &kept.retired[0]);
+        assert_eq!((is.token_id, is.from, is.expires_at), (was.token_id, at, Some(at)));
+        assert_eq!((is.token.expose(), &*kept.plan), ("v2xsecret", ""));
+        assert_eq!((&kept.intent, &kept.orphans), (&reissue.intent, &reissue.orphans));
+        (kept.intent, kept.retired, kept.orphans) = (None, Vec::new(), Vec::new());
+        store.keep_reissue(&kept).unwrap();
+        assert!(store.reissue(lineage).unwrap().is_none());
+        assert_eq!(store.unended().unwrap(), []);
+    }
+}
