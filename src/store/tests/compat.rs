@@ -9,6 +9,7 @@ use super::place::set_mode;
 use super::*;
 use crate::id::{EnterpriseId, WalletId};
 use crate::policy::{ActionKind, Book, Counter, Decay, Purpose, Slot, WindowRule};
+use crate::renewal_memory::{Need, RenewalMemory};
 use crate::rotation::RotationState;
 use crate::scope::Scope;
 use crate::secret::{ClientSecret, EcdhXprv, RefreshToken};
@@ -117,6 +118,22 @@ fn kept() -> [(TokenRecord, TokenSecret); 5] {
     ]
 }
 
+fn reissue() -> Reissue {
+    let retired = Retired {
+        token_id: TokenId::from_bytes([0x21; 16]),
+        token: AccessToken::new(format!("v2x{}", "21".repeat(32))),
+        from: at(15),
+        expires_at: Some(at(1440)),
+    };
+    Reissue {
+        lineage: lineage(2),
+        plan: r#"{"label":"market-maker"}"#.into(),
+        intent: Some("market-maker intended".into()),
+        retired: vec![retired],
+        orphans: vec!["market-maker lost".into()],
+    }
+}
+
 /// How the frozen store was made. It is written where there is none.
 #[test]
 #[ignore = "it writes tests/compat/v1, which is frozen"]
@@ -156,6 +173,16 @@ fn a_store_to_freeze() {
         rotation: RotationState::Sent,
     };
     store.keep_grant(lineage(5), &grant).unwrap();
+    let [(session, _), (mut spender, _), ..] = kept();
+    let memory = RenewalMemory {
+        failures: 3,
+        not_before: Some(at(50)),
+        need: Some(Need::OneTimePassword),
+        dead: Some(session.info.id),
+    };
+    store.remember_renewal(lineage(1), &memory).unwrap();
+    spender.renewal = Renewal::Reissue;
+    store.choose_reissue(&spender, &reissue()).unwrap();
     store.change_passphrase(&first, &second, at(12)).unwrap();
     store.rekey(at(13)).unwrap();
     spend(10_000, Some(Outcome::Accepted));
@@ -224,6 +251,22 @@ fn told(store: &Store) -> String {
             let Grant { label, client_id, client_secret, refresh_token, rotation } = grant;
             let (secret, token) = (client_secret.expose(), refresh_token.expose());
             say(format!("  grant {label}: {client_id}, {secret}, {token}, {rotation:?}"));
+        }
+        if let Some(Reissue { plan, intent, retired, orphans, .. }) =
+            store.reissue(*lineage).unwrap()
+        {
+            say(format!("  reissue {plan}, {intent:?}, {orphans:?}"));
+            for Retired { token_id, token, from, expires_at } in retired {
+                let (token, until) = (token.expose(), time(expires_at));
+                say(format!("  retired {token_id}: {token}, from {}, {until}", from.to_rfc3339()));
+            }
+        }
+        if let Some(memory) = store.renewal_memory(*lineage) {
+            let RenewalMemory { failures, not_before, need, dead } = memory;
+            let (wait, dead) = (time(not_before), dead.map_or("none".into(), |id| id.to_string()));
+            say(format!(
+                "  renewal: {failures} failures, waits until {wait}, {need:?}, dead {dead}"
+            ));
         }
         let LedgerRow { is_exposed, is_unreconciled, .. } = record::decode(&ledger).unwrap();
         say(format!("  ledger: exposed {is_exposed}, unreconciled {is_unreconciled}"));
