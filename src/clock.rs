@@ -16,6 +16,11 @@ pub trait Clock: Send + Sync {
         self.now().timestamp_millis()
     }
 
+    /// How far [`Clock::monotonic`] may be behind.
+    fn grain(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Time since some fixed point in this process, to some milliseconds. It never goes back.
     fn monotonic(&self) -> Duration;
 }
@@ -49,6 +54,10 @@ impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn grain(&self) -> Duration {
+        Duration::from_millis(10)
     }
 
     fn monotonic(&self) -> Duration {

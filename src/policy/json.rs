@@ -10,6 +10,7 @@
 //! allocates nothing here.
 
 use super::Denied;
+use super::json_reader::is_text;
 use super::json_reader::unquoted;
 pub(super) use super::json_reader::{Reader, text};
 use crate::money::Amount;
@@ -222,11 +223,12 @@ impl<'a, const N: usize> Fields<'a, N> {
 fn fits(field: Option<&Field>, json: &str, is_plain: bool) -> bool {
     match field.map(|field| field.kind) {
         Some(Kind::Own) => true,
-        Some(Kind::Text) => is_plain || text(json).is_some(),
+        Some(Kind::Text) => is_plain || is_text(json),
         Some(Kind::Texts) => {
             let each = |reader: &mut Reader<'_>| {
-                let entry = reader.value().and_then(|(entry, _)| text(entry));
-                entry.map(drop).ok_or_else(|| Denied::body(""))
+                let is_text =
+                    reader.value().is_some_and(|(entry, is_plain)| is_plain || is_text(entry));
+                if is_text { Ok(()) } else { Err(Denied::body("")) }
             };
             each_of(&mut Reader::new(json), usize::MAX, "", each).is_ok()
         }

@@ -165,6 +165,29 @@ pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether a value is a string, which is not decoded for that: it may be a passphrase. Its escapes are
+/// those of the grammar; what they may spell wrongly is half a pair of surrogates.
+pub(super) fn is_text(json: &str) -> bool {
+    let Some(mut rest) = unquoted(json) else { return false };
+    // What the last escape was the first half of.
+    let mut is_half = false;
+    while let Some((before, after)) = rest.split_once('\\') {
+        if is_half && !before.is_empty() {
+            return false;
+        }
+        let unit = after.strip_prefix('u').and_then(|digits| digits.get(..4));
+        let unit = unit.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        match (is_half, unit) {
+            (true, Some(0xdc00..=0xdfff)) => is_half = false,
+            (true, _) | (false, Some(0xdc00..=0xdfff)) => return false,
+            (false, unit) => is_half = matches!(unit, Some(0xd800..=0xdbff)),
+        }
+        let Some(behind) = after.get(if unit.is_some() { 5 } else { 1 }..) else { return false };
+        rest = behind;
+    }
+    !is_half
+}
+
 /// What stands between the quotes of a string.
 pub(super) fn unquoted(json: &str) -> Option<&str> {
     json.strip_prefix('"')?.strip_suffix('"')
@@ -337,10 +360,24 @@ mod tests {
             ("\"", None),
         ] {
             assert_eq!(text(json).as_deref(), expect, "{json}");
+            if whole(json).is_some() {
+                assert_eq!(is_text(json), expect.is_some(), "{json}");
+            }
         }
     }
 
     proptest! {
+        #[test]
+        fn what_is_a_string_is_known_without_decoding_it(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![r"\\", r"\n", r"\u0041", r"\ud83d", r"\ude00", r"\uDBFF", "é", "u"]),
+                0..6,
+            ),
+        ) {
+            let json = format!("\"{}\"", parts.concat());
+            prop_assert_eq!(is_text(&json), text(&json).is_some(), "{}", json);
+        }
+
         #[test]
         fn values_end_where_others_see_them_end(json in "[\\[\\]{}:,\"\\\\0-9eE+. a-fu\\-\u{1}é]{0,24}") {
             agrees(&json);

@@ -362,7 +362,8 @@ impl Store {
         use std::sync::atomic::{AtomicU64, Ordering};
         static MINUTES: AtomicU64 = AtomicU64::new(0);
         let minutes = MINUTES.fetch_add(1, Ordering::Relaxed);
-        let now = Moment { monotonic: std::time::Duration::from_secs(60 * minutes), server_ms: 1 };
+        let monotonic = std::time::Duration::from_secs(60 * minutes);
+        let now = Moment { monotonic, server_ms: 1, wall_ms: 0 };
         let escrow = self.ledger.get(*lineage).ok_or_else(not_reconciled)?;
         self.reserve(&escrow, charges, now)
     }

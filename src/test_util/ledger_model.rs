@@ -155,7 +155,7 @@ impl World {
     fn now(&self) -> Moment {
         let server_ms =
             1_000_000 * MINUTE + i64::try_from(self.secs).expect("a model's life") * 1000;
-        Moment { monotonic: Duration::from_secs(self.secs), server_ms }
+        Moment { monotonic: Duration::from_secs(self.secs), server_ms, wall_ms: 0 }
     }
 
     fn durable(&mut self) {

@@ -170,7 +170,7 @@ impl ManyTokens {
     /// Those of the store.
     pub fn spend(&self, i: usize, now: StdDuration) -> Result<(), StoreError> {
         let escrow = self.store.escrow(self.tokens[i].0.lineage).ok_or(StoreError::Removed)?;
-        let now = Moment { monotonic: now, server_ms: 1 };
+        let now = Moment { monotonic: now, server_ms: 1, wall_ms: 0 };
         let draw = self.store.reserve(&escrow, &self.charges, now)?;
         self.store.settle(&escrow, &self.charges, draw, Outcome::Accepted);
         Ok(())

@@ -34,7 +34,8 @@ impl Vault {
     /// the first after it that is not before `to`. Each line holds the hash of the one before, so that
     /// [`verify_audit_lines`](crate::verify_audit_lines) verifies them where there is no vault. The
     /// whole log is verified on the way, up to the entry that was the last when it began; a slow writer
-    /// holds up nobody but who would prune the log.
+    /// holds up nobody but who would prune the log, and while somebody waits to, who would read it:
+    /// `writer` itself must not.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`](crate::StoreError::Unreadable) where the chain is broken,

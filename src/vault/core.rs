@@ -122,31 +122,24 @@ impl Core {
         }
     }
 
-    /// Now, as spends count it.
+    /// Now, by all clocks.
     pub(super) fn moment(&self) -> Moment {
-        self.moment_at(self.clock.monotonic())
-    }
-
-    /// A moment that was just read off the clock, as spends count it.
-    pub(super) fn moment_at(&self, monotonic: Duration) -> Moment {
-        Moment { monotonic, server_ms: self.server_ms(monotonic) }
+        // Heard first: a time that is heard after the clock was read would be taken for further ahead.
+        let heard_ms = self.client.heard_ms();
+        let (wall_ms, monotonic) = (self.clock.now_ms(), self.clock.monotonic());
+        self.server_time.note(heard_ms, monotonic + self.clock.grain());
+        Moment { monotonic, server_ms: self.server_time.now_ms(monotonic), wall_ms }
     }
 
     /// The later of the machine's time and BitGo's, which is what tokens end by.
     pub(super) fn latest_now(&self) -> DateTime<Utc> {
-        let latest_ms = self.latest_ms(self.clock.now_ms(), self.clock.monotonic());
+        let latest_ms = self.moment().latest_ms();
         DateTime::from_timestamp_millis(latest_ms).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// The same in milliseconds since 1970, for who has read the clock.
-    pub(super) fn latest_ms(&self, now_ms: i64, monotonic: Duration) -> i64 {
-        now_ms.max(self.server_ms(monotonic))
-    }
-
-    /// BitGo's time, in milliseconds since 1970; 0 if it is not known.
-    fn server_ms(&self, monotonic: Duration) -> i64 {
-        self.server_time.note(self.client.heard_ms(), monotonic);
-        self.server_time.now_ms(monotonic)
+    /// BitGo signed something at this time, which was heard just now.
+    pub(super) fn hear(&self, server_ms: i64) {
+        self.server_time.note(server_ms, self.clock.monotonic() + self.clock.grain());
     }
 
     /// Runs work that blocks (Argon2, a commit) where it may. It runs to its end in any case.

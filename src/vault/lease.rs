@@ -6,7 +6,6 @@
 //!                └─ finish(answer) ─> settled by what the verified answer says
 //! ```
 
-use super::core::Core;
 use super::credential::{self, Sender};
 use super::hands::{Grasp, Hands};
 use super::reservation::Reservation;
@@ -15,7 +14,7 @@ use super::signed::Signed;
 use crate::api::Auth;
 use crate::crypto::AuthKey;
 use crate::error::Error;
-use crate::policy::{self, Action, Charge, Denied, Outcome, Request, Rule};
+use crate::policy::{self, Action, Charge, Denied, Moment, Outcome, Request, Rule};
 use crate::refresh::Standing;
 use crate::scope::{Permission, Scope};
 use crate::secret::AccessToken;
@@ -50,10 +49,10 @@ pub(super) fn take<'r>(
 ) -> Result<Lease<'r>, Error> {
     let core = hands.core();
     core.check_open()?;
-    let (grasp, monotonic) = (hands.grasp(label)?, core.clock.monotonic());
-    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, monotonic)?;
-    let reservation = Reservation::make(grasp, charges, monotonic)?;
-    Ok(Lease::new(request, Sender::Bot, reservation, freeze_epoch, monotonic))
+    let (grasp, now) = (hands.grasp(label)?, core.moment());
+    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, now)?;
+    let reservation = Reservation::make(grasp, charges, now)?;
+    Ok(Lease::new(request, Sender::Bot, reservation, freeze_epoch, now))
 }
 
 /// Takes a lease, waiting for a renewal and for the reservation's commit without blocking.
@@ -65,26 +64,24 @@ pub(super) async fn take_wait<'r>(
 ) -> Result<Lease<'r>, Error> {
     let core = hands.core();
     core.check_open()?;
-    let (mut grasp, mut monotonic) = (hands.grasp(label)?, core.clock.monotonic());
+    let mut grasp = hands.grasp(label)?;
     let now = core.latest_now();
     if grasp.held.awaits_renewal(now) {
         core.entry(&grasp.held.record.label)?.await_renewal(now).await;
         core.check_open()?;
-        (grasp, monotonic) = (hands.grasp(label)?, core.clock.monotonic());
+        grasp = hands.grasp(label)?;
     }
-    let (charges, freeze_epoch) = permit(&grasp, request, sender, monotonic)?;
-    let reservation = match Reservation::draw(grasp, charges, monotonic) {
+    let now = core.moment();
+    let (charges, freeze_epoch) = permit(&grasp, request, sender, now)?;
+    let reservation = match Reservation::draw(grasp, charges, now) {
         Ok(reservation) => reservation,
         // Should the caller go away, the reservation is dropped with the task, and given back.
         Err((grasp, charges)) => {
-            // It may have waited for its turn, while BitGo was heard: a moment of before would take its
-            // time for further ahead than it is.
-            let make =
-                move |core: &Arc<Core>| Reservation::make(grasp, charges, core.clock.monotonic());
-            core.blocking(make).await??
+            // It may wait for its turn, and counts as of then.
+            core.blocking(move |core| Reservation::make(grasp, charges, core.moment())).await??
         }
     };
-    Ok(Lease::new(request, sender, reservation, freeze_epoch, monotonic))
+    Ok(Lease::new(request, sender, reservation, freeze_epoch, now))
 }
 
 /// Reads the request and checks it against everything but the budget, which its charges are
@@ -93,7 +90,7 @@ fn permit(
     grasp: &Grasp,
     request: &Request,
     sender: Sender,
-    monotonic: Duration,
+    now: Moment,
 ) -> Result<(Vec<Charge>, u64), Error> {
     let Grasp { core, held, .. } = grasp;
     let freeze_epoch = core.store.freeze().check()?;
@@ -108,7 +105,7 @@ fn permit(
         }
     }
     let action = Action::of(request, &rules.units)?;
-    policy::check(&action, info, rules, core.latest_ms(core.clock.now_ms(), monotonic))?;
+    policy::check(&action, info, rules, now.latest_ms())?;
     Ok((policy::charges(&action, rules)?, freeze_epoch))
 }
 
@@ -118,9 +115,9 @@ impl<'r> Lease<'r> {
         sender: Sender,
         reservation: Reservation,
         freeze_epoch: u64,
-        monotonic: Duration,
+        now: Moment,
     ) -> Self {
-        let void_from = monotonic.saturating_add(reservation.grasp().core.lease_lifetime);
+        let void_from = now.monotonic.saturating_add(reservation.grasp().core.lease_lifetime);
         Self { request, sender, reservation, freeze_epoch, void_from }
     }
 
@@ -131,10 +128,9 @@ impl<'r> Lease<'r> {
     /// [`Error::Denied`] if the token has expired; [`Error::SendOnly`] if it cannot sign, for the
     /// headers would then hold the token itself. The reservation is given back.
     pub fn sign(self) -> Result<Signed<'r>, Error> {
-        let monotonic = self.check_void()?;
-        let Grasp { core, held, .. } = self.grasp();
-        let now_ms = core.clock.now_ms();
-        policy::check_expiry(&held.record.info, core.latest_ms(now_ms, monotonic))?;
+        let now = self.grasp().core.moment();
+        self.check_void(now.monotonic)?;
+        policy::check_expiry(&self.grasp().held.record.info, now.latest_ms())?;
         let Self { request, sender, reservation, .. } = self;
         let grasp = reservation.grasp();
         let mut key = AuthKey::blank();
@@ -145,8 +141,8 @@ impl<'r> Lease<'r> {
             Some(token) => Auth::Bearer(token),
         };
         let id = grasp.held.record.info.id;
-        let signed = Signed::new(request, auth, reservation, now_ms)?;
-        signed.note(id, now_ms);
+        let signed = Signed::new(request, auth, reservation, now.wall_ms)?;
+        signed.note(id, now.wall_ms);
         Ok(signed)
     }
 
@@ -170,7 +166,7 @@ impl<'r> Lease<'r> {
     /// # Security
     /// Whoever holds the raw token is bound by BitGo's limit alone.
     pub async fn expose_token(self) -> Result<AccessToken, Error> {
-        self.check_void()?;
+        self.check_void(self.grasp().core.clock.monotonic())?;
         self.check_exposable()?;
         let Self { reservation, freeze_epoch, .. } = self;
         let grasp = Arc::clone(reservation.grasp());
@@ -186,9 +182,9 @@ impl<'r> Lease<'r> {
             if core.store.freeze().epoch() != freeze_epoch {
                 return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
             }
-            let (lineage, info, now) = (held.record.lineage, &held.record.info, core.clock.now());
-            policy::check_expiry(info, core.latest_now().timestamp_millis())?;
-            core.store.append_audit(AuditAction::Exposed, info.id, None, now)?;
+            let (lineage, info) = (held.record.lineage, &held.record.info);
+            policy::check_expiry(info, core.moment().latest_ms())?;
+            core.store.append_audit(AuditAction::Exposed, info.id, None, core.clock.now())?;
             reservation.settle(Outcome::Uncertain);
             if can_spend(info) {
                 core.store.exhaust(lineage, core.moment().server_ms)?;
@@ -215,14 +211,13 @@ impl<'r> Lease<'r> {
     /// public no token goes that neither knows of.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn open_untold(self) -> Result<AccessToken, Error> {
-        self.check_void()?;
+        self.check_void(self.grasp().core.clock.monotonic())?;
         self.check_exposable()?;
         let Grasp { core, held, .. } = self.grasp();
         Ok(core.store.open_secret(held.record.lineage, &held.secret)?.token)
     }
 
-    /// Answers the monotonic time for which it was looked at.
-    fn check_void(&self) -> Result<Duration, Error> {
+    fn check_void(&self, monotonic: Duration) -> Result<(), Error> {
         let Grasp { core, held, .. } = self.grasp();
         if core.store.freeze().check()? != self.freeze_epoch {
             return Err(Error::LeaseVoid { why: "the vault was frozen meanwhile" });
@@ -233,11 +228,10 @@ impl<'r> Lease<'r> {
         if held.standing() == Standing::Revoked {
             return Err(Error::LeaseVoid { why: "bitgo says that its token is dead" });
         }
-        let monotonic = core.clock.monotonic();
         if monotonic >= self.void_from {
             return Err(Error::LeaseVoid { why: "it is too old" });
         }
-        Ok(monotonic)
+        Ok(())
     }
 }
 

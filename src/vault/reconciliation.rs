@@ -150,7 +150,7 @@ pub(super) async fn reconcile(
             ));
         };
         let rules = now.record.rules.clone();
-        core.server_time.note(answered_ms, core.clock.monotonic());
+        core.hear(answered_ms);
         match (escrow, before) {
             (Some(escrow), Some((sampling, quiet))) if is_believed => {
                 let sample = Sample {

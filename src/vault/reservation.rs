@@ -2,9 +2,8 @@
 
 use super::hands::Grasp;
 use crate::error::Error;
-use crate::policy::{Charge, Draw, Outcome};
+use crate::policy::{Charge, Draw, Moment, Outcome};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What one request of a token reserves, settled exactly once.
 pub(super) struct Reservation {
@@ -28,13 +27,13 @@ impl Reservation {
     pub(super) fn make(
         grasp: Arc<Grasp>,
         charges: Vec<Charge>,
-        monotonic: Duration,
+        now: Moment,
     ) -> Result<Self, Error> {
         if charges.is_empty() {
             return Ok(Self::of(grasp, None));
         }
         let core = &grasp.core;
-        let draw = core.store.reserve(grasp.escrow()?, &charges, core.moment_at(monotonic))?;
+        let draw = core.store.reserve(grasp.escrow()?, &charges, now)?;
         Ok(Self::of(grasp, Some(Drawn { charges, draw })))
     }
 
@@ -43,12 +42,12 @@ impl Reservation {
     pub(super) fn draw(
         grasp: Arc<Grasp>,
         charges: Vec<Charge>,
-        monotonic: Duration,
+        now: Moment,
     ) -> Result<Self, (Arc<Grasp>, Vec<Charge>)> {
         if charges.is_empty() {
             return Ok(Self::of(grasp, None));
         }
-        let (escrow, now) = (grasp.escrow().ok(), grasp.core.moment_at(monotonic));
+        let escrow = grasp.escrow().ok();
         match escrow.and_then(|escrow| escrow.draw_allotted(&charges, now)) {
             Some(draw) => Ok(Self::of(grasp, Some(Drawn { charges, draw }))),
             None => Err((grasp, charges)),

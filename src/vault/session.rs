@@ -109,8 +109,13 @@ impl Vault {
                 Err(error) => return Err(error.into()),
             }
             let removed = core.blocking(move |core| {
-                // Another may be kept under its label by now.
-                core.remove_entry(&entry, &core.begin_change()).map(drop)
+                let change = core.begin_change();
+                // Another may be kept under its label by now, or have taken its place.
+                let is_it = |other: &Arc<Held>| other.record.info.id == held.record.info.id;
+                match entry.held().as_ref().is_some_and(is_it) {
+                    true => core.remove_entry(&entry, &change).map(drop),
+                    false => Ok(()),
+                }
             });
             removed.await?
         });

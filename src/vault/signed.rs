@@ -144,7 +144,7 @@ impl<'r> Signed<'r> {
         let (refusals, at_ms) = (&self.grasp().core.refusals, at.timestamp_millis());
         refusals.note(at_ms);
         let core = &self.grasp().core;
-        core.server_time.note(at_ms, core.clock.monotonic());
+        core.hear(at_ms);
         let is_bound = self.version == Some(AuthVersion::V4);
         if outcome != Outcome::Rejected || is_bound || !self.reservation.is_made() {
             return outcome;

@@ -182,6 +182,24 @@ async fn a_window_frees_by_the_servers_time_and_by_no_other() {
     desk.clock.jump(chrono::TimeDelta::seconds(-100));
     assert_eq!(spend(&desk, 100).await, Ok(Outcome::Accepted));
 
+    // What was spent since counts as of when the clock was ahead.
+    pass(Duration::from_secs(3600 + 3600 / 64 + 101)).await;
+    assert_eq!(spend(&desk, 1000).await, Ok(Outcome::Accepted));
+}
+
+#[tokio::test]
+async fn a_window_holds_where_the_vault_was_closed_for_long() {
+    let desk = desk().await;
+    let hourly = rules(|rules| rules.windows = vec![window(Some(1000), None)]);
+    desk.vault.set_rules("bot", hourly, None).await.unwrap();
+    assert_eq!(spend(&desk, 1).await, Ok(Outcome::Accepted));
+    tokio::time::pause();
+    let options = desk.options();
+    let desk = desk.reopened_later(options, Duration::from_secs(5 * 3600)).await;
+    tokio::time::resume();
+    // The first answer tells how late it is: what went out before it did so just now.
+    assert_eq!(spend(&desk, 999).await, Ok(Outcome::Accepted));
+    assert_eq!(spend(&desk, 2).await, Err("denied by window".into()));
     pass(Duration::from_secs(3600 + 3600 / 64 + 1)).await;
     assert_eq!(spend(&desk, 1000).await, Ok(Outcome::Accepted));
 }

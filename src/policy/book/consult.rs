@@ -11,7 +11,7 @@ impl Book {
     /// What each bound says of the charges, in the order in which they are enforced. Nothing changes.
     pub(crate) fn consult(&self, charges: &[Charge], now: Moment) -> Vec<Consulted> {
         let mut book = self.clone();
-        book.roll(now.server_ms);
+        book.roll(now.server_ms, now.wall_ms);
         let mut consulted = Vec::new();
         if book.is_unreconciled {
             consulted.push(Consulted::denied(not_reconciled()));

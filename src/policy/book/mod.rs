@@ -50,6 +50,9 @@ const BURST_MAX: u32 = 20;
 /// The most windows of one token: with all their slots they fit into a record.
 pub(crate) const WINDOWS_MAX: usize = 16;
 
+/// How far apart the two clocks may be for BitGo to take requests, in milliseconds.
+const CLOCKS_APART_MS: i64 = 5 * 60 * 1000;
+
 /// The most coins of one request.
 const CHARGES_MAX: usize = 64;
 
@@ -58,8 +61,18 @@ const CHARGES_MAX: usize = 64;
 pub(crate) struct Moment {
     /// In the clock's monotonic time.
     pub(crate) monotonic: Duration,
-    /// By the server's clock, in milliseconds since 1970; 0 where it is not known.
+    /// By the server's clock, in milliseconds since 1970, as far as it was heard; 0 where it is not
+    /// known.
     pub(crate) server_ms: i64,
+    /// By the machine's clock, likewise.
+    pub(crate) wall_ms: i64,
+}
+
+impl Moment {
+    /// The later of the two clocks, which is what tokens end by.
+    pub(crate) fn latest_ms(&self) -> i64 {
+        self.server_ms.max(self.wall_ms)
+    }
 }
 
 /// What one lineage spent and may spend.
@@ -87,6 +100,8 @@ pub(crate) struct Flow {
     next_draw: u64,
     /// Changes with every change of limits: what was in flight before does not land.
     edition: u64,
+    /// The latest time of either clock, as of which what is drawn counts.
+    latest_ms: i64,
     burst: u32,
     last_take: Option<Duration>,
     /// Whether it was found with something reserved or allotted: a crash left it so.
@@ -229,7 +244,7 @@ impl Book {
         if charges.len() > CHARGES_MAX {
             return Err(Denied::body("more than 64 coins in one request"));
         }
-        self.roll(now.server_ms);
+        self.roll(now.server_ms, now.wall_ms);
         let (mut all, share) = (Standing::Drawable, self.share());
         for charge in charges {
             for place in self.places(charge)? {
@@ -247,7 +262,7 @@ impl Book {
     fn next_draw(&mut self) -> Draw {
         let number = self.flow.next_draw;
         self.flow.next_draw += 1;
-        Draw { number, at_ms: self.seen_ms, coins: 0, pools: 0 }
+        Draw { number, at_ms: self.flow.latest_ms, coins: 0, pools: 0 }
     }
 
     /// Draws what is known to be drawable.
@@ -415,7 +430,7 @@ impl Book {
     /// Goes on with another token of the lineage: its counters at BitGo are its own, what the former
     /// one used is carried over.
     pub(crate) fn succeed(&mut self, info: &TokenInfo, rules: &LocalRules, server_ms: i64) {
-        self.roll(server_ms);
+        self.roll(server_ms, 0);
         // Nobody can tell any more what a lineage that is not reconciled spent.
         if std::mem::take(&mut self.is_unreconciled) {
             self.apply(rules);
@@ -460,7 +475,7 @@ impl Book {
 
     /// Charges all that is left of every bound, for good: the token goes out raw.
     pub(crate) fn expose(&mut self, server_ms: i64) {
-        self.roll(server_ms);
+        self.roll(server_ms, 0);
         self.is_exposed = true;
         self.exhaust();
     }
@@ -484,11 +499,25 @@ impl Book {
         self.windows.iter_mut().for_each(Window::give_back_allotted);
     }
 
-    /// Moves on to a time of the server's. It never goes back.
-    fn roll(&mut self, server_ms: i64) {
+    /// Moves on to a time of the server's, and of the machine's. Neither goes back.
+    fn roll(&mut self, server_ms: i64, wall_ms: i64) {
         self.seen_ms = self.seen_ms.max(server_ms);
+        let latest_ms = self.flow.latest_ms.max(self.seen_ms);
+        // Where the server's is not known, nothing is drawn on windows.
+        self.flow.latest_ms = if self.seen_ms > 0 { latest_ms.max(wall_ms) } else { 0 };
         for window in &mut self.windows {
-            window.roll(self.seen_ms);
+            window.roll_to(self.seen_ms, self.flow.latest_ms);
+        }
+    }
+
+    /// The server has told its time: what was drawn when the machine's clock was far ahead of it was
+    /// drawn by now.
+    fn hear(&mut self, server_ms: i64) {
+        self.roll(server_ms, 0);
+        let latest_ms = self.seen_ms.saturating_add(CLOCKS_APART_MS);
+        if self.flow.latest_ms > latest_ms {
+            self.flow.latest_ms = self.seen_ms;
+            self.windows.iter_mut().for_each(|window| window.pull_back(latest_ms));
         }
     }
 

@@ -20,6 +20,8 @@ use crate::token::{SpendingLimit, TokenInfo};
 pub(crate) struct Sampling {
     coins: CoinMap<(Amount, u64)>,
     pool: Option<(Amount, u64)>,
+    /// Which sample was the last before.
+    confirmed_ms: i64,
 }
 
 /// What BitGo told.
@@ -198,15 +200,18 @@ impl Book {
         Sampling {
             coins: coins.map(|(coin, meter)| (coin.clone(), meter.sampling())).collect(),
             pool: self.pool.as_deref().map(Meter::sampling),
+            confirmed_ms: self.confirmed_ms,
         }
     }
 
     /// Takes a sample into account.
     pub(crate) fn sample(&mut self, before: &Sampling, sample: &Sample<'_>) -> Vec<Drift> {
-        self.roll(sample.server_ms);
+        self.hear(sample.server_ms);
         // What an exposed token spends is not seen, so nothing is freed any more; nor by an older
-        // sample than one that was taken into account.
-        let is_newest = sample.server_ms >= self.confirmed_ms;
+        // sample than one that was taken into account, or may be: when it was signed does not tell when
+        // it was counted.
+        let is_newest =
+            sample.server_ms >= self.confirmed_ms && before.confirmed_ms == self.confirmed_ms;
         let worth = match (is_newest && !self.is_exposed, sample.is_quiescent) {
             (true, true) => Worth::Resolves,
             (true, false) => Worth::Tells,
@@ -233,7 +238,7 @@ impl Book {
             return;
         }
         self.fence();
-        self.roll(server_ms);
+        self.hear(server_ms);
         self.confirmed_ms = self.confirmed_ms.max(server_ms);
         let next_draw = self.flow.next_draw;
         for (coin, meter) in self.coins.iter_mut() {

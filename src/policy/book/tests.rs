@@ -33,7 +33,7 @@ fn total(name: &str, most: u128) -> LocalRules {
 
 /// A moment so long after the one before that it is no burst.
 fn later(secs: u64) -> Moment {
-    Moment { monotonic: Duration::from_secs(secs), server_ms: 1_000_000 }
+    Moment { monotonic: Duration::from_secs(secs), server_ms: 1_000_000, wall_ms: 0 }
 }
 
 fn draw(book: &mut Book, charges: &[Charge], now: Moment) -> Result<Draw, Rule> {
@@ -400,4 +400,34 @@ fn a_ledger_that_was_lost_has_its_windows_used_up_when_it_begins_anew() {
     assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later(0)), Err(Rule::Window));
     let hours_later = Moment { server_ms: 10_000_000, ..later(0) };
     assert!(draw(&mut book, &[charge("tbtc", 50)], hours_later).is_ok());
+}
+
+#[test]
+fn what_is_drawn_after_a_long_silence_counts_as_of_then() {
+    const HOUR: i64 = 3_600_000;
+    let mut book = Book::begin(&info(&[("tbtc", 1000)], None), &hourly(50));
+    // Closed or asleep for five hours: BitGo's time stood still, the machine's did not.
+    let woken = Moment { wall_ms: 1_000_000 + 5 * HOUR, ..later(0) };
+    assert!(draw(&mut book, &[charge("tbtc", 50)], woken).is_ok());
+    let heard = |ms: i64| Moment { server_ms: 1_000_000 + 5 * HOUR + ms, ..later(1) };
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], heard(0)), Err(Rule::Window));
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], heard(HOUR - 1)), Err(Rule::Window));
+    assert!(draw(&mut book, &[charge("tbtc", 50)], heard(HOUR + HOUR / 64)).is_ok());
+}
+
+#[test]
+fn a_clock_far_ahead_puts_windows_off_until_bitgo_tells_its_time() {
+    const HOUR: i64 = 3_600_000;
+    let info = info(&[("tbtc", 1000)], None);
+    let mut book = Book::begin(&info, &hourly(50));
+    let ahead = Moment { wall_ms: 1_000_000 + 9000 * HOUR, ..later(0) };
+    assert!(draw(&mut book, &[charge("tbtc", 50)], ahead).is_ok());
+    let later = Moment { server_ms: 1_000_000 + 3 * HOUR, ..later(0) };
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later), Err(Rule::Window));
+    let (limits, server_ms) = (&info.spending_limits, 1_000_000 + 3 * HOUR);
+    let before = book.sampling();
+    book.sample(&before, &Sample { limits, pool: None, server_ms, is_quiescent: false });
+    assert_eq!(draw(&mut book, &[charge("tbtc", 1)], later), Err(Rule::Window));
+    let freed = Moment { server_ms: 1_000_000 + 4 * HOUR + HOUR / 8, ..later };
+    assert!(draw(&mut book, &[charge("tbtc", 50)], freed).is_ok());
 }

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! What is drawn counts in the slot of its time, and until that slot's end lies a whole period back:
-//! it leaves up to 1/64 of the period late, never early. What a slot was allotted and not drawn goes
+//! it leaves up to 1/64 of the period late, never early. Where the machine's clock is ahead of what is
+//! known of the server's, it counts as of then: nothing may have been heard for long, and a request
+//! whose own time is wrong spends nothing. What a slot was allotted and not drawn goes
 //! back when the next begins; after a crash all of it counts at the slot's end.
 
 use super::meter::{self, Standing};
@@ -19,6 +21,8 @@ use std::collections::VecDeque;
 const NEVER: i64 = i64::MAX / 2;
 /// Into how many slots a period is cut.
 const SLOTS: i64 = 64;
+/// The most slots that are kept: all of a period, the newest, and one that never leaves.
+const SLOTS_MAX: usize = 66;
 
 /// A sum in base units, and a number of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,22 +123,55 @@ impl Window {
 
     /// Lets go of slots that lie a whole period back, and begins the slot of this time.
     pub(super) fn roll(&mut self, now_ms: i64) {
-        let (end, period) = (self.slot_end(now_ms), self.period_ms());
-        if self.slots.back().is_some_and(|newest| newest.until_ms >= end) {
-            return;
+        self.roll_to(now_ms, now_ms);
+    }
+
+    /// The same where it may be later than it is known to be: what leaves goes by `now_ms`, what is
+    /// drawn counts as of `at_ms`.
+    pub(super) fn roll_to(&mut self, now_ms: i64, at_ms: i64) {
+        let (end, period) = (self.slot_end(at_ms), self.period_ms());
+        let is_vain =
+            |slot: &&Slot| slot.until_ms > end && slot.sum == Amount::ZERO && slot.count == 0;
+        while self.slots.back().filter(is_vain).is_some() {
+            self.slots.pop_back();
         }
-        self.give_back_allotted();
-        while self.slots.front().is_some_and(|slot| slot.until_ms.saturating_add(period) <= now_ms)
-        {
+        let goes_on = self.slots.back().is_some_and(|newest| newest.until_ms >= end);
+        if !goes_on {
+            self.give_back_allotted();
+        }
+        let leaves = |slot: &Slot| slot.until_ms.saturating_add(period) <= now_ms;
+        while self.slots.len() > usize::from(goes_on) && self.slots.front().is_some_and(leaves) {
             self.slots.pop_front();
         }
+        if goes_on {
+            return;
+        }
+        let is_full = self.slots.len() >= SLOTS_MAX;
         match self.slots.back_mut() {
-            // What holds nothing is not kept.
-            Some(newest) if newest.sum == Amount::ZERO && newest.count == 0 => {
+            // What holds nothing is not kept; and where there are too many, what counts a while ago
+            // counts a while longer.
+            Some(newest) if is_full || newest.sum == Amount::ZERO && newest.count == 0 => {
                 newest.until_ms = end
             }
             _ => self.slots.push_back(Slot { until_ms: end, sum: Amount::ZERO, count: 0 }),
         }
+    }
+
+    /// Brings what counts as of later than it can be to `now_ms`.
+    pub(super) fn pull_back(&mut self, now_ms: i64) {
+        let end = self.slot_end(now_ms);
+        let is_late = |slot: &Slot| slot.until_ms > end && slot.until_ms != NEVER;
+        if !self.slots.back().is_some_and(is_late) {
+            return;
+        }
+        self.give_back_allotted();
+        let mut late = Load::default();
+        while let Some(slot) = self.slots.back().copied().filter(is_late) {
+            self.slots.pop_back();
+            late = late.plus(Load { sum: slot.sum, count: slot.count });
+        }
+        self.roll(now_ms);
+        self.charge(late);
     }
 
     /// What the newest slot was allotted and nobody drew is free again.
