@@ -10,15 +10,17 @@ use super::entry::{Entry, Held, TokenStatus};
 use super::events::{Alarm, Event};
 use super::mint::{self, Opened};
 use super::{oauth, reissue};
-use crate::api::wire::IssuedToken;
+use crate::api::wire::{IssuedToken, TokenRecord as SessionRecord};
 use crate::api::{ApiError, Doubt};
-use crate::crypto::ExtensionKey;
+use crate::clock::Clock;
+use crate::crypto::{ExtensionKey, WINDOW_FORWARD_MS};
 use crate::error::Error;
 use crate::id::{LineageId, TokenId};
 use crate::refresh::{self, Errand, Failure, Life, Notice, Phase, Renew, Standing, Verdict};
 use crate::renewal_memory::Need;
 use crate::store::{SealedSecret, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,7 +116,8 @@ impl Vault {
     pub async fn renew(&self, label: &str) -> Result<TokenStatus, Error> {
         let (core, label) = (&self.core, Label::new(label)?);
         let entry = core.entry(&label)?;
-        let is_over = || core.check_open().is_err() || entry.held().is_none();
+        let is_gone = || entry.held().is_none_or(|held| held.record.is_revoked);
+        let is_over = || core.check_open().is_err() || is_gone();
         entry.await_attempt(|| begin(core, &label), is_over).await?;
         core.status(&entry).ok_or(Error::NoSuchToken { label })
     }
@@ -122,12 +125,16 @@ impl Vault {
 
 impl Renew for Core {
     fn renew(self: Arc<Self>, lineage: LineageId) -> Errand<Result<Life, Failure>> {
+        let attempt = self.entry_of(lineage).map(Attempt::begin);
         Box::pin(async move {
             // One that is gone is forgotten by the task as well.
             let gone = Failure::Transient { retry_after: None };
-            let entry = self.entry_of(lineage).ok_or(gone)?;
+            let attempt = attempt.ok_or(gone)?;
+            let entry = Arc::clone(&attempt.entry);
             let way = entry.held().ok_or(gone)?.record.renewal;
-            match renew(&self, &entry).await {
+            let login = self.login_of(lineage);
+            let renewed = renew(&self, &entry).await;
+            match renewed {
                 Ok(held) => {
                     let info = &held.record.info;
                     tracing::info!(token = %info.id, expires_at = ?info.expires_at, "renewed");
@@ -135,14 +142,22 @@ impl Renew for Core {
                         label: held.record.label.clone(),
                         expires_at: info.expires_at,
                     });
-                    entry.renewed();
+                    attempt.renewed();
                     Ok(held.life())
                 }
                 Err(error) => {
                     tracing::warn!(%lineage, %error, "not renewed; the token stays");
-                    let failure = error.failure(way);
+                    let failure = match error.failure(way) {
+                        // It began without the login that is there by now.
+                        Failure::Terminal(Need::Login | Need::OneTimePassword)
+                            if self.has_other_login(lineage, login.as_ref()) =>
+                        {
+                            Failure::Transient { retry_after: None }
+                        }
+                        failure => failure,
+                    };
                     let is_hopeless = !matches!(failure, Failure::Transient { .. });
-                    entry.failed(error.to_string(), is_hopeless);
+                    attempt.failed(error.to_string(), is_hopeless);
                     Err(failure)
                 }
             }
@@ -204,6 +219,36 @@ impl Renew for Core {
     }
 }
 
+/// An attempt on its way. Who waits for it hears of its end even where it is cut off or panics.
+struct Attempt {
+    entry: Arc<Entry>,
+    has_ended: bool,
+}
+
+impl Attempt {
+    fn begin(entry: Arc<Entry>) -> Self {
+        Self { entry, has_ended: false }
+    }
+
+    fn renewed(mut self) {
+        self.has_ended = true;
+        self.entry.renewed();
+    }
+
+    fn failed(mut self, error: String, is_hopeless: bool) {
+        self.has_ended = true;
+        self.entry.failed(error, is_hopeless);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.entry.failed("the attempt was cut off".into(), false);
+        }
+    }
+}
+
 impl Core {
     /// Writes down how a token's renewal goes, as it is by now.
     fn remember_renewal(&self, lineage: LineageId) {
@@ -223,11 +268,37 @@ async fn probe(core: &Core, held: &Held) -> Verdict {
         return Verdict::Unknown;
     };
     let Ok(credential) = Credential::of(core, &secret.token) else { return Verdict::Unknown };
-    match core.client.session(credential.auth()).await {
+    let verdict = judged(held, core.client.session(credential.auth()).await);
+    // By a clock that is wrong every request is refused, and nobody signs that: BitGo is asked once
+    // more, by its own time.
+    let Some(apart) = (verdict == Verdict::Refused).then(|| ClocksApart::of(core)).flatten() else {
+        return verdict;
+    };
+    tracing::warn!(
+        label = %held.record.label,
+        seconds = apart.ahead.num_seconds(),
+        "this machine's clock differs from bitgo's by more than requests may: set it",
+    );
+    let is_certain = apart.is_certain;
+    let client = core.client.by_clock(Arc::new(apart));
+    match judged(held, client.session(credential.auth()).await) {
+        // Whoever refused it may have refused the clock.
+        Verdict::Refused if is_certain => Verdict::Unknown,
+        verdict => verdict,
+    }
+}
+
+/// What an answer about a token's own record says of it.
+fn judged(held: &Held, answer: Result<SessionRecord, ApiError>) -> Verdict {
+    match answer {
         Ok(record) if record.id == held.record.info.id => Verdict::Alive,
         Ok(_) => Verdict::Unknown,
-        // The second refusal counts, whoever vouches for it.
-        Err(ApiError::TokenDead(_) | ApiError::Unauthorized(_)) => Verdict::Dead,
+        Err(ApiError::TokenDead(refusal) | ApiError::Unauthorized(refusal)) => {
+            match refusal.is_verified() {
+                true => Verdict::Dead,
+                false => Verdict::Refused,
+            }
+        }
         // Refused for something else, by who knows it.
         Err(error)
             if error
@@ -237,6 +308,38 @@ async fn probe(core: &Core, held: &Held) -> Verdict {
             Verdict::Alive
         }
         Err(_) => Verdict::Unknown,
+    }
+}
+
+/// BitGo's clock, where this machine's differs from it by more than a request or its answer may.
+struct ClocksApart {
+    clock: Arc<dyn Clock>,
+    /// How far this machine's is ahead.
+    ahead: TimeDelta,
+    /// Whether BitGo's time may not merely be one that was heard long ago.
+    is_certain: bool,
+}
+
+impl ClocksApart {
+    /// `None` where they agree, or nothing is known of BitGo's.
+    fn of(core: &Core) -> Option<Self> {
+        let (server_ms, now_ms) = (core.moment().server_ms, core.clock.now_ms());
+        let ahead = TimeDelta::milliseconds(now_ms.saturating_sub(server_ms));
+        let is_known = server_ms > 0 && ahead.num_milliseconds().abs() > WINDOW_FORWARD_MS;
+        // What was remembered when the vault was opened has stood still since it was closed.
+        let is_certain = core.client.heard_ms() > 0 || ahead < TimeDelta::zero();
+        is_known.then(|| Self { clock: Arc::clone(&core.clock), ahead, is_certain })
+    }
+}
+
+impl Clock for ClocksApart {
+    fn now(&self) -> DateTime<Utc> {
+        let now = self.clock.now();
+        now.checked_sub_signed(self.ahead).unwrap_or(now)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 }
 

@@ -206,9 +206,147 @@ fn a_clock_set_back_does_not_stall_renewal() {
     }
 }
 
+fn renewed(token: TokenId, end: i64) -> Event {
+    Event::Renewed { life: life(token, Some(at(end)), 3600), jitter: 0 }
+}
+
+#[test]
+fn another_way_of_renewal_forgets_nothing_of_how_the_token_stands() {
+    let manual = State::new(life(TOKEN, Some(at(3600)), 3600), false);
+    for (is_signed, standing) in [(false, Standing::Suspect), (true, Standing::Revoked)] {
+        let (former, _) = run(manual, &[(10, refused(is_signed))]);
+        let state = hour().in_place_of(&former, false);
+        assert_eq!(state.outlook(at(11)).standing, standing);
+        let (_, actions) = run(state, &[(11, Event::Passed)]);
+        assert_eq!(actions[0].contains(&Action::Renew), is_signed, "by the new way: {actions:?}");
+    }
+    let (former, _) = run(manual, &[(10, refused(true))]);
+    let other = State::new(life(OTHER, Some(at(3600)), 3600), true).in_place_of(&former, false);
+    assert_eq!(other.outlook(at(11)).standing, Standing::Good, "it is another token");
+}
+
+#[test]
+fn tokens_that_die_as_they_come_do_not_cost_a_renewal_each() {
+    for (is_costly, waits) in [(false, [0.5, 1.0, 2.0]), (true, [900.0, 900.0, 900.0])] {
+        let (mut state, _) = run(hour().costly(is_costly), &[(10, refused(true))]);
+        let (mut now, mut waited) = (at(10), Vec::new());
+        for number in 0..3 {
+            let token = [OTHER, TOKEN][number % 2];
+            (state, _) = state.step(renewed(token, 90_000), now);
+            (state, _) = state.step(Event::Refused { token, is_signed: true }, now);
+            let due = state.outlook(now).renewal_at.unwrap();
+            waited.push((due - now).as_seconds_f64());
+            (state, _) = state.step(Event::Passed, due);
+            now = due;
+        }
+        assert_eq!(waited, waits);
+        // One that lived for a while is replaced at once.
+        (state, _) = state.step(renewed(TOKEN, 90_000), now);
+        let later = now + TimeDelta::minutes(10);
+        let (_, actions) = state.step(refused(true), later);
+        assert!(actions.contains(&Action::Renew), "{actions:?}");
+    }
+}
+
+#[test]
+fn a_death_cuts_no_wait_short_that_bitgo_asked_for_or_that_spares_an_account() {
+    let busy = Failure::Transient { retry_after: Some(Duration::from_secs(90)) };
+    for (failure, due) in
+        [(busy, 2791), (Failure::Terminal(Need::OneTimePassword), 3601), (TRANSIENT, 2702)]
+    {
+        let (state, actions) =
+            run(hour(), &[(2700, Event::Passed), (2701, failed(failure)), (2702, refused(true))]);
+        assert_eq!(state.outlook(at(2702)).renewal_at, Some(at(due)), "{failure:?}");
+        assert_eq!(actions[2].contains(&Action::Renew), failure == TRANSIENT, "{failure:?}");
+    }
+}
+
+#[test]
+fn a_login_ends_the_wait_for_it_and_renews_nothing_that_is_not_due() {
+    let (state, actions) = run(
+        State::new(life(TOKEN, Some(at(365 * 86_400)), 365 * 86_400), true).lacking(Need::Login),
+        &[(0, Event::Passed), (335 * 86_400, Event::Passed), (335 * 86_400, Event::Provided)],
+    );
+    let expires_at = at(365 * 86_400);
+    let ending = Action::Tell(Notice::Ending { expires_at });
+    assert_eq!(actions, [vec![], vec![ending], vec![]]);
+    assert_eq!(state.outlook(at(335 * 86_400)).need, None);
+    let (_, actions) = run(state, &[(358 * 86_400, Event::Passed)]);
+    assert_eq!(actions[0], [], "the vault sees to it");
+
+    let wanted = failed(Failure::Terminal(Need::Login));
+    let (_, actions) =
+        run(hour(), &[(2700, Event::Passed), (2701, wanted), (2702, Event::Provided)]);
+    assert_eq!(actions[2], [Action::Renew]);
+}
+
+#[test]
+fn who_asks_during_an_attempt_that_fails_gets_another() {
+    let attempt = [(2700, Event::Passed), (2701, Event::Asked), (2702, failed(TRANSIENT))];
+    assert_eq!(run(hour(), &attempt).1, [vec![Action::Renew], vec![], vec![Action::Renew]]);
+    let attempt = [(2700, Event::Passed), (2701, Event::Asked), (2702, renewed(OTHER, 6302))];
+    assert_eq!(run(hour(), &attempt).1, [vec![Action::Renew], vec![], vec![]]);
+}
+
+#[test]
+fn a_suspect_is_renewed_for_who_asks() {
+    let (_, actions) = run(hour(), &[(10, refused(false)), (11, Event::Asked)]);
+    assert_eq!(actions[1], [Action::Renew]);
+}
+
+#[test]
+fn an_answer_from_before_a_signed_401_does_not_bring_a_token_back() {
+    let events = [
+        (10, refused(false)),
+        (11, refused(true)),
+        (12, failed(TRANSIENT)),
+        (13, probed(Verdict::Alive)),
+    ];
+    let (state, _) = run(hour(), &events);
+    assert_eq!(state.outlook(at(13)).standing, Standing::Revoked);
+}
+
+#[test]
+fn a_401_of_the_successor_counts_once_the_renewal_is_heard_of() {
+    let stray = |is_signed| Event::Refused { token: OTHER, is_signed };
+    for (is_signed, standing) in [(false, Standing::Suspect), (true, Standing::Revoked)] {
+        let events =
+            [(2700, Event::Passed), (2701, stray(is_signed)), (2702, renewed(OTHER, 6302))];
+        assert_eq!(run(hour(), &events).0.outlook(at(2702)).standing, standing);
+    }
+    let events = [(2700, Event::Passed), (2701, stray(true)), (2702, failed(TRANSIENT))];
+    let (state, _) = run(hour(), &[&events[..], &[(2703, renewed(OTHER, 6303))]].concat());
+    assert_eq!(state.outlook(at(2703)).standing, Standing::Good, "it was of that attempt");
+}
+
+#[test]
+fn a_death_that_nobody_vouches_for_is_asked_about_again() {
+    let manual = State::new(life(TOKEN, Some(at(86_400)), 86_400), false);
+    let (state, _) = run(manual, &[(10, refused(false)), (11, probed(Verdict::Refused))]);
+    assert_eq!(state.outlook(at(11)).standing, Standing::Revoked);
+    assert_eq!(state.outlook(at(11)).probe_at, Some(at(911)));
+    let (state, actions) = run(state, &[(911, Event::Passed), (912, probed(Verdict::Alive))]);
+    assert_eq!(actions[0], [Action::Probe(TOKEN)]);
+    assert_eq!(actions[1], [Action::Stand(TOKEN, Standing::Good)]);
+    assert_eq!(state.outlook(at(912)).probe_at, None);
+
+    // A clock that is set back does not put it off.
+    let (state, _) = run(manual, &[(10, refused(false)), (9000, probed(Verdict::Refused))]);
+    let (state, _) = run(state, &[(20, Event::Passed)]);
+    assert_eq!(state.outlook(at(20)).probe_at, Some(at(920)));
+
+    let (state, _) = run(manual, &[(10, refused(true)), (11, Event::Passed)]);
+    assert_eq!(state.outlook(at(11)).probe_at, None, "bitgo's own word is enough");
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let token = prop_oneof![Just(TOKEN), Just(OTHER)];
-    let verdict = prop_oneof![Just(Verdict::Alive), Just(Verdict::Dead), Just(Verdict::Unknown)];
+    let verdict = prop_oneof![
+        Just(Verdict::Alive),
+        Just(Verdict::Dead),
+        Just(Verdict::Refused),
+        Just(Verdict::Unknown)
+    ];
     let need = prop::sample::select(&Need::ALL[..]);
     let failure = prop_oneof![
         prop::option::of(0..9999u64)
@@ -220,6 +358,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Passed),
         Just(Event::Asked),
+        Just(Event::Provided),
         (token.clone(), ends.clone(), 0..99_999u64, any::<u8>()).prop_map(
             |(token, ends, secs, jitter)| Event::Renewed {
                 life: life(token, ends.map(at), secs),
