@@ -34,7 +34,7 @@
 //! After a restart a token remembers its failures, its wait, its need, and that it was dead; then it
 //! is probed once, for the server has the last word.
 
-use super::failure::{Failure, HUMAN_WAIT, RETRY_AFTER_MAX, backoff, cut, left_in_window};
+use super::failure::{Failure, HUMAN_WAIT, cut, left_in_window};
 use super::notice::{self, Notice};
 use super::windows::{Windows, after, before};
 use crate::id::TokenId;
@@ -44,12 +44,6 @@ use std::time::Duration;
 
 /// No two looks at one token are nearer to each other.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
-/// As much of the window as a probe may be away from the next: it has none of its own.
-const PROBE_WINDOW: Duration = Duration::from_secs(60);
-/// How long after the last a dead token is asked about that nobody vouched for: it may have been a clock.
-const SLOW_PROBE: Duration = Duration::from_secs(15 * 60);
-/// A token that dies so soon after it was renewed is not renewed at once.
-const SOON: Duration = Duration::from_secs(600);
 
 /// The life of one token of a lineage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,9 +271,7 @@ impl State {
     pub(crate) fn step(mut self, event: Event, now: DateTime<Utc>) -> (Self, Vec<Action>) {
         let before = self.memory();
         self.not_before = cut(self.not_before, now);
-        if let Probe::Due(at) = self.probe {
-            self.probe = Probe::Due(at.min(after(now, SLOW_PROBE)));
-        }
+        self.probe = self.cut_probe(now);
         match event {
             Event::Passed => {}
             Event::Asked => (self.is_asked, self.not_before) = (self.renews, None),
@@ -355,83 +347,6 @@ impl State {
         }
     }
 
-    fn refused(&mut self, token: TokenId, is_signed: bool, now: DateTime<Utc>) {
-        if token != self.life.token {
-            if self.is_renewing {
-                self.stray = Some((token, is_signed || self.stray == Some((token, true))));
-            }
-            return;
-        }
-        if is_signed && self.probe == Probe::Out {
-            self.probe = Probe::Overruled;
-        }
-        match self.standing {
-            Standing::Revoked => {}
-            _ if is_signed => self.die(now),
-            Standing::Good => {
-                self.standing = Standing::Suspect;
-                if self.probe != Probe::Out {
-                    self.probe = Probe::Due(now);
-                }
-            }
-            Standing::Suspect => {}
-        }
-    }
-
-    fn probed(&mut self, token: TokenId, verdict: Verdict, now: DateTime<Utc>, jitter: u8) {
-        if token != self.life.token {
-            return;
-        }
-        let is_overruled = self.probe == Probe::Overruled;
-        self.probe = Probe::None;
-        match verdict {
-            Verdict::Alive if is_overruled => {}
-            Verdict::Alive => (self.standing, self.unknown) = (Standing::Good, 0),
-            Verdict::Dead => self.die(now),
-            Verdict::Refused => {
-                self.die(now);
-                if !is_overruled {
-                    self.probe = Probe::Due(after(now, SLOW_PROBE));
-                }
-            }
-            Verdict::Unknown => self.probe = self.after_silence(is_overruled, now, jitter),
-        }
-    }
-
-    /// When it is asked again about a token of which nothing was heard.
-    fn after_silence(&mut self, is_overruled: bool, now: DateTime<Utc>, jitter: u8) -> Probe {
-        match self.standing {
-            Standing::Suspect => {
-                self.unknown = self.unknown.saturating_add(1);
-                Probe::Due(after(now, backoff(self.unknown, PROBE_WINDOW, jitter)))
-            }
-            Standing::Revoked if !is_overruled => Probe::Due(after(now, SLOW_PROBE)),
-            Standing::Good | Standing::Revoked => Probe::None,
-        }
-    }
-
-    /// The token is dead. Its successor, where one can be had, is wanted at once, unless they die as
-    /// they come.
-    fn die(&mut self, now: DateTime<Utc>) {
-        if self.standing == Standing::Revoked {
-            return;
-        }
-        (self.standing, self.unknown) = (Standing::Revoked, 0);
-        if !self.is_firm {
-            self.not_before = None;
-        }
-        if self.renewed_at.is_none_or(|renewed| after(renewed, SOON) <= now) {
-            self.deaths = 0;
-            return;
-        }
-        self.deaths = self.deaths.saturating_add(1);
-        let wait = match self.is_costly {
-            true => HUMAN_WAIT,
-            false => backoff(self.deaths, RETRY_AFTER_MAX, 0),
-        };
-        self.not_before = self.not_before.max(Some(after(now, wait)));
-    }
-
     /// Whether there is no window left that a wait could miss.
     fn is_lost(&self) -> bool {
         self.standing == Standing::Revoked
@@ -479,7 +394,9 @@ impl State {
     }
 
     fn needs_human(&self) -> bool {
-        !self.renews || self.need.or(self.lack).is_some()
+        // Of what is lacking an attempt on its way tells by itself.
+        let lack = self.lack.filter(|_| !self.is_renewing);
+        !self.renews || self.need.or(lack).is_some()
     }
 
     /// When there is something to look at again.
@@ -494,5 +411,6 @@ impl State {
     }
 }
 
+mod standing;
 #[cfg(test)]
 mod tests;

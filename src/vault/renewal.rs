@@ -9,18 +9,16 @@ use super::credential::Credential;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::{Alarm, Event};
 use super::mint::{self, Opened};
-use super::{oauth, reissue};
-use crate::api::wire::{IssuedToken, TokenRecord as SessionRecord};
-use crate::api::{ApiError, Doubt};
-use crate::clock::Clock;
-use crate::crypto::{ExtensionKey, WINDOW_FORWARD_MS};
+use super::{oauth, probe, reissue};
+use crate::api::ApiError;
+use crate::api::wire::IssuedToken;
+use crate::crypto::ExtensionKey;
 use crate::error::Error;
 use crate::id::{LineageId, TokenId};
 use crate::refresh::{self, Errand, Failure, Life, Notice, Phase, Renew, Standing, Verdict};
 use crate::renewal_memory::Need;
 use crate::store::{SealedSecret, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
-use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,7 +166,7 @@ impl Renew for Core {
         Box::pin(async move {
             let held = self.entry_of(lineage).and_then(|entry| entry.held());
             match held.filter(|held| held.record.info.id == token) {
-                Some(held) => probe(&self, &held).await,
+                Some(held) => probe::ask(&self, &held).await,
                 None => Verdict::Unknown,
             }
         })
@@ -262,87 +260,6 @@ impl Core {
     }
 }
 
-/// Asks for a token's own record with the token itself.
-async fn probe(core: &Core, held: &Held) -> Verdict {
-    let Ok(secret) = core.store.open_secret(held.record.lineage, &held.secret) else {
-        return Verdict::Unknown;
-    };
-    let Ok(credential) = Credential::of(core, &secret.token) else { return Verdict::Unknown };
-    let verdict = judged(held, core.client.session(credential.auth()).await);
-    // By a clock that is wrong every request is refused, and nobody signs that: BitGo is asked once
-    // more, by its own time.
-    let Some(apart) = (verdict == Verdict::Refused).then(|| ClocksApart::of(core)).flatten() else {
-        return verdict;
-    };
-    tracing::warn!(
-        label = %held.record.label,
-        seconds = apart.ahead.num_seconds(),
-        "this machine's clock differs from bitgo's by more than requests may: set it",
-    );
-    let is_certain = apart.is_certain;
-    let client = core.client.by_clock(Arc::new(apart));
-    match judged(held, client.session(credential.auth()).await) {
-        // Whoever refused it may have refused the clock.
-        Verdict::Refused if is_certain => Verdict::Unknown,
-        verdict => verdict,
-    }
-}
-
-/// What an answer about a token's own record says of it.
-fn judged(held: &Held, answer: Result<SessionRecord, ApiError>) -> Verdict {
-    match answer {
-        Ok(record) if record.id == held.record.info.id => Verdict::Alive,
-        Ok(_) => Verdict::Unknown,
-        Err(ApiError::TokenDead(refusal) | ApiError::Unauthorized(refusal)) => {
-            match refusal.is_verified() {
-                true => Verdict::Dead,
-                false => Verdict::Refused,
-            }
-        }
-        // Refused for something else, by who knows it.
-        Err(error)
-            if error
-                .refusal()
-                .is_some_and(|refusal| refusal.status() == 401 && refusal.is_verified()) =>
-        {
-            Verdict::Alive
-        }
-        Err(_) => Verdict::Unknown,
-    }
-}
-
-/// BitGo's clock, where this machine's differs from it by more than a request or its answer may.
-struct ClocksApart {
-    clock: Arc<dyn Clock>,
-    /// How far this machine's is ahead.
-    ahead: TimeDelta,
-    /// Whether BitGo's time may not merely be one that was heard long ago.
-    is_certain: bool,
-}
-
-impl ClocksApart {
-    /// `None` where they agree, or nothing is known of BitGo's.
-    fn of(core: &Core) -> Option<Self> {
-        let (server_ms, now_ms) = (core.moment().server_ms, core.clock.now_ms());
-        let ahead = TimeDelta::milliseconds(now_ms.saturating_sub(server_ms));
-        let is_known = server_ms > 0 && ahead.num_milliseconds().abs() > WINDOW_FORWARD_MS;
-        // What was remembered when the vault was opened has stood still since it was closed.
-        let is_certain = core.client.heard_ms() > 0 || ahead < TimeDelta::zero();
-        is_known.then(|| Self { clock: Arc::clone(&core.clock), ahead, is_certain })
-    }
-}
-
-impl Clock for ClocksApart {
-    fn now(&self) -> DateTime<Utc> {
-        let now = self.clock.now();
-        now.checked_sub_signed(self.ahead).unwrap_or(now)
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.clock.monotonic()
-    }
-}
-
 /// Has a token renewed now, whatever its phase.
 pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
     core.check_open()?;
@@ -353,14 +270,6 @@ pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
     }
     core.tracker.happened(held.record.lineage, refresh::Event::Asked);
     Ok(())
-}
-
-/// What a 401 to a request of this token says of it: it may be dead, or is.
-pub(super) fn note_refusal(core: &Core, held: &Held, doubt: Option<Doubt>, is_verified: bool) {
-    let Some(doubt) = doubt else { return };
-    let is_signed = is_verified && doubt == Doubt::Dead;
-    let token = held.record.info.id;
-    core.tracker.happened(held.record.lineage, refresh::Event::Refused { token, is_signed });
 }
 
 async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {

@@ -6,39 +6,39 @@ use super::*;
 use chrono::TimeDelta;
 use proptest::prelude::*;
 
-const TOKEN: TokenId = TokenId::from_bytes([1; 16]);
-const OTHER: TokenId = TokenId::from_bytes([2; 16]);
-const TRANSIENT: Failure = Failure::Transient { retry_after: None };
+pub(super) const TOKEN: TokenId = TokenId::from_bytes([1; 16]);
+pub(super) const OTHER: TokenId = TokenId::from_bytes([2; 16]);
+pub(super) const TRANSIENT: Failure = Failure::Transient { retry_after: None };
 
-fn at(seconds: i64) -> DateTime<Utc> {
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
 }
 
-fn life(token: TokenId, expires_at: Option<DateTime<Utc>>, secs: u64) -> Life {
+pub(super) fn life(token: TokenId, expires_at: Option<DateTime<Utc>>, secs: u64) -> Life {
     let lifetime = Duration::from_secs(secs);
     let windows = Windows::of(lifetime, WindowSettings::default());
     Life { token, expires_at, lifetime, windows }
 }
 
 /// A token of an hour, made at 0: its windows open at 2700 and 3540.
-fn hour() -> State {
+pub(super) fn hour() -> State {
     State::new(life(TOKEN, Some(at(3600)), 3600), true)
 }
 
-fn failed(failure: Failure) -> Event {
+pub(super) fn failed(failure: Failure) -> Event {
     Event::Failed { failure, jitter: 0 }
 }
 
-fn probed(verdict: Verdict) -> Event {
+pub(super) fn probed(verdict: Verdict) -> Event {
     Event::Probed { token: TOKEN, verdict, jitter: 0 }
 }
 
-fn refused(is_signed: bool) -> Event {
+pub(super) fn refused(is_signed: bool) -> Event {
     Event::Refused { token: TOKEN, is_signed }
 }
 
 /// Steps through events, each at its second; what was to be done, without the waits.
-fn run(mut state: State, events: &[(i64, Event)]) -> (State, Vec<Vec<Action>>) {
+pub(super) fn run(mut state: State, events: &[(i64, Event)]) -> (State, Vec<Vec<Action>>) {
     let mut all = Vec::new();
     for (second, event) in events {
         let (next, mut actions) = state.step(*event, at(*second));
@@ -109,52 +109,6 @@ fn what_a_human_must_do_is_told_once_and_with_each_alarm() {
 }
 
 #[test]
-fn an_unsigned_401_makes_a_token_suspect_and_one_question_decides() {
-    for (verdict, standing) in
-        [(Verdict::Alive, Standing::Good), (Verdict::Dead, Standing::Revoked)]
-    {
-        let (state, actions) = run(hour(), &[(10, refused(false)), (10, refused(false))]);
-        let suspect = Standing::Suspect;
-        let told = Action::Tell(Notice::Standing(suspect));
-        let held = [Action::Stand(TOKEN, suspect), told, Action::Probe(TOKEN)];
-        assert_eq!(actions, [held.to_vec(), vec![]], "many may be on their way");
-        let (state, actions) = run(state, &[(11, probed(verdict))]);
-        assert_eq!(state.outlook(at(11)).standing, standing);
-        assert_eq!(actions[0][0], Action::Stand(TOKEN, standing));
-        assert_eq!(actions[0].contains(&Action::Renew), standing == Standing::Revoked);
-    }
-}
-
-#[test]
-fn a_suspect_is_asked_about_until_an_answer_comes_and_not_renewed_meanwhile() {
-    let (state, _) = run(hour(), &[(2699, refused(false))]);
-    let (state, actions) = run(state, &[(2710, probed(Verdict::Unknown)), (2711, Event::Passed)]);
-    assert_eq!(actions, [vec![], vec![Action::Probe(TOKEN)]]);
-    let (_, actions) = run(state, &[(2712, probed(Verdict::Alive))]);
-    assert_eq!(actions[0], [Action::Stand(TOKEN, Standing::Good), Action::Renew]);
-}
-
-#[test]
-fn a_signed_401_ends_the_token_it_was_got_with_and_no_other() {
-    let (state, actions) = run(hour(), &[(10, refused(true))]);
-    assert_eq!(actions[0][0], Action::Stand(TOKEN, Standing::Revoked));
-    assert!(actions[0].contains(&Action::Renew));
-    assert_eq!(state.memory().dead, Some(TOKEN));
-    // After a restart the server is asked once more.
-    let again = hour().recalling(state.memory(), at(20));
-    let (again, actions) = run(again, &[(20, Event::Passed), (21, probed(Verdict::Alive))]);
-    assert!(actions[0].contains(&Action::Probe(TOKEN)), "{actions:?}");
-    assert_eq!(again.outlook(at(21)).standing, Standing::Good);
-
-    for is_signed in [false, true] {
-        let stale = Event::Refused { token: OTHER, is_signed };
-        assert_eq!(hour().step(stale, at(10)).0, hour());
-        let late = Event::Probed { token: OTHER, verdict: Verdict::Dead, jitter: 0 };
-        assert_eq!(hour().step(late, at(10)).0, hour());
-    }
-}
-
-#[test]
 fn a_token_refused_in_its_own_renewal_is_asked_about_and_used_meanwhile() {
     let (state, actions) = run(hour(), &[(2700, Event::Passed), (2701, failed(Failure::Refused))]);
     assert_eq!(actions[1], [Action::Probe(TOKEN)]);
@@ -206,7 +160,7 @@ fn a_clock_set_back_does_not_stall_renewal() {
     }
 }
 
-fn renewed(token: TokenId, end: i64) -> Event {
+pub(super) fn renewed(token: TokenId, end: i64) -> Event {
     Event::Renewed { life: life(token, Some(at(end)), 3600), jitter: 0 }
 }
 
@@ -223,42 +177,6 @@ fn another_way_of_renewal_forgets_nothing_of_how_the_token_stands() {
     let (former, _) = run(manual, &[(10, refused(true))]);
     let other = State::new(life(OTHER, Some(at(3600)), 3600), true).in_place_of(&former, false);
     assert_eq!(other.outlook(at(11)).standing, Standing::Good, "it is another token");
-}
-
-#[test]
-fn tokens_that_die_as_they_come_do_not_cost_a_renewal_each() {
-    for (is_costly, waits) in [(false, [0.5, 1.0, 2.0]), (true, [900.0, 900.0, 900.0])] {
-        let (mut state, _) = run(hour().costly(is_costly), &[(10, refused(true))]);
-        let (mut now, mut waited) = (at(10), Vec::new());
-        for number in 0..3 {
-            let token = [OTHER, TOKEN][number % 2];
-            (state, _) = state.step(renewed(token, 90_000), now);
-            (state, _) = state.step(Event::Refused { token, is_signed: true }, now);
-            let due = state.outlook(now).renewal_at.unwrap();
-            waited.push((due - now).as_seconds_f64());
-            (state, _) = state.step(Event::Passed, due);
-            now = due;
-        }
-        assert_eq!(waited, waits);
-        // One that lived for a while is replaced at once.
-        (state, _) = state.step(renewed(TOKEN, 90_000), now);
-        let later = now + TimeDelta::minutes(10);
-        let (_, actions) = state.step(refused(true), later);
-        assert!(actions.contains(&Action::Renew), "{actions:?}");
-    }
-}
-
-#[test]
-fn a_death_cuts_no_wait_short_that_bitgo_asked_for_or_that_spares_an_account() {
-    let busy = Failure::Transient { retry_after: Some(Duration::from_secs(90)) };
-    for (failure, due) in
-        [(busy, 2791), (Failure::Terminal(Need::OneTimePassword), 3601), (TRANSIENT, 2702)]
-    {
-        let (state, actions) =
-            run(hour(), &[(2700, Event::Passed), (2701, failed(failure)), (2702, refused(true))]);
-        assert_eq!(state.outlook(at(2702)).renewal_at, Some(at(due)), "{failure:?}");
-        assert_eq!(actions[2].contains(&Action::Renew), failure == TRANSIENT, "{failure:?}");
-    }
 }
 
 #[test]
@@ -292,51 +210,6 @@ fn who_asks_during_an_attempt_that_fails_gets_another() {
 fn a_suspect_is_renewed_for_who_asks() {
     let (_, actions) = run(hour(), &[(10, refused(false)), (11, Event::Asked)]);
     assert_eq!(actions[1], [Action::Renew]);
-}
-
-#[test]
-fn an_answer_from_before_a_signed_401_does_not_bring_a_token_back() {
-    let events = [
-        (10, refused(false)),
-        (11, refused(true)),
-        (12, failed(TRANSIENT)),
-        (13, probed(Verdict::Alive)),
-    ];
-    let (state, _) = run(hour(), &events);
-    assert_eq!(state.outlook(at(13)).standing, Standing::Revoked);
-}
-
-#[test]
-fn a_401_of_the_successor_counts_once_the_renewal_is_heard_of() {
-    let stray = |is_signed| Event::Refused { token: OTHER, is_signed };
-    for (is_signed, standing) in [(false, Standing::Suspect), (true, Standing::Revoked)] {
-        let events =
-            [(2700, Event::Passed), (2701, stray(is_signed)), (2702, renewed(OTHER, 6302))];
-        assert_eq!(run(hour(), &events).0.outlook(at(2702)).standing, standing);
-    }
-    let events = [(2700, Event::Passed), (2701, stray(true)), (2702, failed(TRANSIENT))];
-    let (state, _) = run(hour(), &[&events[..], &[(2703, renewed(OTHER, 6303))]].concat());
-    assert_eq!(state.outlook(at(2703)).standing, Standing::Good, "it was of that attempt");
-}
-
-#[test]
-fn a_death_that_nobody_vouches_for_is_asked_about_again() {
-    let manual = State::new(life(TOKEN, Some(at(86_400)), 86_400), false);
-    let (state, _) = run(manual, &[(10, refused(false)), (11, probed(Verdict::Refused))]);
-    assert_eq!(state.outlook(at(11)).standing, Standing::Revoked);
-    assert_eq!(state.outlook(at(11)).probe_at, Some(at(911)));
-    let (state, actions) = run(state, &[(911, Event::Passed), (912, probed(Verdict::Alive))]);
-    assert_eq!(actions[0], [Action::Probe(TOKEN)]);
-    assert_eq!(actions[1], [Action::Stand(TOKEN, Standing::Good)]);
-    assert_eq!(state.outlook(at(912)).probe_at, None);
-
-    // A clock that is set back does not put it off.
-    let (state, _) = run(manual, &[(10, refused(false)), (9000, probed(Verdict::Refused))]);
-    let (state, _) = run(state, &[(20, Event::Passed)]);
-    assert_eq!(state.outlook(at(20)).probe_at, Some(at(920)));
-
-    let (state, _) = run(manual, &[(10, refused(true)), (11, Event::Passed)]);
-    assert_eq!(state.outlook(at(11)).probe_at, None, "bitgo's own word is enough");
 }
 
 fn event() -> impl Strategy<Value = Event> {
