@@ -342,6 +342,8 @@ impl State {
     /// The login is there: what waited for it waits no more, and what is not due is not renewed.
     fn provided(&mut self) {
         self.lack = None;
+        // An attempt on its way may have begun without it.
+        self.is_asked |= self.is_renewing;
         if matches!(self.need, Some(Need::Login | Need::OneTimePassword)) {
             (self.need, self.not_before) = (None, None);
         }

@@ -200,8 +200,10 @@ fn a_login_ends_the_wait_for_it_and_renews_nothing_that_is_not_due() {
 
 #[test]
 fn who_asks_during_an_attempt_that_fails_gets_another() {
-    let attempt = [(2700, Event::Passed), (2701, Event::Asked), (2702, failed(TRANSIENT))];
-    assert_eq!(run(hour(), &attempt).1, [vec![Action::Renew], vec![], vec![Action::Renew]]);
+    for asked in [Event::Asked, Event::Provided] {
+        let attempt = [(2700, Event::Passed), (2701, asked), (2702, failed(TRANSIENT))];
+        assert_eq!(run(hour(), &attempt).1, [vec![Action::Renew], vec![], vec![Action::Renew]]);
+    }
     let attempt = [(2700, Event::Passed), (2701, Event::Asked), (2702, renewed(OTHER, 6302))];
     assert_eq!(run(hour(), &attempt).1, [vec![Action::Renew], vec![], vec![]]);
 }
