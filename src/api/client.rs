@@ -145,6 +145,11 @@ impl Client {
         Self { timeout, ..self.clone() }
     }
 
+    /// The same client, which signs and judges by another clock.
+    pub(crate) fn by_clock(&self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self.clone() }
+    }
+
     /// Sends exactly these bytes, once, and brings back what came, unchecked.
     ///
     /// `request_id` goes with it, by which answer and error know it.

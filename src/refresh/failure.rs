@@ -20,7 +20,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait after a failure that may pass.
 const LONGEST_WAIT: Duration = MINUTE;
 /// How long it is waited for a human.
-const HUMAN_WAIT: Duration = Duration::from_secs(15 * 60);
+pub(super) const HUMAN_WAIT: Duration = Duration::from_secs(15 * 60);
 /// The longest `Retry-After` that is honoured, and the longest wait there is.
 pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 

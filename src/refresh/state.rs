@@ -14,19 +14,27 @@
 //! | good, suspect | 401 by a use, signed | revoked | hold leases, tell; renew at once |
 //! | suspect | 401 by a use, unsigned | suspect | none: many were on their way when the first came |
 //! | any | probe: alive | good | hold no lease |
-//! | any | probe: dead, or again unsigned | revoked | hold leases, tell; renew at once |
+//! | any | probe: dead | revoked | hold leases, tell; renew at once |
+//! | any | probe: again unsigned | revoked | as above, and probe each quarter of an hour |
+//! | revoked, by a signed 401 since it was sent | probe: alive | revoked | none: it is older |
 //! | suspect | probe: no answer | suspect | probe again, later each time |
+//! | revoked | probe: no answer | revoked | probe in a quarter of an hour |
+//! | any | 401 of another token, while renewing | | counts if that is the successor |
 //! | any | 401 or probe of a former token | | none |
 //! | needs a human | 30, 14, 7, 1 days to its end, its window, its end | | tell |
 //! | any | unlocked, soon no more | | tell |
-//! | any | asked for | | renew, whatever the phase and the wait |
+//! | any | asked for | | renew, whatever the phase, the standing and the wait |
+//! | needs a login | given one | | renew as if none had been wanted |
 //! | any | removed | | end |
+//!
+//! "At once" is as soon as no wait is on that BitGo asked for or that spares an account; and a token that
+//! dies soon after it was renewed counts as a failure, or each use would cost a renewal.
 //!
 //! Every list of actions but the last ends in `WaitUntil`: until then nothing has to be looked at.
 //! After a restart a token remembers its failures, its wait, its need, and that it was dead; then it
 //! is probed once, for the server has the last word.
 
-use super::failure::{Failure, backoff, cut, left_in_window};
+use super::failure::{Failure, HUMAN_WAIT, cut, left_in_window};
 use super::notice::{self, Notice};
 use super::windows::{Windows, after, before};
 use crate::id::TokenId;
@@ -36,8 +44,6 @@ use std::time::Duration;
 
 /// No two looks at one token are nearer to each other.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
-/// As much of the window as a probe may be away from the next: it has none of its own.
-const PROBE_WINDOW: Duration = Duration::from_secs(60);
 
 /// The life of one token of a lineage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +72,10 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Alive,
-    /// Dead by the server's word, or refused a second time by somebody's.
+    /// Dead by the server's word.
     Dead,
+    /// Refused a second time, by somebody.
+    Refused,
     /// Nothing that could be believed came.
     Unknown,
 }
@@ -79,6 +87,8 @@ pub(crate) enum Event {
     Passed,
     /// Somebody wants it renewed now.
     Asked,
+    /// The login was given that renews it.
+    Provided,
     Renewed {
         life: Life,
         jitter: u8,
@@ -123,6 +133,8 @@ enum Probe {
     None,
     Due(DateTime<Utc>),
     Out,
+    /// Out, and since then the server has said that the token is dead.
+    Overruled,
 }
 
 /// The renewal of one token.
@@ -136,12 +148,23 @@ pub(crate) struct State {
     shown: Standing,
     need: Option<Need>,
     shown_need: Option<Need>,
+    /// What the next attempt will want, as far as is known before it is made.
+    lack: Option<Need>,
     failures: u32,
     not_before: Option<DateTime<Utc>>,
+    /// Whether a token's death may not cut the wait short.
+    is_firm: bool,
+    /// Whether each attempt is a login, too many of which lock an account.
+    is_costly: bool,
     is_asked: bool,
     is_renewing: bool,
+    renewed_at: Option<DateTime<Utc>>,
+    /// Tokens in a row that died soon after they were renewed.
+    deaths: u32,
     probe: Probe,
     unknown: u32,
+    /// A 401 that came while renewing, of a token that may be the successor, and whether it was signed.
+    stray: Option<(TokenId, bool)>,
     alarms: notice::Alarms,
 }
 
@@ -163,12 +186,18 @@ impl State {
             shown: Standing::Good,
             need: None,
             shown_need: None,
+            lack: None,
             failures: 0,
             not_before: None,
+            is_firm: false,
+            is_costly: false,
             is_asked: false,
             is_renewing: false,
+            renewed_at: None,
+            deaths: 0,
             probe: Probe::None,
             unknown: 0,
+            stray: None,
             alarms: notice::Alarms::default(),
         }
     }
@@ -177,16 +206,43 @@ impl State {
     pub(crate) fn recalling(mut self, memory: RenewalMemory, now: DateTime<Utc>) -> Self {
         let RenewalMemory { failures, not_before, need, dead } = memory;
         (self.failures, self.not_before, self.need) = (failures, cut(not_before, now), need);
+        // What it was for is not remembered.
+        self.is_firm = not_before.is_some();
         if dead == Some(self.life.token) {
             (self.standing, self.probe) = (Standing::Revoked, Probe::Due(now));
         }
         self
     }
 
-    /// Takes the place of another while that one's attempt is on its way.
-    pub(crate) fn renewing(mut self, is_renewing: bool) -> Self {
-        self.is_renewing = is_renewing;
-        self
+    /// Each attempt to renew it is a login.
+    pub(crate) fn costly(self, is_costly: bool) -> Self {
+        Self { is_costly, ..self }
+    }
+
+    /// The next attempt will want this of a human, who is told before the token ends.
+    pub(crate) fn lacking(self, need: Need) -> Self {
+        Self { lack: Some(need), ..self }
+    }
+
+    /// Takes another's place, while that one's attempt is on its way or not. How the token stands with
+    /// the server has nothing to do with how it is renewed; what it waited for has.
+    pub(crate) fn in_place_of(self, former: &Self, is_renewing: bool) -> Self {
+        if former.life.token != self.life.token {
+            return Self { is_renewing, ..self };
+        }
+        Self {
+            is_renewing,
+            standing: former.standing,
+            shown: former.shown,
+            probe: former.probe,
+            unknown: former.unknown,
+            failures: former.failures,
+            renewed_at: former.renewed_at,
+            deaths: former.deaths,
+            stray: former.stray,
+            alarms: former.alarms,
+            ..self
+        }
     }
 
     pub(crate) fn memory(&self) -> RenewalMemory {
@@ -198,7 +254,7 @@ impl State {
     pub(crate) fn outlook(&self, now: DateTime<Utc>) -> Outlook {
         Outlook {
             standing: self.standing,
-            need: self.need.or((!self.renews).then_some(Need::NewToken)),
+            need: self.need.or(self.lack).or((!self.renews).then_some(Need::NewToken)),
             renewal_at: match self.is_renewing {
                 true => Some(now),
                 false => self.due_at(now),
@@ -206,7 +262,7 @@ impl State {
             probe_at: match self.probe {
                 Probe::None => None,
                 Probe::Due(at) => Some(at),
-                Probe::Out => Some(now),
+                Probe::Out | Probe::Overruled => Some(now),
             },
         }
     }
@@ -215,9 +271,11 @@ impl State {
     pub(crate) fn step(mut self, event: Event, now: DateTime<Utc>) -> (Self, Vec<Action>) {
         let before = self.memory();
         self.not_before = cut(self.not_before, now);
+        self.probe = self.cut_probe(now);
         match event {
             Event::Passed => {}
             Event::Asked => (self.is_asked, self.not_before) = (self.renews, None),
+            Event::Provided => self.provided(),
             Event::Renewed { life, jitter } => self.renewed(life, now, jitter),
             Event::Failed { failure, jitter } => self.failed(failure, now, jitter),
             Event::Refused { token, is_signed } => self.refused(token, is_signed, now),
@@ -237,28 +295,42 @@ impl State {
     /// One that leaves the token within its window (a server that moves the end by little, or not at
     /// all) is followed up as a failure is, or it would be asked for in a loop.
     fn renewed(&mut self, life: Life, now: DateTime<Utc>, jitter: u8) {
-        let (failures, alarms) = (self.failures, self.alarms.of_successor());
-        let (shown, shown_need) = (self.shown, None);
-        let fresh = Self::new(life, self.renews);
+        let (before, alarms) = (*self, self.alarms.of_successor());
+        let fresh = Self::new(life, before.renews).costly(before.is_costly);
+        let is_out = matches!(before.probe, Probe::Out | Probe::Overruled);
         // A token that was extended is the same: what was asked of it is still on its way. Another's
         // leases are given as any new token's are.
-        let (shown, probe) = match life.token == self.life.token {
-            true if self.probe == Probe::Out => (shown, Probe::Out),
-            true => (shown, Probe::None),
+        let (shown, probe) = match life.token == before.life.token {
+            true if is_out => (before.shown, Probe::Out),
+            true => (before.shown, Probe::None),
             false => (Standing::Good, Probe::None),
         };
-        *self = Self { shown, shown_need, probe, alarms, ..fresh };
+        // Where the one before lived to be renewed, it is over that they die.
+        let deaths = if before.is_lost() { before.deaths } else { 0 };
+        *self = Self { shown, probe, alarms, deaths, renewed_at: Some(now), ..fresh };
         if self.due_at(now).is_some_and(|due| due <= now) {
-            self.failures = failures;
+            self.failures = before.failures;
             self.failed(Failure::Transient { retry_after: None }, now, jitter);
+        }
+        // It was in use before this was heard.
+        if let Some((token, is_signed)) = before.stray {
+            self.refused(token, is_signed, now);
         }
     }
 
+    /// Whoever asks while an attempt is on its way asks for one more, should that one fail: it began
+    /// without what was given since.
     fn failed(&mut self, failure: Failure, now: DateTime<Utc>, jitter: u8) {
-        (self.is_renewing, self.is_asked) = (false, false);
+        (self.is_renewing, self.stray) = (false, None);
         self.failures = self.failures.saturating_add(1);
         let left = left_in_window(&self.life, self.is_lost(), now);
-        self.not_before = Some(after(now, failure.wait(self.failures, left, jitter)));
+        let wait = failure.wait(self.failures, left, jitter);
+        self.not_before = (!self.is_asked).then(|| after(now, wait));
+        self.is_firm = match failure {
+            Failure::Transient { retry_after } => retry_after.is_some(),
+            Failure::Terminal(_) => wait >= HUMAN_WAIT,
+            Failure::Refused => false,
+        };
         match failure {
             Failure::Terminal(need) => self.need = Some(need),
             Failure::Refused if self.probe == Probe::None => self.probe = Probe::Due(now),
@@ -267,44 +339,13 @@ impl State {
         }
     }
 
-    fn refused(&mut self, token: TokenId, is_signed: bool, now: DateTime<Utc>) {
-        if token != self.life.token {
-            return;
-        }
-        match self.standing {
-            Standing::Revoked => {}
-            _ if is_signed => self.die(),
-            Standing::Good => {
-                self.standing = Standing::Suspect;
-                if self.probe != Probe::Out {
-                    self.probe = Probe::Due(now);
-                }
-            }
-            Standing::Suspect => {}
-        }
-    }
-
-    fn probed(&mut self, token: TokenId, verdict: Verdict, now: DateTime<Utc>, jitter: u8) {
-        if token != self.life.token {
-            return;
-        }
-        self.probe = Probe::None;
-        match verdict {
-            Verdict::Alive => (self.standing, self.unknown) = (Standing::Good, 0),
-            Verdict::Dead => self.die(),
-            Verdict::Unknown if self.standing == Standing::Suspect => {
-                self.unknown = self.unknown.saturating_add(1);
-                let wait = backoff(self.unknown, PROBE_WINDOW, jitter);
-                self.probe = Probe::Due(after(now, wait));
-            }
-            Verdict::Unknown => {}
-        }
-    }
-
-    /// The token is dead. Its successor, where one can be had, is wanted at once.
-    fn die(&mut self) {
-        if self.standing != Standing::Revoked {
-            (self.standing, self.unknown, self.not_before) = (Standing::Revoked, 0, None);
+    /// The login is there: what waited for it waits no more, and what is not due is not renewed.
+    fn provided(&mut self) {
+        self.lack = None;
+        // An attempt on its way may have begun without it.
+        self.is_asked |= self.is_renewing;
+        if matches!(self.need, Some(Need::Login | Need::OneTimePassword)) {
+            (self.need, self.not_before) = (None, None);
         }
     }
 
@@ -315,7 +356,8 @@ impl State {
 
     /// When the next attempt is due; `None` while none is to be made.
     fn due_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if !self.renews || self.is_renewing || self.standing == Standing::Suspect {
+        let is_held = self.standing == Standing::Suspect && !self.is_asked;
+        if !self.renews || self.is_renewing || is_held {
             return None;
         }
         let window_opens = match self.life.expires_at {
@@ -354,7 +396,9 @@ impl State {
     }
 
     fn needs_human(&self) -> bool {
-        !self.renews || self.need.is_some()
+        // Of what is lacking an attempt on its way tells by itself.
+        let lack = self.lack.filter(|_| !self.is_renewing);
+        !self.renews || self.need.or(lack).is_some()
     }
 
     /// When there is something to look at again.
@@ -369,5 +413,6 @@ impl State {
     }
 }
 
+mod standing;
 #[cfg(test)]
 mod tests;

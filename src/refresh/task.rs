@@ -147,13 +147,13 @@ impl Desk {
     }
 
     fn track(&mut self, lineage: LineageId, state: State) {
-        // It may have been removed since, which is heard of next.
-        if !lock(&self.board).contains_key(&lineage) {
-            return;
-        }
         let sent = |(of, sent, _): &(LineageId, Sent, _)| *of == lineage && *sent == Sent::Renewal;
         let is_renewing = self.on_their_way.values().any(sent);
-        lock(&self.board).insert(lineage, state.renewing(is_renewing));
+        match lock(&self.board).get_mut(&lineage) {
+            Some(former) => *former = state.in_place_of(former, is_renewing),
+            // It was removed since, which is heard of next.
+            None => return,
+        }
         self.happen(lineage, Event::Passed);
     }
 

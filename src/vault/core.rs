@@ -18,6 +18,7 @@ use crate::id::LineageId;
 use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
 use crate::refresh::{Tracker, WindowSettings};
+use crate::renewal_memory::Need;
 use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
 use chrono::{DateTime, Utc};
@@ -220,7 +221,10 @@ impl Core {
         let (lineage, is_revoked) = (record.lineage, record.is_revoked);
         let memory = self.store.renewal_memory(lineage).unwrap_or_default();
         let held = Held::new(record, secret, self.windows);
-        let state = held.renewal_state().recalling(memory, self.clock.now());
+        let mut state = held.renewal_state().recalling(memory, self.clock.now());
+        if held.record.renewal == Renewal::Reissue && self.login_of(lineage).is_none() {
+            state = state.lacking(Need::Login);
+        }
         let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys), memory));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(label, Arc::clone(&entry));

@@ -107,7 +107,8 @@ impl Held {
 
     /// Where its renewal begins.
     pub(super) fn renewal_state(&self) -> State {
-        State::new(self.life(), self.record.renewal != Renewal::Manual)
+        let way = self.record.renewal;
+        State::new(self.life(), way != Renewal::Manual).costly(way == Renewal::Reissue)
     }
 }
 
@@ -170,6 +171,11 @@ impl Entry {
         if let Some(held) = held.as_mut() {
             let before = std::mem::replace(held, Arc::new(successor));
             self.ended(&before, "the token was renewed or its rules changed");
+        }
+        drop(held);
+        // Who waits looks again, and takes this lock while it does.
+        if let Some(progress) = self.progress.get() {
+            progress.send_modify(|_| {});
         }
     }
 

@@ -27,6 +27,7 @@
 //! reconciliation  what BitGo counted, held against the ledger
 //! export      what is known of the tokens, as JSON
 //! renewal     what renewing a token means
+//! probe       whether a token lives
 //! revoke      ended at BitGo, asked for until it is confirmed
 //! session     unlocked, locked, ended at BitGo
 //! totp        one-time passwords from a seed that is kept
@@ -49,6 +50,7 @@ mod login;
 mod mint;
 mod oauth;
 mod passphrase;
+mod probe;
 mod reconciliation;
 mod refusals;
 mod reissue;

@@ -29,7 +29,6 @@ use crate::id::LineageId;
 use crate::money::Amount;
 use crate::policy::Counter;
 use crate::refresh;
-use crate::renewal_memory::Need;
 use crate::store::{Reissue, Retired, SealedSecret, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenKind};
 use std::sync::{Arc, PoisonError};
@@ -96,11 +95,7 @@ impl Vault {
         }
         let lineage = held.record.lineage;
         self.core.keep_login(lineage, login);
-        let needs = self.core.tracker.memory(lineage).and_then(|memory| memory.need);
-        // What was waited for is there.
-        if matches!(needs, Some(Need::Login | Need::OneTimePassword)) {
-            self.core.tracker.happened(lineage, refresh::Event::Asked);
-        }
+        self.core.tracker.happened(lineage, refresh::Event::Provided);
         Ok(())
     }
 }
@@ -111,8 +106,14 @@ impl Core {
         logins.insert(lineage, Arc::new(login));
     }
 
-    fn login_of(&self, lineage: LineageId) -> Option<Arc<Login>> {
+    pub(super) fn login_of(&self, lineage: LineageId) -> Option<Arc<Login>> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner).get(&lineage).cloned()
+    }
+
+    /// Whether a login was given since this one was all there was.
+    pub(super) fn has_other_login(&self, lineage: LineageId, known: Option<&Arc<Login>>) -> bool {
+        let login = self.login_of(lineage);
+        login.is_some_and(|login| known.is_none_or(|known| !Arc::ptr_eq(known, &login)))
     }
 }
 

@@ -9,9 +9,9 @@ use super::credential::Credential;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::{Alarm, Event};
 use super::mint::{self, Opened};
-use super::{oauth, reissue};
+use super::{oauth, probe, reissue};
+use crate::api::ApiError;
 use crate::api::wire::IssuedToken;
-use crate::api::{ApiError, Doubt};
 use crate::crypto::ExtensionKey;
 use crate::error::Error;
 use crate::id::{LineageId, TokenId};
@@ -114,7 +114,8 @@ impl Vault {
     pub async fn renew(&self, label: &str) -> Result<TokenStatus, Error> {
         let (core, label) = (&self.core, Label::new(label)?);
         let entry = core.entry(&label)?;
-        let is_over = || core.check_open().is_err() || entry.held().is_none();
+        let is_gone = || entry.held().is_none_or(|held| held.record.is_revoked);
+        let is_over = || core.check_open().is_err() || is_gone();
         entry.await_attempt(|| begin(core, &label), is_over).await?;
         core.status(&entry).ok_or(Error::NoSuchToken { label })
     }
@@ -122,12 +123,16 @@ impl Vault {
 
 impl Renew for Core {
     fn renew(self: Arc<Self>, lineage: LineageId) -> Errand<Result<Life, Failure>> {
+        let attempt = self.entry_of(lineage).map(Attempt::begin);
         Box::pin(async move {
             // One that is gone is forgotten by the task as well.
             let gone = Failure::Transient { retry_after: None };
-            let entry = self.entry_of(lineage).ok_or(gone)?;
+            let attempt = attempt.ok_or(gone)?;
+            let entry = Arc::clone(&attempt.entry);
             let way = entry.held().ok_or(gone)?.record.renewal;
-            match renew(&self, &entry).await {
+            let login = self.login_of(lineage);
+            let renewed = renew(&self, &entry).await;
+            match renewed {
                 Ok(held) => {
                     let info = &held.record.info;
                     tracing::info!(token = %info.id, expires_at = ?info.expires_at, "renewed");
@@ -135,14 +140,22 @@ impl Renew for Core {
                         label: held.record.label.clone(),
                         expires_at: info.expires_at,
                     });
-                    entry.renewed();
+                    attempt.renewed();
                     Ok(held.life())
                 }
                 Err(error) => {
                     tracing::warn!(%lineage, %error, "not renewed; the token stays");
-                    let failure = error.failure(way);
+                    let failure = match error.failure(way) {
+                        // It began without the login that is there by now.
+                        Failure::Terminal(Need::Login | Need::OneTimePassword)
+                            if self.has_other_login(lineage, login.as_ref()) =>
+                        {
+                            Failure::Transient { retry_after: None }
+                        }
+                        failure => failure,
+                    };
                     let is_hopeless = !matches!(failure, Failure::Transient { .. });
-                    entry.failed(error.to_string(), is_hopeless);
+                    attempt.failed(error.to_string(), is_hopeless);
                     Err(failure)
                 }
             }
@@ -153,7 +166,7 @@ impl Renew for Core {
         Box::pin(async move {
             let held = self.entry_of(lineage).and_then(|entry| entry.held());
             match held.filter(|held| held.record.info.id == token) {
-                Some(held) => probe(&self, &held).await,
+                Some(held) => probe::ask(&self, &held).await,
                 None => Verdict::Unknown,
             }
         })
@@ -204,6 +217,36 @@ impl Renew for Core {
     }
 }
 
+/// An attempt on its way. Who waits for it hears of its end even where it is cut off or panics.
+struct Attempt {
+    entry: Arc<Entry>,
+    has_ended: bool,
+}
+
+impl Attempt {
+    fn begin(entry: Arc<Entry>) -> Self {
+        Self { entry, has_ended: false }
+    }
+
+    fn renewed(mut self) {
+        self.has_ended = true;
+        self.entry.renewed();
+    }
+
+    fn failed(mut self, error: String, is_hopeless: bool) {
+        self.has_ended = true;
+        self.entry.failed(error, is_hopeless);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.entry.failed("the attempt was cut off".into(), false);
+        }
+    }
+}
+
 impl Core {
     /// Writes down how a token's renewal goes, as it is by now.
     fn remember_renewal(&self, lineage: LineageId) {
@@ -217,29 +260,6 @@ impl Core {
     }
 }
 
-/// Asks for a token's own record with the token itself.
-async fn probe(core: &Core, held: &Held) -> Verdict {
-    let Ok(secret) = core.store.open_secret(held.record.lineage, &held.secret) else {
-        return Verdict::Unknown;
-    };
-    let Ok(credential) = Credential::of(core, &secret.token) else { return Verdict::Unknown };
-    match core.client.session(credential.auth()).await {
-        Ok(record) if record.id == held.record.info.id => Verdict::Alive,
-        Ok(_) => Verdict::Unknown,
-        // The second refusal counts, whoever vouches for it.
-        Err(ApiError::TokenDead(_) | ApiError::Unauthorized(_)) => Verdict::Dead,
-        // Refused for something else, by who knows it.
-        Err(error)
-            if error
-                .refusal()
-                .is_some_and(|refusal| refusal.status() == 401 && refusal.is_verified()) =>
-        {
-            Verdict::Alive
-        }
-        Err(_) => Verdict::Unknown,
-    }
-}
-
 /// Has a token renewed now, whatever its phase.
 pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
     core.check_open()?;
@@ -250,14 +270,6 @@ pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
     }
     core.tracker.happened(held.record.lineage, refresh::Event::Asked);
     Ok(())
-}
-
-/// What a 401 to a request of this token says of it: it may be dead, or is.
-pub(super) fn note_refusal(core: &Core, held: &Held, doubt: Option<Doubt>, is_verified: bool) {
-    let Some(doubt) = doubt else { return };
-    let is_signed = is_verified && doubt == Doubt::Dead;
-    let token = held.record.info.id;
-    core.tracker.happened(held.record.lineage, refresh::Event::Refused { token, is_signed });
 }
 
 async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {

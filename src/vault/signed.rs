@@ -3,7 +3,7 @@
 
 use super::credential;
 use super::hands::Grasp;
-use super::renewal;
+use super::probe;
 use super::reservation::Reservation;
 use crate::api::{Asked, Auth, Distrust, Doubt, Proof, RequestId};
 use crate::crypto::{AuthKey, AuthVersion};
@@ -135,7 +135,7 @@ impl<'r> Signed<'r> {
         if status == 401 {
             let doubt = Doubt::of(status, headers, body, self.request_id);
             let grasp = self.grasp();
-            renewal::note_refusal(&grasp.core, &grasp.held, doubt, is_verified);
+            probe::note_refusal(&grasp.core, &grasp.held, doubt, is_verified);
         }
     }
 

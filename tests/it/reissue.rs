@@ -9,7 +9,7 @@ use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
     Alarm, Amount, Environment, Error, Event, Label, Login, LoginPassword, Need, Otp, Phase,
-    Provider, Renewal, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
+    Provider, Renewal, Standing, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -154,6 +154,18 @@ async fn what_cannot_be_revoked_is_told_of_and_tried_again_and_another_is_minted
     desk.vault.login("desk", desk.login()).await.unwrap();
     sleep(Duration::from_secs(400)).await;
     until(|| living(&desk) == [kept.info.id]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_dead_already_is_minted_anew_at_once() {
+    let desk = Desk::new().await;
+    desk.mint(plan(desk.wallet, 1000)).await;
+    desk.bitgo.revoke(bot(&desk).info.id);
+    assert_eq!(desk.vault.send("bot", &desk.view()).await.unwrap().status(), 401);
+    until(|| bot(&desk).standing == Standing::Revoked).await;
+    desk.vault.reissue("bot", plan(desk.wallet, 1000), desk.login()).await.unwrap();
+    until(|| bot(&desk).renewals == 1).await;
+    desk.vault.send("bot", &desk.view()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

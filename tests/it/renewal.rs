@@ -455,3 +455,16 @@ async fn windows_that_were_set_say_when_renewal_begins_and_is_urgent() {
     sleep(seconds(6)).await;
     until(|| token(&desk).renewals == 1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_a_token_renewed_hears_that_it_was_revoked_meanwhile() {
+    let desk = desk(EXTEND, ten_minutes()).await;
+    fault(&desk, EXTEND, FaultKind::Delay(10 * MINUTE), 1);
+    let vault = desk.vault.clone();
+    let renewing = tokio::spawn(async move { vault.renew("token").await });
+    sleep(Duration::from_secs(1)).await;
+    desk.bitgo.inject(Fault::new(FaultKind::Status(503, "{}".into())).times(u32::MAX));
+    desk.vault.revoke("token").await.unwrap();
+    let renewed = timeout(Duration::from_secs(10), renewing).await.unwrap().unwrap().unwrap();
+    assert!(renewed.is_revoked && renewed.renewals == 0, "{renewed:?}");
+}

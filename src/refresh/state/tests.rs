@@ -6,39 +6,39 @@ use super::*;
 use chrono::TimeDelta;
 use proptest::prelude::*;
 
-const TOKEN: TokenId = TokenId::from_bytes([1; 16]);
-const OTHER: TokenId = TokenId::from_bytes([2; 16]);
-const TRANSIENT: Failure = Failure::Transient { retry_after: None };
+pub(super) const TOKEN: TokenId = TokenId::from_bytes([1; 16]);
+pub(super) const OTHER: TokenId = TokenId::from_bytes([2; 16]);
+pub(super) const TRANSIENT: Failure = Failure::Transient { retry_after: None };
 
-fn at(seconds: i64) -> DateTime<Utc> {
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
 }
 
-fn life(token: TokenId, expires_at: Option<DateTime<Utc>>, secs: u64) -> Life {
+pub(super) fn life(token: TokenId, expires_at: Option<DateTime<Utc>>, secs: u64) -> Life {
     let lifetime = Duration::from_secs(secs);
     let windows = Windows::of(lifetime, WindowSettings::default());
     Life { token, expires_at, lifetime, windows }
 }
 
 /// A token of an hour, made at 0: its windows open at 2700 and 3540.
-fn hour() -> State {
+pub(super) fn hour() -> State {
     State::new(life(TOKEN, Some(at(3600)), 3600), true)
 }
 
-fn failed(failure: Failure) -> Event {
+pub(super) fn failed(failure: Failure) -> Event {
     Event::Failed { failure, jitter: 0 }
 }
 
-fn probed(verdict: Verdict) -> Event {
+pub(super) fn probed(verdict: Verdict) -> Event {
     Event::Probed { token: TOKEN, verdict, jitter: 0 }
 }
 
-fn refused(is_signed: bool) -> Event {
+pub(super) fn refused(is_signed: bool) -> Event {
     Event::Refused { token: TOKEN, is_signed }
 }
 
 /// Steps through events, each at its second; what was to be done, without the waits.
-fn run(mut state: State, events: &[(i64, Event)]) -> (State, Vec<Vec<Action>>) {
+pub(super) fn run(mut state: State, events: &[(i64, Event)]) -> (State, Vec<Vec<Action>>) {
     let mut all = Vec::new();
     for (second, event) in events {
         let (next, mut actions) = state.step(*event, at(*second));
@@ -109,52 +109,6 @@ fn what_a_human_must_do_is_told_once_and_with_each_alarm() {
 }
 
 #[test]
-fn an_unsigned_401_makes_a_token_suspect_and_one_question_decides() {
-    for (verdict, standing) in
-        [(Verdict::Alive, Standing::Good), (Verdict::Dead, Standing::Revoked)]
-    {
-        let (state, actions) = run(hour(), &[(10, refused(false)), (10, refused(false))]);
-        let suspect = Standing::Suspect;
-        let told = Action::Tell(Notice::Standing(suspect));
-        let held = [Action::Stand(TOKEN, suspect), told, Action::Probe(TOKEN)];
-        assert_eq!(actions, [held.to_vec(), vec![]], "many may be on their way");
-        let (state, actions) = run(state, &[(11, probed(verdict))]);
-        assert_eq!(state.outlook(at(11)).standing, standing);
-        assert_eq!(actions[0][0], Action::Stand(TOKEN, standing));
-        assert_eq!(actions[0].contains(&Action::Renew), standing == Standing::Revoked);
-    }
-}
-
-#[test]
-fn a_suspect_is_asked_about_until_an_answer_comes_and_not_renewed_meanwhile() {
-    let (state, _) = run(hour(), &[(2699, refused(false))]);
-    let (state, actions) = run(state, &[(2710, probed(Verdict::Unknown)), (2711, Event::Passed)]);
-    assert_eq!(actions, [vec![], vec![Action::Probe(TOKEN)]]);
-    let (_, actions) = run(state, &[(2712, probed(Verdict::Alive))]);
-    assert_eq!(actions[0], [Action::Stand(TOKEN, Standing::Good), Action::Renew]);
-}
-
-#[test]
-fn a_signed_401_ends_the_token_it_was_got_with_and_no_other() {
-    let (state, actions) = run(hour(), &[(10, refused(true))]);
-    assert_eq!(actions[0][0], Action::Stand(TOKEN, Standing::Revoked));
-    assert!(actions[0].contains(&Action::Renew));
-    assert_eq!(state.memory().dead, Some(TOKEN));
-    // After a restart the server is asked once more.
-    let again = hour().recalling(state.memory(), at(20));
-    let (again, actions) = run(again, &[(20, Event::Passed), (21, probed(Verdict::Alive))]);
-    assert!(actions[0].contains(&Action::Probe(TOKEN)), "{actions:?}");
-    assert_eq!(again.outlook(at(21)).standing, Standing::Good);
-
-    for is_signed in [false, true] {
-        let stale = Event::Refused { token: OTHER, is_signed };
-        assert_eq!(hour().step(stale, at(10)).0, hour());
-        let late = Event::Probed { token: OTHER, verdict: Verdict::Dead, jitter: 0 };
-        assert_eq!(hour().step(late, at(10)).0, hour());
-    }
-}
-
-#[test]
 fn a_token_refused_in_its_own_renewal_is_asked_about_and_used_meanwhile() {
     let (state, actions) = run(hour(), &[(2700, Event::Passed), (2701, failed(Failure::Refused))]);
     assert_eq!(actions[1], [Action::Probe(TOKEN)]);
@@ -206,9 +160,68 @@ fn a_clock_set_back_does_not_stall_renewal() {
     }
 }
 
+pub(super) fn renewed(token: TokenId, end: i64) -> Event {
+    Event::Renewed { life: life(token, Some(at(end)), 3600), jitter: 0 }
+}
+
+#[test]
+fn another_way_of_renewal_forgets_nothing_of_how_the_token_stands() {
+    let manual = State::new(life(TOKEN, Some(at(3600)), 3600), false);
+    for (is_signed, standing) in [(false, Standing::Suspect), (true, Standing::Revoked)] {
+        let (former, _) = run(manual, &[(10, refused(is_signed))]);
+        let state = hour().in_place_of(&former, false);
+        assert_eq!(state.outlook(at(11)).standing, standing);
+        let (_, actions) = run(state, &[(11, Event::Passed)]);
+        assert_eq!(actions[0].contains(&Action::Renew), is_signed, "by the new way: {actions:?}");
+    }
+    let (former, _) = run(manual, &[(10, refused(true))]);
+    let other = State::new(life(OTHER, Some(at(3600)), 3600), true).in_place_of(&former, false);
+    assert_eq!(other.outlook(at(11)).standing, Standing::Good, "it is another token");
+}
+
+#[test]
+fn a_login_ends_the_wait_for_it_and_renews_nothing_that_is_not_due() {
+    let (state, actions) = run(
+        State::new(life(TOKEN, Some(at(365 * 86_400)), 365 * 86_400), true).lacking(Need::Login),
+        &[(0, Event::Passed), (335 * 86_400, Event::Passed), (335 * 86_400, Event::Provided)],
+    );
+    let expires_at = at(365 * 86_400);
+    let ending = Action::Tell(Notice::Ending { expires_at });
+    assert_eq!(actions, [vec![], vec![ending], vec![]]);
+    assert_eq!(state.outlook(at(335 * 86_400)).need, None);
+    let (_, actions) = run(state, &[(358 * 86_400, Event::Passed)]);
+    assert_eq!(actions[0], [], "the vault sees to it");
+
+    let wanted = failed(Failure::Terminal(Need::Login));
+    let (_, actions) =
+        run(hour(), &[(2700, Event::Passed), (2701, wanted), (2702, Event::Provided)]);
+    assert_eq!(actions[2], [Action::Renew]);
+}
+
+#[test]
+fn who_asks_during_an_attempt_that_fails_gets_another() {
+    for asked in [Event::Asked, Event::Provided] {
+        let attempt = [(2700, Event::Passed), (2701, asked), (2702, failed(TRANSIENT))];
+        assert_eq!(run(hour(), &attempt).1, [vec![Action::Renew], vec![], vec![Action::Renew]]);
+    }
+    let attempt = [(2700, Event::Passed), (2701, Event::Asked), (2702, renewed(OTHER, 6302))];
+    assert_eq!(run(hour(), &attempt).1, [vec![Action::Renew], vec![], vec![]]);
+}
+
+#[test]
+fn a_suspect_is_renewed_for_who_asks() {
+    let (_, actions) = run(hour(), &[(10, refused(false)), (11, Event::Asked)]);
+    assert_eq!(actions[1], [Action::Renew]);
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let token = prop_oneof![Just(TOKEN), Just(OTHER)];
-    let verdict = prop_oneof![Just(Verdict::Alive), Just(Verdict::Dead), Just(Verdict::Unknown)];
+    let verdict = prop_oneof![
+        Just(Verdict::Alive),
+        Just(Verdict::Dead),
+        Just(Verdict::Refused),
+        Just(Verdict::Unknown)
+    ];
     let need = prop::sample::select(&Need::ALL[..]);
     let failure = prop_oneof![
         prop::option::of(0..9999u64)
@@ -220,6 +233,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Passed),
         Just(Event::Asked),
+        Just(Event::Provided),
         (token.clone(), ends.clone(), 0..99_999u64, any::<u8>()).prop_map(
             |(token, ends, secs, jitter)| Event::Renewed {
                 life: life(token, ends.map(at), secs),

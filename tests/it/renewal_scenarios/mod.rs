@@ -103,6 +103,8 @@ scenarios! {
     an_answer_without_an_end
     a_clock_that_jumps_ahead
     a_clock_that_jumps_back
+    a_clock_of_the_host_that_runs_ahead
+    a_death_that_nobody_vouches_for
     a_one_time_password_refused
     a_revocation_by_another_host
     a_restart_while_fresh
@@ -112,6 +114,7 @@ scenarios! {
     a_restart_while_suspect
     a_restart_while_revoked
     a_restart_while_a_human_is_needed
+    a_restart_without_the_login
     a_thundering_herd_at_the_start
     a_server_that_is_down_at_the_start
     the_same_token_again
