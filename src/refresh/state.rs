@@ -260,7 +260,7 @@ impl State {
         let left = left_in_window(&self.life, self.is_lost(), now);
         self.not_before = Some(after(now, failure.wait(self.failures, left, jitter)));
         match failure {
-            Failure::Terminal(need) => self.need = Some(need),
+            Failure::Terminal(need) | Failure::Costly(need) => self.need = Some(need),
             Failure::Refused if self.probe == Probe::None => self.probe = Probe::Due(now),
             // What went wrong before may have been mended: the server is merely busy.
             Failure::Refused | Failure::Transient { .. } => {}

@@ -47,6 +47,7 @@ mod keys;
 mod lease;
 mod login;
 mod mint;
+mod minted;
 mod oauth;
 mod passphrase;
 mod reconciliation;
