@@ -160,6 +160,25 @@ async fn orphan_told(events: &mut Events) -> String {
     }
 }
 
+/// The client has given the call up, and looked for its token in vain.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_minted_late_is_found_and_revoked() {
+    let desk = desk().await;
+    let before = bot(&desk).info.id;
+    fault(&desk, MINT, FaultKind::Late(Duration::from_secs(120)), 1);
+    // Else the call would come by a session that has ended.
+    fault(&desk, ("GET", "/user/logout"), FaultKind::DropBefore, 1);
+    assert!(desk.vault.renew("bot").await.unwrap().last_error.is_some());
+    let kept = desk.vault.renew("bot").await.unwrap();
+    assert_eq!(kept.last_error, None);
+    assert_eq!(living(&desk), [before, kept.info.id], "bitgo has not done it yet");
+    sleep(Duration::from_secs(150)).await;
+    until(|| living(&desk).len() == 2).await;
+    desk.vault.login("desk", desk.login()).await.unwrap();
+    sleep(Duration::from_secs(301)).await;
+    until(|| living(&desk) == [kept.info.id]).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_never_minted_is_looked_for_no_longer_than_its_call_may_take() {
     let desk = desk().await;
@@ -189,6 +208,25 @@ async fn a_mint_whose_token_is_removed_meanwhile_is_told_of_and_ended() {
     desk.vault.login("desk", desk.login()).await.unwrap();
     sleep(Duration::from_secs(301)).await;
     until(|| living(&desk) == [first]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_former_token_that_bitgo_does_not_revoke_is_told_of() {
+    let desk = desk().await;
+    let (mut events, first) = (desk.vault.events(), bot(&desk).info.id);
+    fault(&desk, ("DELETE", "/api/v2/user/accesstoken"), FaultKind::Forbidden, 100);
+    let kept = desk.vault.renew("bot").await.unwrap();
+    loop {
+        let event = events.next().await.unwrap();
+        if let Event::Alarm { alarm: Alarm::FormerAlive { token_id, .. }, label, .. } = event {
+            assert_eq!((token_id, label.unwrap().as_str()), (first, "bot"));
+            break;
+        }
+    }
+    assert_eq!(living(&desk), [first, kept.info.id]);
+    desk.bitgo.clear_faults();
+    sleep(Duration::from_secs(301)).await;
+    until(|| living(&desk) == [kept.info.id]).await;
 }
 
 /// Each attempt is a login: whoever asks on locks the account.
