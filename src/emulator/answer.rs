@@ -86,7 +86,8 @@ fn instead(
         | FaultKind::OtherRequestId
         | FaultKind::NoRequestId
         | FaultKind::DropAfterEffect
-        | FaultKind::Delay(_) => return None,
+        | FaultKind::Delay(_)
+        | FaultKind::Late(_) => return None,
     };
     Some(refused.answering(id).into())
 }

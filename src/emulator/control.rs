@@ -97,6 +97,7 @@ fn kind(body: &Object<'_>) -> Result<FaultKind, Refused> {
         Some("redirect") => FaultKind::Redirect(body.text("location")?.unwrap_or_default().into()),
         Some("html") => FaultKind::Html,
         Some("delay") => FaultKind::Delay(wait()?),
+        Some("late") => FaultKind::Late(wait()?),
         Some("answeredAt") => FaultKind::AnsweredAt(ms()?),
         Some("restart") => FaultKind::Restart(wait()?),
         Some("reset") => FaultKind::Reset,

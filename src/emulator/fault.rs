@@ -59,8 +59,10 @@ pub enum FaultKind {
     /// The connection ends before the call happens, and the server goes down: for this long every
     /// connection is refused. What else was under way is answered first; nothing is forgotten.
     Restart(Duration),
-    /// The call happens, this much later.
+    /// The call happens, this much later, unless the client gave it up before.
     Delay(Duration),
+    /// The call happens, this much later, though the client may have given it up.
+    Late(Duration),
 }
 
 /// Something to go wrong: once, with the next request, unless said otherwise.

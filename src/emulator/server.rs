@@ -112,9 +112,23 @@ async fn serve(
     if let Some(FaultKind::Delay(delay)) = fault {
         tokio::time::sleep(delay).await;
     }
+    let Some(FaultKind::Late(delay)) = fault else {
+        return happen(&shared, &line, &received, fault);
+    };
+    // The connection's end ends what serves it, so that this must not.
+    let late = tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        happen(&shared, &line, &received, fault)
+    });
+    let stopped = |_| Reply::from(Refused::new(500, "Stopped", "it was stopped")).into_response();
+    late.await.unwrap_or_else(stopped)
+}
+
+/// The call, as the fault has it happen, and its answer.
+fn happen(shared: &Shared, line: &Line, received: &Received, fault: Option<FaultKind>) -> Response {
     let now = shared.now();
     let mut state = shared.state();
-    let mut reply = answer::answer(&mut state, &received, fault.as_ref(), now);
+    let mut reply = answer::answer(&mut state, received, fault.as_ref(), now);
     let echo = match fault {
         Some(FaultKind::OtherRequestId) => Some(HeaderValue::from_static("another")),
         Some(FaultKind::NoRequestId) => None,
@@ -142,7 +156,7 @@ async fn serve(
         shared.go_down(downtime);
     }
     if state.settings.traffic_recorded {
-        let exchange = Exchange::new(&received, arrives.then_some(&reply));
+        let exchange = Exchange::new(received, arrives.then_some(&reply));
         state.traffic.push(exchange);
     }
     reply.into_response()

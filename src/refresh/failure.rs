@@ -4,7 +4,7 @@
 //! |---|---|
 //! | may pass | doubling from half a second to a minute, with jitter; never more than a quarter of what is left of the window; not before `Retry-After`, of which an hour counts |
 //! | asking again will not change it | a minute, within the same bound |
-//! | a human must let it pass (sign-on, one-time password, login) | a quarter of an hour, whatever the window: to go on asking may lock the account |
+//! | a human must let it pass (sign-on, one-time password, login), or each attempt logs in anew | a quarter of an hour, whatever the window: to go on asking may lock the account |
 
 use super::Life;
 use super::windows::{Phase, after};
@@ -33,6 +33,8 @@ pub(crate) enum Failure {
     Refused,
     /// Asking again soon will not help; a human must act.
     Terminal(Need),
+    /// The same, and each attempt is a login with its one-time password.
+    Costly(Need),
 }
 
 impl Failure {
@@ -40,6 +42,7 @@ impl Failure {
     pub(super) fn wait(self, failures: u32, left: Duration, jitter: u8) -> Duration {
         let backoff = backoff(failures, left, jitter);
         match self {
+            Self::Costly(_) => HUMAN_WAIT,
             Self::Terminal(need) if need.is_costly() => HUMAN_WAIT,
             Self::Terminal(_) | Self::Refused => LONGEST_WAIT.min(left / 4).max(FIRST_WAIT),
             Self::Transient { retry_after } => {
@@ -93,6 +96,7 @@ mod tests {
             (Failure::Terminal(Need::LookAtError), 1, 900, 60.0),
             (Failure::Terminal(Need::LookAtError), 1, 2, 0.5),
             (Failure::Terminal(Need::SignOn), 1, 2, 900.0),
+            (Failure::Costly(Need::LookAtError), 1, 2, 900.0),
             (Failure::Refused, 1, 20, 5.0),
         ] {
             let got = failure.wait(failures, left * SECOND, 0).as_secs_f64();

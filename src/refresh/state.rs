@@ -328,11 +328,11 @@ impl State {
         self.not_before = (!self.is_asked).then(|| after(now, wait));
         self.is_firm = match failure {
             Failure::Transient { retry_after } => retry_after.is_some(),
-            Failure::Terminal(_) => wait >= HUMAN_WAIT,
+            Failure::Terminal(_) | Failure::Costly(_) => wait >= HUMAN_WAIT,
             Failure::Refused => false,
         };
         match failure {
-            Failure::Terminal(need) => self.need = Some(need),
+            Failure::Terminal(need) | Failure::Costly(need) => self.need = Some(need),
             Failure::Refused if self.probe == Probe::None => self.probe = Probe::Due(now),
             // What went wrong before may have been mended: the server is merely busy.
             Failure::Refused | Failure::Transient { .. } => {}

@@ -87,7 +87,7 @@ pub(crate) use lock::recode_holder;
 pub(crate) use opening::Opening;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use record::{recode_rows, recode_token_info};
-pub(crate) use reissues::{Reissue, Retired};
+pub(crate) use reissues::{Minted, Reissue, Retired};
 pub use repair::Repair;
 pub(crate) use tokens::{SealedSecret, TokenRecord, TokenSecret};
 

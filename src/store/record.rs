@@ -294,11 +294,22 @@ pub(super) struct ReissueRow {
     pub(super) lineage: [u8; 16],
     /// What is minted, as JSON.
     pub(super) plan: String,
-    /// The label under which one may have been minted that is not kept.
-    pub(super) intent: Option<String>,
+    /// What is being minted, and may have been.
+    pub(super) intent: Option<MintedRow>,
     pub(super) retired: Vec<RetiredRow>,
-    /// Labels under which others were minted that are not kept, and could not be revoked.
-    pub(super) orphans: Vec<String>,
+    /// What may have been minted before, and is not known to be gone.
+    pub(super) orphans: Vec<MintedRow>,
+}
+
+/// A token that may have been minted and is not kept.
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub(super) struct MintedRow {
+    /// As it stands at BitGo.
+    pub(super) label: String,
+    /// Whose it is.
+    pub(super) account: String,
+    /// Before it was asked for.
+    pub(super) asked_ms: i64,
 }
 
 /// A token that was replaced and is not revoked yet.
@@ -306,6 +317,8 @@ pub(super) struct ReissueRow {
 pub(super) struct RetiredRow {
     pub(super) token_id: [u8; 16],
     pub(super) token: String,
+    /// Whose it is.
+    pub(super) account: Option<String>,
     /// It is revoked from then on.
     pub(super) from_ms: i64,
     /// When it ends by itself.

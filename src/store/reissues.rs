@@ -2,7 +2,7 @@
 //! minted and is not kept, and those that were replaced. It is written before anything is asked for,
 //! and stays after its token was removed until nothing is left to be ended.
 
-use super::record::{self, ReissueRow, RetiredRow};
+use super::record::{self, MintedRow, ReissueRow, RetiredRow};
 use super::{Key, SealedSecret, Store, StoreError, TokenRecord, TokenSecret, Tree, Write};
 use crate::id::{LineageId, TokenId};
 use crate::secret::AccessToken;
@@ -14,11 +14,22 @@ pub(crate) struct Reissue {
     pub(crate) lineage: LineageId,
     /// What is minted, as JSON; empty once the token was removed.
     pub(crate) plan: String,
-    /// The label under which one may have been minted that is not kept.
-    pub(crate) intent: Option<String>,
+    /// What is being minted, and may have been.
+    pub(crate) intent: Option<Minted>,
     pub(crate) retired: Vec<Retired>,
-    /// Labels under which others were minted that are not kept, and could not be revoked.
-    pub(crate) orphans: Vec<String>,
+    /// What may have been minted before, and is not known to be gone.
+    pub(crate) orphans: Vec<Minted>,
+}
+
+/// A token that may have been minted and is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Minted {
+    /// As it stands at BitGo: no other token has it.
+    pub(crate) label: String,
+    /// Whose it is.
+    pub(crate) account: String,
+    /// Before it was asked for. The call may come to BitGo long after it was given up.
+    pub(crate) asked_at: DateTime<Utc>,
 }
 
 /// A token that was replaced and is not revoked yet.
@@ -26,6 +37,8 @@ pub(crate) struct Reissue {
 pub(crate) struct Retired {
     pub(crate) token_id: TokenId,
     pub(crate) token: AccessToken,
+    /// Whose it is.
+    pub(crate) account: Option<String>,
     /// It is revoked from then on: what was signed with it is on its way.
     pub(crate) from: DateTime<Utc>,
     pub(crate) expires_at: Option<DateTime<Utc>>,
@@ -102,15 +115,16 @@ fn write(reissue: &Reissue) -> Result<Write, StoreError> {
     let retired = reissue.retired.iter().map(|retired| RetiredRow {
         token_id: *retired.token_id.as_bytes(),
         token: retired.token.expose().into(),
+        account: retired.account.clone(),
         from_ms: retired.from.timestamp_millis(),
         expires_ms: retired.expires_at.map(|at| at.timestamp_millis()),
     });
     let row = ReissueRow {
         lineage: *reissue.lineage.as_bytes(),
         plan: reissue.plan.clone(),
-        intent: reissue.intent.clone(),
+        intent: reissue.intent.as_ref().map(written),
         retired: retired.collect(),
-        orphans: reissue.orphans.clone(),
+        orphans: reissue.orphans.iter().map(written).collect(),
     };
     Write::put(Tree::Meta, key(reissue.lineage), &row)
 }
@@ -119,6 +133,7 @@ fn read(mut row: ReissueRow) -> Reissue {
     let retired = row.retired.iter_mut().map(|row| Retired {
         token_id: TokenId::from_bytes(row.token_id),
         token: AccessToken::new(std::mem::take(&mut row.token)),
+        account: row.account.take(),
         from: DateTime::from_timestamp_millis(row.from_ms).unwrap_or_default(),
         expires_at: row.expires_ms.and_then(DateTime::from_timestamp_millis),
     });
@@ -126,8 +141,21 @@ fn read(mut row: ReissueRow) -> Reissue {
         lineage: LineageId::from_bytes(row.lineage),
         retired: retired.collect(),
         plan: std::mem::take(&mut row.plan),
-        intent: row.intent.take(),
-        orphans: std::mem::take(&mut row.orphans),
+        intent: row.intent.as_mut().map(read_minted),
+        orphans: row.orphans.iter_mut().map(read_minted).collect(),
+    }
+}
+
+fn written(minted: &Minted) -> MintedRow {
+    let Minted { label, account, asked_at } = minted.clone();
+    MintedRow { label, account, asked_ms: asked_at.timestamp_millis() }
+}
+
+fn read_minted(row: &mut MintedRow) -> Minted {
+    Minted {
+        label: std::mem::take(&mut row.label),
+        account: std::mem::take(&mut row.account),
+        asked_at: DateTime::from_timestamp_millis(row.asked_ms).unwrap_or_default(),
     }
 }
 
@@ -155,15 +183,18 @@ mod tests {
         let retired = Retired {
             token_id: TokenId::from_bytes([7; 16]),
             token: AccessToken::new("v2xsecret"),
+            account: Some("u1".into()),
             from: at,
             expires_at: Some(at),
         };
+        let minted =
+            |label: &str| Minted { label: label.into(), account: "u1".into(), asked_at: at };
         let reissue = Reissue {
             lineage,
             plan: "{}".into(),
-            intent: Some("bot#ab".into()),
+            intent: Some(minted("bot#ab")),
             retired: vec![retired],
-            orphans: vec!["bot#cd".into()],
+            orphans: vec![minted("bot#cd")],
         };
         store.keep_reissue(&reissue).unwrap();
         assert!(!format!("{reissue:?}").contains("secret"));
@@ -172,6 +203,7 @@ mod tests {
         let mut kept = store.reissue(lineage).unwrap().unwrap();
         let (was, is) = (&reissue.retired[0], &kept.retired[0]);
         assert_eq!((is.token_id, is.from, is.expires_at), (was.token_id, at, Some(at)));
+        assert_eq!(is.account, was.account);
         assert_eq!((is.token.expose(), &*kept.plan), ("v2xsecret", ""));
         assert_eq!((&kept.intent, &kept.orphans), (&reissue.intent, &reissue.orphans));
         (kept.intent, kept.retired, kept.orphans) = (None, Vec::new(), Vec::new());

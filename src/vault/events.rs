@@ -128,12 +128,18 @@ pub enum Alarm {
         /// How it stands now.
         standing: Standing,
     },
-    /// A token was minted, is not kept, and could not be revoked so far: revoke it at BitGo. It is tried
-    /// again with each login.
+    /// A token was minted, or may have been, is not kept, and could not be revoked so far: see to it at
+    /// BitGo. It is tried again with each login.
     #[non_exhaustive]
     Orphan {
         /// The label that it bears at BitGo.
         label: Box<str>,
+    },
+    /// A token that was replaced lives on: BitGo refuses to revoke it. It is asked again; revoke it there.
+    #[non_exhaustive]
+    FormerAlive {
+        /// The token.
+        token_id: TokenId,
     },
     /// A token that was unlocked at BitGo locks again.
     #[non_exhaustive]

@@ -78,34 +78,39 @@ pub(super) fn is_surely_unminted(error: &ApiError) -> bool {
 
 /// Looks for a token that may have been minted, and revokes it. The answer is why it is not kept.
 async fn undo(core: &Core, bearer: &Bearer, label: &str, error: ApiError) -> Error {
-    match find(core, &bearer.credential, label).await {
-        Ok(None) => error.into(),
-        Ok(Some(id)) => match revoke(core, &bearer.credential, id).await {
+    match find(core, &bearer.credential, &[label]).await.as_deref() {
+        Ok([]) => error.into(),
+        Ok([(_, id), ..]) => match revoke(core, &bearer.credential, *id).await {
             Ok(()) => error.into(),
-            Err(_) => Error::Orphaned { id, source: Box::new(error.into()) },
+            Err(_) => Error::Orphaned { id: *id, source: Box::new(error.into()) },
         },
         Err(_) => Error::Unresolved { label: label.into(), source: Box::new(error.into()) },
     }
 }
 
-/// The living token of that label at BitGo, newest first: once now, and once a moment later.
+/// The living tokens of those labels at BitGo, newest first: looked for now, and if one is missing once
+/// more a moment later.
 pub(super) async fn find(
     core: &Core,
     bearer: &Credential,
-    label: &str,
-) -> Result<Option<TokenId>, ApiError> {
+    labels: &[&str],
+) -> Result<Vec<(Box<str>, TokenId)>, ApiError> {
+    let mut found = Vec::new();
     for wait in [Duration::ZERO, LOOK_AGAIN] {
         tokio::time::sleep(wait).await;
+        found.clear();
         let page = Page { sort: Sort::Descending, ..Page::default() };
         let mut tokens = core.client.tokens(bearer.auth(), page);
         while let Some(record) = tokens.next().await {
             let record = record?;
-            if record.label.as_deref() == Some(label) {
-                return Ok(Some(record.id));
+            let label = record.label.filter(|label| labels.contains(&&**label));
+            found.extend(label.map(|label| (label, record.id)));
+            if found.len() >= labels.len() {
+                return Ok(found);
             }
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Revokes a token. One that is not found is revoked, if it is the server that says so.

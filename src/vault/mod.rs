@@ -48,6 +48,7 @@ mod keys;
 mod lease;
 mod login;
 mod mint;
+mod minted;
 mod oauth;
 mod passphrase;
 mod probe;

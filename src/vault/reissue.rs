@@ -4,7 +4,7 @@
 //! ```text
 //! step                                          a kill after it leaves
 //! log in                                        a session, which ends by itself
-//! the intent durable: the label with its suffix what is looked for by that label, and revoked
+//! the intent durable: the label with its suffix what is looked for by that label (minted)
 //! mint, then GET session by the new token       the same: nobody else can open it
 //! swap: one commit with what is to be ended     both alive, the old one out of use
 //! drained for as long as a lease lives          the same
@@ -18,9 +18,9 @@ use super::Vault;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Held, TokenStatus};
-use super::events::{Alarm, Event};
 use super::login::{Login, Session};
 use super::mint::{self, AccountOf, Opened};
+use super::minted;
 use super::renewal::{RenewalError, Successor};
 use crate::api::wire::IssuedToken;
 use crate::api::{ApiError, CreateToken};
@@ -29,12 +29,13 @@ use crate::id::LineageId;
 use crate::money::Amount;
 use crate::policy::Counter;
 use crate::refresh;
-use crate::store::{Reissue, Retired, SealedSecret, TokenRecord, TokenSecret};
+use crate::store::{Minted, Reissue, Retired, SealedSecret, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenKind};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::{Arc, PoisonError};
 
 /// The most tokens that may be out of reach before no other is minted.
-const ORPHANS_MAX: usize = 8;
+const ORPHANS_MAX: usize = 16;
 
 impl Vault {
     /// From now on mints the token kept as `label` anew before it ends, each time by this login, and
@@ -129,6 +130,12 @@ pub(super) async fn next(core: &Arc<Core>, held: &Held) -> Result<Successor, Ren
     let read = core.blocking(move |core| core.store.reissue(lineage)).await?;
     let reissue = read.map_err(Error::from)?.ok_or(RenewalError::Incomplete)?;
     let plan = CreateToken::of_plan(&reissue.plan).map_err(|_| RenewalError::Incomplete)?;
+    // A login would not help: they have to be waited for.
+    let now = minted::earliest_now(core);
+    let waited_for = reissue.orphans.iter().filter(|orphan| minted::may_still_come(orphan, now));
+    if waited_for.count() > ORPHANS_MAX {
+        return Err(RenewalError::Orphans);
+    }
     let session = super::login::enter(core, &login, None).await?;
     let bearer = Credential::of(core, &session.opened.token)?;
     let minted = mint_next(core, held, &login, session, &bearer, reissue, plan).await;
@@ -155,16 +162,17 @@ async fn mint_next(
     if held.record.account.as_deref() != Some(session.account.user()) {
         return Err(Error::OtherAccount { label }.into());
     }
-    let orphans = end_leftovers(core, bearer, &label, left).await?;
+    let former: Vec<_> = left.retired.iter().map(|retired| retired.token_id).collect();
+    let user = session.account.user().to_owned();
+    let orphans = end_leftovers(core, bearer, &label, &user, left).await?;
     if orphans.len() > ORPHANS_MAX {
         return Err(RenewalError::Orphans);
     }
     let sent = capped(core, lineage, &plan).labelled(mint::suffixed(&label)?);
-    let intent = sent.label().to_owned();
-    note(core, lineage, |reissue| (reissue.orphans, reissue.intent) = (orphans, Some(intent)))
-        .await?;
+    let intent = Minted { label: sent.label().to_owned(), account: user, asked_at: asked_at(core) };
     let forget = |reissue: &mut Reissue| reissue.intent = None;
     let otp = core.ask(&login.otp).await?;
+    intend(core, lineage, orphans, intent).await?;
     let issued = match core.client.create_token(bearer.auth(), &sent, &otp).await {
         Ok(issued) => issued,
         Err(error) => {
@@ -176,6 +184,10 @@ async fn mint_next(
         }
     };
     let id = issued.record.id;
+    // It is in use: nothing was minted, and nothing is revoked.
+    if former.contains(&id) || minted::is_kept(core, id) {
+        return Err(RenewalError::Unchanged);
+    }
     match receive(core, held, issued, session.account).await {
         Ok(successor) => Ok(successor),
         Err(error) => {
@@ -206,40 +218,59 @@ async fn receive(
     Ok(Successor { info, secret: TokenSecret { token, extension_key: None } })
 }
 
-/// Revokes what former attempts may have left; the labels of what could not be. An answer that may
-/// come later is waited for: nothing is minted beside what is not known to be gone.
+/// Revokes what former attempts may have left, and tells of what could not be; what is left. An answer
+/// that may come later is waited for: nothing is minted beside what is known to live.
 async fn end_leftovers(
     core: &Core,
     bearer: &Credential,
     label: &Label,
+    user: &str,
     left: Reissue,
-) -> Result<Vec<String>, ApiError> {
-    let mut orphans = Vec::new();
-    for minted in left.intent.into_iter().chain(left.orphans) {
-        match end_minted(core, bearer, &minted).await {
-            Ok(()) => {}
-            Err(error) if error.is_transient() => return Err(error),
-            Err(error) => {
-                tracing::error!(%label, minted, %error, "a token was minted and cannot be revoked");
-                let alarm = || Alarm::Orphan { label: minted.as_str().into() };
-                core.events.emit(|| Event::Alarm { label: Some(label.clone()), alarm: alarm() });
-                orphans.push(minted);
-            }
+) -> Result<Vec<Minted>, ApiError> {
+    let sought: Vec<_> = left.intent.into_iter().chain(left.orphans).collect();
+    let left = match minted::end(core, bearer, Some(user), sought.clone()).await {
+        Err(error) if !error.is_transient() => {
+            tracing::warn!(%label, %error, "what former attempts minted cannot be looked for");
+            sought.iter().for_each(|minted| minted::tell(core, Some(label), minted));
+            return Ok(sought);
         }
+        left => left?,
+    };
+    let mut orphans = Vec::new();
+    for left in left {
+        match left.error {
+            Some(error) if error.is_transient() => return Err(error),
+            Some(_) => minted::tell(core, Some(label), &left.minted),
+            None => {}
+        }
+        orphans.push(left.minted);
     }
     Ok(orphans)
 }
 
-/// Revokes the token of that label at BitGo, if there is one.
-pub(super) async fn end_minted(
-    core: &Core,
-    bearer: &Credential,
-    label: &str,
-) -> Result<(), ApiError> {
-    match mint::find(core, bearer, label).await? {
-        Some(id) => mint::revoke(core, bearer, id).await,
-        None => Ok(()),
-    }
+/// When something is asked for, by BitGo's time if it is known: the machine's may be far ahead.
+fn asked_at(core: &Core) -> DateTime<Utc> {
+    let known = Some(core.moment().server_ms).filter(|server_ms| *server_ms > 0);
+    known.and_then(DateTime::from_timestamp_millis).unwrap_or_else(|| core.clock.now())
+}
+
+/// Writes down what is about to be minted, and what else may live.
+async fn intend(
+    core: &Arc<Core>,
+    lineage: LineageId,
+    orphans: Vec<Minted>,
+    intent: Minted,
+) -> Result<(), RenewalError> {
+    let intended = core.blocking(move |core| {
+        let _one_at_a_time = core.begin_change();
+        let held = core.entry_of(lineage).and_then(|entry| entry.held());
+        let is_there = held.is_some_and(|held| !held.record.is_revoked);
+        let read = core.store.reissue(lineage).map_err(Error::from)?;
+        let reissue = read.filter(|_| is_there).ok_or(RenewalError::Removed)?;
+        let reissue = Reissue { orphans, intent: Some(intent), ..reissue };
+        Ok(core.store.keep_reissue(&reissue).map_err(Error::from)?)
+    });
+    intended.await?
 }
 
 /// The plan, with its caps cut to what is left of the lineage's budget.
@@ -264,7 +295,7 @@ fn capped(core: &Core, lineage: LineageId, plan: &CreateToken) -> CreateToken {
     })
 }
 
-/// Changes what is written down of a lineage's reissue.
+/// Changes what is written down of a lineage's reissue, if something is.
 pub(super) async fn note(
     core: &Arc<Core>,
     lineage: LineageId,
@@ -272,7 +303,7 @@ pub(super) async fn note(
 ) -> Result<(), Error> {
     let noted = core.blocking(move |core| {
         let _one_at_a_time = core.begin_change();
-        let mut reissue = core.store.reissue(lineage)?.unwrap_or_else(|| none_yet(lineage));
+        let Some(mut reissue) = core.store.reissue(lineage)? else { return Ok(()) };
         change(&mut reissue);
         Ok(core.store.keep_reissue(&reissue)?)
     });
@@ -287,15 +318,17 @@ pub(super) fn swap(
     record: &TokenRecord,
     secret: &TokenSecret,
 ) -> Result<SealedSecret, Error> {
-    let (lineage, now) = (record.lineage, core.clock.now());
+    let lineage = record.lineage;
     let mut reissue = core.store.reissue(lineage)?.unwrap_or_else(|| none_yet(lineage));
     reissue.intent = None;
     let expires_at = before.record.info.expires_at;
-    if expires_at.is_none_or(|end| now < end) {
+    if expires_at.is_none_or(|end| minted::earliest_now(core) < end) {
+        let drain = TimeDelta::from_std(core.lease_lifetime).unwrap_or(TimeDelta::MAX);
         reissue.retired.push(Retired {
             token_id: before.record.info.id,
             token: core.store.open_secret(lineage, &before.secret)?.token,
-            from: now + core.lease_lifetime,
+            account: before.record.account.clone(),
+            from: core.clock.now().checked_add_signed(drain).unwrap_or(DateTime::<Utc>::MAX_UTC),
             expires_at,
         });
     }

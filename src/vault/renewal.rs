@@ -63,10 +63,13 @@ impl RenewalError {
             {
                 Failure::Transient { retry_after: error.retry_after() }
             }
+            Self::Failed(Error::Interrupted) => Failure::Transient { retry_after: None },
             Self::Unchanged
             | Self::Stillborn
             | Self::Endless
-            | Self::Failed(Error::ArrivedExpired { .. } | Error::Interrupted) => {
+            | Self::Failed(Error::ArrivedExpired { .. })
+                if way != Renewal::Reissue =>
+            {
                 Failure::Transient { retry_after: None }
             }
             // By these ways the token is the bearer.
@@ -75,7 +78,11 @@ impl RenewalError {
             {
                 Failure::Refused
             }
-            _ => Failure::Terminal(self.need(way)),
+            _ => match (way, self.need(way)) {
+                // A full disk is seen before anybody logs in.
+                (Renewal::Reissue, need) if need != Need::Disk => Failure::Costly(need),
+                (_, need) => Failure::Terminal(need),
+            },
         }
     }
 
@@ -350,6 +357,8 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
     let session = core.find(|other| {
         other.record.info.kind == TokenKind::Session
             && other.record.account.as_ref() == Some(&user)
+            && !other.record.is_revoked
+            && other.standing() == Standing::Good
             && other.phase(now) != Phase::Expired
     });
     let by_session = match session {

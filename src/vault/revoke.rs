@@ -14,7 +14,7 @@ use super::entry::{Entry, Held};
 use super::events::Event;
 use crate::api::ApiError;
 use crate::error::Error;
-use crate::id::LineageId;
+use crate::id::{LineageId, TokenId};
 use crate::policy::{Denied, Rule};
 use crate::refresh::Phase;
 use crate::store::AuditAction;
@@ -152,7 +152,7 @@ async fn ask_until_confirmed(core: Weak<Core>, lineage: LineageId, first: Durati
     }
 }
 
-fn wait_after(error: &Error, wait: Duration) -> Duration {
+pub(super) fn wait_after(error: &Error, wait: Duration) -> Duration {
     match error {
         Error::Api(error) => error.retry_after().map_or(wait, |asked| asked.max(wait)),
         _ => wait,
@@ -173,7 +173,10 @@ async fn attempt(core: &Arc<Core>, lineage: LineageId) -> Result<(), Error> {
     let Some(held) = entry.held() else { return Ok(()) };
     match held.record.info.kind {
         TokenKind::Session => log_out(core, &held).await?,
-        _ => delete(core, &held).await?,
+        _ => {
+            let account = held.record.account.as_deref();
+            delete(core, held.record.info.id, account, &credential(core, &held)?).await?;
+        }
     }
     core.blocking(move |core| forget(core, &entry, &held)).await?
 }
@@ -199,37 +202,42 @@ async fn log_out(core: &Core, held: &Held) -> Result<(), Error> {
     }
 }
 
-/// Deletes a token by a session of its account, or by itself.
-async fn delete(core: &Core, held: &Held) -> Result<(), Error> {
-    let (id, now) = (held.record.info.id, core.latest_now());
+/// Deletes a token by a session of its account, or by itself. `Ok` means that it is dead.
+pub(super) async fn delete(
+    core: &Core,
+    id: TokenId,
+    account: Option<&str>,
+    itself: &Credential,
+) -> Result<(), Error> {
+    let now = core.latest_now();
     let is_session = |other: &&Arc<Held>| {
         let record = &other.record;
         record.info.kind == TokenKind::Session
             && record.account.is_some()
-            && record.account == held.record.account
+            && record.account.as_deref() == account
             && !record.is_revoked
             && other.phase(now) != Phase::Expired
     };
     let holdings = core.holdings();
-    let sessions = holdings.iter().filter(is_session).map(AsRef::as_ref);
-    let mut refused = None;
-    for (bearer, is_itself) in sessions.map(|other| (other, false)).chain([(held, true)]) {
-        let credential = credential(core, bearer)?;
-        match core.client.delete_token(credential.auth(), id).await {
+    for session in holdings.iter().filter(is_session) {
+        let bearer = credential(core, session)?;
+        match core.client.delete_token(bearer.auth(), id).await {
             Ok(_) => return Ok(()),
-            Err(error) if is_itself && is_dead(&error, &credential) => return Ok(()),
             // Nothing is known of other bearers while the server cannot be asked.
             Err(error) if error.is_transient() => return Err(error.into()),
-            Err(error) => refused = Some(error),
+            Err(error) => tracing::debug!(token = %id, %error, "refused to a session"),
         }
     }
+    let refused = match core.client.delete_token(itself.auth(), id).await {
+        Ok(_) => return Ok(()),
+        Err(error) if is_dead(&error, itself) => return Ok(()),
+        Err(error) if error.is_transient() => return Err(error.into()),
+        Err(error) => error,
+    };
     // One that is no long-lived token may not be found, though it lives.
-    let credential = credential(core, held)?;
-    match (core.client.session(credential.auth()).await, refused) {
-        (Err(error), _) if is_dead(&error, &credential) => Ok(()),
-        (_, Some(refused)) => Err(refused.into()),
-        (Err(error), None) => Err(error.into()),
-        (Ok(_), None) => Err(Error::WrongRecord),
+    match core.client.session(itself.auth()).await {
+        Err(error) if is_dead(&error, itself) => Ok(()),
+        _ => Err(refused.into()),
     }
 }
 

@@ -8,8 +8,8 @@ use bitgo_vault::api::CreateToken;
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
-    Alarm, Amount, Environment, Error, Event, Label, Login, LoginPassword, Need, Otp, Phase,
-    Provider, Renewal, Standing, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
+    Alarm, Amount, Environment, Error, Event, Events, Label, Login, LoginPassword, Need, Otp,
+    Phase, Provider, Renewal, Standing, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -141,19 +141,103 @@ async fn what_cannot_be_revoked_is_told_of_and_tried_again_and_another_is_minted
     let kept = bot(&desk);
     assert_ne!(kept.info.id, first);
     assert_eq!(living(&desk).len(), 3, "the old one, the orphan and the new one");
-    let orphan = loop {
-        let event = events.next().await.unwrap();
-        if let Event::Alarm { alarm: Alarm::Orphan { label, .. }, .. } = event {
-            break label;
-        }
-    };
-    assert!(orphan.starts_with("bot#"));
+    assert!(orphan_told(&mut events).await.starts_with("bot#"));
     // It is told of again, and found with the next login.
     let desk = desk.reopened().await;
     assert_eq!(living(&desk).len(), 3);
     desk.vault.login("desk", desk.login()).await.unwrap();
     sleep(Duration::from_secs(400)).await;
     until(|| living(&desk) == [kept.info.id]).await;
+}
+
+/// The label under which a token was minted that is told of.
+async fn orphan_told(events: &mut Events) -> String {
+    loop {
+        let event = events.next().await.unwrap();
+        if let Event::Alarm { alarm: Alarm::Orphan { label, .. }, .. } = event {
+            return label.into();
+        }
+    }
+}
+
+/// The client has given the call up, and looked for its token in vain.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_minted_late_is_found_and_revoked() {
+    let desk = desk().await;
+    let before = bot(&desk).info.id;
+    fault(&desk, MINT, FaultKind::Late(Duration::from_secs(120)), 1);
+    // Else the call would come by a session that has ended.
+    fault(&desk, ("GET", "/user/logout"), FaultKind::DropBefore, 1);
+    assert!(desk.vault.renew("bot").await.unwrap().last_error.is_some());
+    let kept = desk.vault.renew("bot").await.unwrap();
+    assert_eq!(kept.last_error, None);
+    assert_eq!(living(&desk), [before, kept.info.id], "bitgo has not done it yet");
+    sleep(Duration::from_secs(150)).await;
+    until(|| living(&desk).len() == 2).await;
+    desk.vault.login("desk", desk.login()).await.unwrap();
+    sleep(Duration::from_secs(301)).await;
+    until(|| living(&desk) == [kept.info.id]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_minted_is_looked_for_no_longer_than_its_call_may_take() {
+    let desk = desk().await;
+    fault(&desk, MINT, FaultKind::DropBefore, 1);
+    assert!(desk.vault.renew("bot").await.unwrap().last_error.is_some());
+    assert_eq!(desk.vault.renew("bot").await.unwrap().last_error, None);
+    desk.vault.login("desk", desk.login()).await.unwrap();
+    let looked = |desk: &Desk| desk.bitgo.requests("GET /api/v2/user/accesstoken");
+    let first = looked(&desk);
+    sleep(Duration::from_secs(840)).await;
+    assert!(looked(&desk) > first, "its call may be on its way");
+    sleep(Duration::from_secs(600)).await;
+    let last = looked(&desk);
+    sleep(Duration::from_secs(900)).await;
+    assert_eq!(looked(&desk), last);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mint_whose_token_is_removed_meanwhile_is_told_of_and_ended() {
+    let desk = desk().await;
+    let (mut events, first) = (desk.vault.events(), bot(&desk).info.id);
+    fault(&desk, MINT, FaultKind::DropAfterEffect, 1);
+    desk.vault.renew("bot").await.unwrap();
+    assert_eq!(living(&desk).len(), 2);
+    desk.vault.remove("bot").await.unwrap();
+    assert!(orphan_told(&mut events).await.starts_with("bot#"));
+    desk.vault.login("desk", desk.login()).await.unwrap();
+    sleep(Duration::from_secs(301)).await;
+    until(|| living(&desk) == [first]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_former_token_that_bitgo_does_not_revoke_is_told_of() {
+    let desk = desk().await;
+    let (mut events, first) = (desk.vault.events(), bot(&desk).info.id);
+    fault(&desk, ("DELETE", "/api/v2/user/accesstoken"), FaultKind::Forbidden, 100);
+    let kept = desk.vault.renew("bot").await.unwrap();
+    loop {
+        let event = events.next().await.unwrap();
+        if let Event::Alarm { alarm: Alarm::FormerAlive { token_id, .. }, label, .. } = event {
+            assert_eq!((token_id, label.unwrap().as_str()), (first, "bot"));
+            break;
+        }
+    }
+    assert_eq!(living(&desk), [first, kept.info.id]);
+    desk.bitgo.clear_faults();
+    sleep(Duration::from_secs(301)).await;
+    until(|| living(&desk) == [kept.info.id]).await;
+}
+
+/// Each attempt is a login: whoever asks on locks the account.
+#[tokio::test(start_paused = true)]
+async fn a_mint_that_is_refused_is_not_tried_again_and_again() {
+    let desk = desk().await;
+    let logins = desk.bitgo.requests("POST /api/auth/v1/session");
+    fault(&desk, MINT, FaultKind::Forbidden, 100);
+    sleep(HOUR - Duration::from_secs(1)).await;
+    assert_eq!((bot(&desk).need, bot(&desk).failures), (Some(Need::LookAtError), 1));
+    assert_eq!(desk.bitgo.requests("POST /api/auth/v1/session"), logins + 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -122,15 +122,18 @@ fn reissue() -> Reissue {
     let retired = Retired {
         token_id: TokenId::from_bytes([0x21; 16]),
         token: AccessToken::new(format!("v2x{}", "21".repeat(32))),
+        account: Some("u1".into()),
         from: at(15),
         expires_at: Some(at(1440)),
     };
+    let minted =
+        |label: &str| Minted { label: label.into(), account: "u1".into(), asked_at: at(10) };
     Reissue {
         lineage: lineage(2),
         plan: r#"{"label":"market-maker"}"#.into(),
-        intent: Some("market-maker intended".into()),
+        intent: Some(minted("market-maker intended")),
         retired: vec![retired],
-        orphans: vec!["market-maker lost".into()],
+        orphans: vec![minted("market-maker lost")],
     }
 }
 
@@ -256,9 +259,12 @@ fn told(store: &Store) -> String {
             store.reissue(*lineage).unwrap()
         {
             say(format!("  reissue {plan}, {intent:?}, {orphans:?}"));
-            for Retired { token_id, token, from, expires_at } in retired {
+            for Retired { token_id, token, account, from, expires_at } in retired {
                 let (token, until) = (token.expose(), time(expires_at));
-                say(format!("  retired {token_id}: {token}, from {}, {until}", from.to_rfc3339()));
+                say(format!(
+                    "  retired {token_id}: {token}, of {account:?}, from {}, {until}",
+                    from.to_rfc3339()
+                ));
             }
         }
         if let Some(memory) = store.renewal_memory(*lineage) {
