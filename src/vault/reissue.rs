@@ -4,7 +4,7 @@
 //! ```text
 //! step                                          a kill after it leaves
 //! log in                                        a session, which ends by itself
-//! the intent durable: the label with its suffix what is looked for by that label (minted)
+//! the intent durable: the label with its suffix what is looked for by that label (minted.rs)
 //! mint, then GET session by the new token       the same: nobody else can open it
 //! swap: one commit with what is to be ended     both alive, the old one out of use
 //! drained for as long as a lease lives          the same
