@@ -154,7 +154,7 @@ impl Renew for Core {
                     tracing::warn!(%lineage, %error, "not renewed; the token stays");
                     let failure = match error.failure(way) {
                         // It began without the login that is there by now.
-                        Failure::Terminal(Need::Login | Need::OneTimePassword)
+                        Failure::Costly(Need::Login | Need::OneTimePassword)
                             if self.has_other_login(lineage, login.as_ref()) =>
                         {
                             Failure::Transient { retry_after: None }
