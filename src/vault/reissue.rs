@@ -74,8 +74,10 @@ impl Vault {
             core.store.choose_reissue(&record, &reissue)?;
             core.keep_login(lineage, login);
             let successor = held.with(record);
-            core.tracker.track(lineage, successor.renewal_state());
+            let state = successor.renewal_state();
             entry.replace(successor);
+            // Only now: the first attempt may come at once, and must find it.
+            core.tracker.track(lineage, state);
             core.status(&entry).ok_or(Error::Closed)
         });
         chosen.await?

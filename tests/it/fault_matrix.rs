@@ -74,6 +74,7 @@ fn faults() -> Vec<(FaultKind, [&'static str; 2])> {
         (AlreadyExpired, same("done")),
         (NoRequestId, same("done")),
         (Delay(Duration::from_millis(1)), same("done")),
+        (Late(Duration::from_millis(1)), same("done")),
     ]
 }
 
