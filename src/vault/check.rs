@@ -32,7 +32,7 @@ pub(super) fn explain(core: &Core, label: Label, request: &Request) -> Result<Ex
         Ok(action) => action,
         Err(denied) => return Ok(Explanation::unreadable(denied)),
     };
-    let now = core.latest_now().timestamp_millis();
+    let now = core.moment().latest_ms();
     let frozen = core.store.freeze().check().map(drop);
     let revoked = revoke::check(&held).and_then(|()| held.check_standing());
     let mut consulted =

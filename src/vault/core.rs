@@ -134,8 +134,7 @@ impl Core {
 
     /// The later of the machine's time and BitGo's, which is what tokens end by.
     pub(super) fn latest_now(&self) -> DateTime<Utc> {
-        let latest_ms = self.moment().latest_ms();
-        DateTime::from_timestamp_millis(latest_ms).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        latest(self.moment())
     }
 
     /// BitGo signed something at this time, which was heard just now.
@@ -331,6 +330,11 @@ impl Clock for Core {
     fn monotonic(&self) -> Duration {
         self.clock.monotonic()
     }
+}
+
+/// The later of the clocks' times then.
+pub(super) fn latest(now: Moment) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(now.latest_ms()).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// A label that is being minted for; given free when dropped.

@@ -6,6 +6,7 @@
 //!                └─ finish(answer) ─> settled by what the verified answer says
 //! ```
 
+use super::core::latest;
 use super::credential::{self, Sender};
 use super::hands::{Grasp, Hands};
 use super::reservation::Reservation;
@@ -64,14 +65,12 @@ pub(super) async fn take_wait<'r>(
 ) -> Result<Lease<'r>, Error> {
     let core = hands.core();
     core.check_open()?;
-    let mut grasp = hands.grasp(label)?;
-    let now = core.latest_now();
-    if grasp.held.awaits_renewal(now) {
-        core.entry(&grasp.held.record.label)?.await_renewal(now).await;
+    let (mut grasp, mut now) = (hands.grasp(label)?, core.moment());
+    if grasp.held.awaits_renewal(latest(now)) {
+        core.entry(&grasp.held.record.label)?.await_renewal(latest(now)).await;
         core.check_open()?;
-        grasp = hands.grasp(label)?;
+        (grasp, now) = (hands.grasp(label)?, core.moment());
     }
-    let now = core.moment();
     let (charges, freeze_epoch) = permit(&grasp, request, sender, now)?;
     let reservation = match Reservation::draw(grasp, charges, now) {
         Ok(reservation) => reservation,

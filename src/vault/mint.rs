@@ -166,7 +166,7 @@ impl Bearer {
         core.store.check_writable()?;
         let gone = || Error::NoSuchToken { label: label.clone() };
         let held = core.entry(label)?.held().ok_or_else(gone)?;
-        policy::check_expiry(&held.record.info, core.latest_now().timestamp_millis())?;
+        policy::check_expiry(&held.record.info, core.moment().latest_ms())?;
         let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
         let user = held.record.account.clone().ok_or(Error::NoEcdhKey)?;
         Ok(Self { credential: Credential::of(core, &secret.token)?, user })

@@ -130,7 +130,7 @@ fn held(core: &Core, label: &Label) -> Result<Arc<Held>, Error> {
 /// A token that lives, as far as the vault knows.
 fn holding(core: &Core, label: &Label) -> Result<Arc<Held>, Error> {
     let held = held(core, label)?;
-    policy::check_expiry(&held.record.info, core.latest_now().timestamp_millis())?;
+    policy::check_expiry(&held.record.info, core.moment().latest_ms())?;
     Ok(held)
 }
 

@@ -317,17 +317,8 @@ mod tests {
         bare.rules = LocalRules::default().into();
         bare.info = TokenInfo {
             kind: TokenKind::Session,
-            scopes: Vec::new(),
-            enterprise: None,
-            permitted_wallets: None,
-            created_at: None,
-            expires_at: None,
-            is_extensible: false,
-            ip_restrict: Vec::new(),
-            spending_limits: CoinMap::default(),
-            erc20_limit: None,
             issued_in_clear: true,
-            ..bare.info
+            ..TokenInfo::of_limits(bare.info.id, CoinMap::default())
         };
         let tokens = vec![AccessToken::of(&full(), Some(counters)), AccessToken::of(&bare, None)];
         let expect = r#"{
