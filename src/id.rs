@@ -4,15 +4,13 @@ use crate::word_error::WordError;
 use std::fmt;
 use std::str::FromStr;
 
-/// What each byte counts as a hex digit; 0xff for what is none.
-const DIGITS: [u8; 256] = {
-    let (mut digits, mut digit) = ([0xff; 256], 0);
-    while digit < 16 {
-        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
-        digit += 1;
-    }
-    digits
-};
+/// What a byte counts as a hex digit; 0xff for what is none. Without a branch or a table, so that all
+/// digits of an id are looked at together.
+const fn digit(byte: u8) -> u8 {
+    let (number, letter) = (byte.wrapping_sub(b'0'), byte.wrapping_sub(b'a'));
+    let letter = if letter < 6 { letter + 10 } else { 0xff };
+    if number < 10 { number } else { letter }
+}
 
 macro_rules! hex_ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -49,14 +47,17 @@ macro_rules! hex_ids {
 
             /// Reads 32 lower-case hex digits.
             fn from_str(text: &str) -> Result<Self, WordError> {
-                let (pairs, rest) = text.as_bytes().as_chunks();
-                let pairs: &[[u8; 2]; 16] = pairs.try_into().map_err(|_| WordError::Id)?;
-                let digits = pairs.map(|pair| pair.map(|digit| DIGITS[usize::from(digit)]));
-                let all = digits.iter().flatten().fold(0, |all, digit| all | digit);
-                match all < 16 && rest.is_empty() {
-                    true => Ok(Self(digits.map(|[high, low]| high << 4 | low))),
-                    false => Err(WordError::Id),
+                let digits: &[u8; 32] =
+                    text.as_bytes().try_into().map_err(|_| WordError::Id)?;
+                let digits = digits.map(digit);
+                if digits.iter().fold(0, |all, digit| all | digit) > 0xf {
+                    return Err(WordError::Id);
                 }
+                let mut bytes = [0; 16];
+                for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks().0) {
+                    *byte = high << 4 | low;
+                }
+                Ok(Self(bytes))
             }
         }
     )*};

@@ -6,9 +6,9 @@
 //! returns change the book in memory and reach the disk later ([`Escrow::post`]): until then the
 //! disk holds more as spent, never less.
 
-use super::book::{Book, Draw, Drawn, Moment};
+use super::book::{Book, Draw, Drawn};
 use super::sync::{AtomicI64, AtomicU64, Condvar, Mutex, Ordering, lock, wait};
-use super::{Charge, Denied, Outcome};
+use super::{Charge, Denied, Moment, Outcome};
 use crate::id::LineageId;
 
 /// A book from which nothing was drawn between so many posts returns what it was allotted.

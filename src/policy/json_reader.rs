@@ -226,14 +226,21 @@ fn is_number(word: &[u8]) -> bool {
 }
 
 /// How many bytes of a string stand for themselves, up to the first quote, backslash or control
-/// character: eight at a time.
+/// character: eight at a time, and four times as many while all of them do.
 #[inline]
 fn plain(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks();
+    let (mut words, tail) = bytes.as_chunks();
+    while let Some((four, rest)) = words.split_first_chunk::<4>() {
+        if four.iter().fold(0, |all, word| all | ends(u64::from_le_bytes(*word))) != 0 {
+            break;
+        }
+        words = rest;
+    }
+    let before = bytes.len() - tail.len() - words.len() * 8;
     for (at, word) in words.iter().enumerate() {
         let ends = ends(u64::from_le_bytes(*word));
         if ends != 0 {
-            return at * 8 + ends.trailing_zeros() as usize / 8;
+            return before + at * 8 + ends.trailing_zeros() as usize / 8;
         }
     }
     let is_plain = |byte: &&u8| **byte >= 0x20 && !matches!(byte, b'"' | b'\\');
@@ -335,6 +342,21 @@ mod tests {
             "\"12345678\"",
         ] {
             agrees(json);
+        }
+    }
+
+    #[test]
+    fn what_is_plain_ends_with_the_first_byte_that_is_not() {
+        for stands in [b'x', 0x20, 0x7f, 0xff] {
+            for length in 0..80 {
+                assert_eq!(plain(&vec![stands; length]), length);
+                for end in [b'"', b'\\', 0, 0x1f] {
+                    let mut bytes = vec![stands; 80];
+                    bytes[length] = end;
+                    bytes[79] = b'"';
+                    assert_eq!(plain(&bytes), length, "{stands} {end}");
+                }
+            }
         }
     }
 

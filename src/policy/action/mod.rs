@@ -111,14 +111,16 @@ impl Action {
                 order::cancelled(request, account, order)
             }
             _ => Err(unknown_call(request)),
-        }?;
-        match action.is_declared || request.declared().is_empty() {
-            true => Ok(action),
-            false => Err(Denied::new(
+        };
+        // Not taken out of its result and put back: it is large.
+        if action.as_ref().is_ok_and(|action| !action.is_declared) && !request.declared().is_empty()
+        {
+            return Err(Denied::new(
                 Rule::Declared,
                 "the request says itself what it moves: declare nothing for it",
-            )),
+            ));
         }
+        action
     }
 
     /// Whether it is a call of BitGo Express, which runs beside the bot: its body may hold what

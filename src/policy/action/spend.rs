@@ -48,6 +48,8 @@ impl Route {
 }
 
 /// What a body may hold. Change addresses, `data`, contract calls, staking and sweeping are not here.
+///
+/// They are looked for from the first to the last: what most requests have stands first.
 static BODY: [Field; 40] = [
     // What is moved, and where to.
     Field::new("recipients", Kind::Own, ALL),
@@ -58,6 +60,9 @@ static BODY: [Field; 40] = [
     Field::new("tokenName", Kind::Own, EXPRESS),
     Field::new("type", Kind::Own, ALL),
     Field::new("memo", Kind::Own, ALL),
+    // What says nothing of what is moved, where to, or at what fee; more of it below.
+    Field::new("comment", Kind::Text, ALL),
+    Field::new("sequenceId", Kind::Text, ALL),
     // What moves something that does not stand here.
     Field::new("halfSigned", Kind::Own, SEND),
     Field::new("txHex", Kind::Text, SEND),
@@ -76,8 +81,6 @@ static BODY: [Field; 40] = [
     Field::new("passphrase", Kind::Text, EXPRESS),
     Field::new("prv", Kind::Text, EXPRESS),
     // What says nothing of what is moved, where to, or at what fee.
-    Field::new("comment", Kind::Text, ALL),
-    Field::new("sequenceId", Kind::Text, ALL),
     Field::new("videoApprovers", Kind::Texts, INITIATE | SEND),
     Field::new("txFormat", Kind::Text, ALL),
     Field::new("minConfirms", Kind::Number, ALL),

@@ -1,10 +1,12 @@
 //! Every bound of a book with its numbers: for a refusal, and for who asks before.
 
+use super::meter::Standing;
+use super::place::{Place, no_limit};
 use super::window::Load;
-use super::{Book, Meter, Moment, Place, Standing, no_limit, not_reconciled};
+use super::{Book, Meter, not_reconciled};
 use crate::money::Amount;
 use crate::policy::limits::Share;
-use crate::policy::{Charge, Consulted, Counter, Denied, Rule};
+use crate::policy::{Charge, Consulted, Counter, Denied, Moment, Rule};
 use chrono::{DateTime, Utc};
 
 impl Book {

@@ -244,7 +244,7 @@ impl Book {
         for (coin, meter) in self.coins.iter_mut() {
             meter.begin_anew(info.spending_limits.get(coin), next_draw);
         }
-        self.add_coins(super::of_server(info, next_draw));
+        self.add_coins(super::terms::of_server(info, next_draw));
         match (&mut self.pool, &info.erc20_limit) {
             (Some(meter), Some(told)) => meter.begin_anew(Some(told), next_draw),
             // Nobody tells what was spent of it: nothing is left.
