@@ -4,19 +4,20 @@
 //! nothing depends on when it happens to run.
 
 use chrono::{DateTime, Utc};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// A source of wall-clock time and of time that only moves forward.
 pub trait Clock: Send + Sync {
     /// The wall clock. It may jump; nothing that frees budget relies on it.
     fn now(&self) -> DateTime<Utc>;
 
-    /// The wall clock, in milliseconds since 1970: in the form that is read and compared fastest.
+    /// The wall clock, in milliseconds since 1970, at most [`Clock::grain`] behind: in the form that is
+    /// read and compared fastest.
     fn now_ms(&self) -> i64 {
         self.now().timestamp_millis()
     }
 
-    /// How far [`Clock::monotonic`] may be behind.
+    /// How far [`Clock::now_ms`] and [`Clock::monotonic`] may be behind.
     fn grain(&self) -> Duration {
         Duration::ZERO
     }
@@ -50,10 +51,8 @@ impl Clock for SystemClock {
         Utc::now()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one door to the machine's clock")]
     fn now_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(wall().as_millis()).unwrap_or(i64::MAX)
     }
 
     fn grain(&self) -> Duration {
@@ -65,14 +64,37 @@ impl Clock for SystemClock {
     }
 }
 
+#[cfg(target_os = "linux")]
+use of_linux::{monotonic, wall};
+
 /// As of the last tick of the system's clock, at most 10 ms ago: leases and windows need no more, and
 /// it is read in a fifth of the time.
 #[cfg(target_os = "linux")]
-fn monotonic() -> Duration {
+mod of_linux {
     use rustix::time::{ClockId, clock_gettime};
-    let time = clock_gettime(ClockId::MonotonicCoarse);
-    let part = |part: i64| part.unsigned_abs();
-    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
+    use std::time::Duration;
+
+    pub(super) fn monotonic() -> Duration {
+        read(ClockId::MonotonicCoarse)
+    }
+
+    pub(super) fn wall() -> Duration {
+        read(ClockId::RealtimeCoarse)
+    }
+
+    /// Since the clock's beginning; a wall clock that stands before its own is at it.
+    fn read(clock: ClockId) -> Duration {
+        let time = clock_gettime(clock);
+        let part = |part: i64| u64::try_from(part).unwrap_or(0);
+        Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "this is the one door to the machine's clock")]
+fn wall() -> Duration {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -6,7 +6,9 @@
 
 use super::super::coins::Counted;
 use super::super::json::{Field, Fields, Kind, ONLY, Reader, at, each_of};
-use super::spend::{RECIPIENTS_MAX, gas_fee, memo, transfer};
+use super::gas::gas_fee;
+use super::spend::RECIPIENTS_MAX;
+use super::transfer::{memo, transfer};
 use super::{Action, ActionKind, body, named_wallet};
 use crate::coin_map::CoinMap;
 use crate::money::Amount;

@@ -10,9 +10,11 @@
 //! Routes and fields are closed lists (PROTOCOL section 2): what is not on them is denied, so a
 //! new way for BitGo to move money is not a way around the limit.
 
+mod gas;
 mod intent;
 mod order;
 mod spend;
+mod transfer;
 mod view;
 
 use super::request::SEGMENTS_MAX;

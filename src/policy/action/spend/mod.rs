@@ -4,139 +4,26 @@
 //! A `tx/send` may hold a transaction that was built or half signed elsewhere. What that moves does not
 //! stand in the body: the caller declares it ([`Request::declaring`]), and a rule must allow that.
 
-use super::super::coins::Counted;
-use super::super::json::{Field, Fields, Kind, ONLY, Reader, amount, at, bits, each_of, text};
+mod fields;
+
+pub(super) use fields::Route;
+
+use super::gas::{gas_fee, gas_price};
+use super::transfer::{memo, transfer};
 use super::{Action, ActionKind, Transfer, body, named_wallet};
 use crate::coin_map::CoinMap;
 use crate::money::Amount;
+use crate::policy::coins::Counted;
+use crate::policy::json::{Fields, Reader, at, each_of};
 use crate::policy::{CoinUnit, Denied, Request, Rule};
 use crate::scope::Permission;
-use std::borrow::Cow;
+use fields::{
+    ADDRESS, AMOUNT, BODY, BUILD, EIP1559, FEES, GAS_LIMIT, GAS_PRICE, MEMO, OPAQUE, PAYS,
+    READABLE, RECIPIENT, RECIPIENTS, TOKEN_NAME, TYPE,
+};
 
 /// The most recipients of one request.
 pub(super) const RECIPIENTS_MAX: usize = 1000;
-/// The longest address, in bytes.
-const ADDRESS_MAX: usize = 500;
-
-/// Which of them a call is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Route {
-    bit: u8,
-    what: &'static str,
-}
-
-const INITIATE: u8 = 1;
-const BUILD: u8 = 2;
-const SEND: u8 = 4;
-const SENDCOINS: u8 = 8;
-const SENDMANY: u8 = 16;
-const ALL: u8 = INITIATE | BUILD | SEND | EXPRESS;
-const EXPRESS: u8 = SENDCOINS | SENDMANY;
-
-impl Route {
-    pub(super) fn of(below_wallet: &[&str]) -> Option<Self> {
-        let (bit, what) = match below_wallet {
-            ["tx", "initiate"] => (INITIATE, "tx/initiate"),
-            ["tx", "build"] => (BUILD, "tx/build"),
-            ["tx", "send"] => (SEND, "tx/send"),
-            ["sendcoins"] => (SENDCOINS, "sendcoins"),
-            ["sendmany"] => (SENDMANY, "sendmany"),
-            _ => return None,
-        };
-        Some(Self { bit, what })
-    }
-}
-
-/// What a body may hold. Change addresses, `data`, contract calls, staking and sweeping are not here.
-///
-/// They are looked for from the first to the last: what most requests have stands first.
-static BODY: [Field; 40] = [
-    // What is moved, and where to.
-    Field::new("recipients", Kind::Own, ALL),
-    Field::new("address", Kind::Own, SENDCOINS),
-    Field::new("amount", Kind::Own, SENDCOINS),
-    // BitGo's own routes publish none: what it would make of one is not known. There the coin of the
-    // path is the token.
-    Field::new("tokenName", Kind::Own, EXPRESS),
-    Field::new("type", Kind::Own, ALL),
-    Field::new("memo", Kind::Own, ALL),
-    // What says nothing of what is moved, where to, or at what fee; more of it below.
-    Field::new("comment", Kind::Text, ALL),
-    Field::new("sequenceId", Kind::Text, ALL),
-    // What moves something that does not stand here.
-    Field::new("halfSigned", Kind::Own, SEND),
-    Field::new("txHex", Kind::Text, SEND),
-    Field::new("txRequestId", Kind::Text, SEND),
-    // Fees.
-    Field::new("feeRate", Kind::Own, ALL),
-    Field::new("maxFeeRate", Kind::Own, ALL),
-    Field::new("maxFee", Kind::Own, ALL),
-    Field::new("feeLimit", Kind::Own, ALL),
-    Field::new("gasPrice", Kind::Own, ALL),
-    Field::new("gasLimit", Kind::Own, ALL),
-    Field::new("eip1559", Kind::Own, ALL),
-    // What opens the wallet's key: for Express alone.
-    Field::new("otp", Kind::Text, EXPRESS),
-    Field::new("walletPassphrase", Kind::Text, EXPRESS),
-    Field::new("passphrase", Kind::Text, EXPRESS),
-    Field::new("prv", Kind::Text, EXPRESS),
-    // What says nothing of what is moved, where to, or at what fee.
-    Field::new("videoApprovers", Kind::Texts, INITIATE | SEND),
-    Field::new("txFormat", Kind::Text, ALL),
-    Field::new("minConfirms", Kind::Number, ALL),
-    Field::new("enforceMinConfirmsForChange", Kind::Flag, ALL),
-    Field::new("noSplitChange", Kind::Flag, ALL),
-    Field::new("targetWalletUnspents", Kind::Number, ALL),
-    Field::new("unspents", Kind::Texts, ALL),
-    Field::new("minValue", Kind::Number, ALL),
-    Field::new("maxValue", Kind::Number, ALL),
-    Field::new("addressType", Kind::Text, ALL),
-    Field::new("changeAddressType", Kind::Text, ALL),
-    Field::new("isReplaceableByFee", Kind::Flag, INITIATE | BUILD),
-    Field::new("lastLedgerSequence", Kind::Number, ALL),
-    Field::new("ledgerSequenceDelta", Kind::Number, ALL),
-    Field::new("validFromBlock", Kind::Number, ALL),
-    Field::new("validToBlock", Kind::Number, ALL),
-    Field::new("startTime", Kind::Text, ALL),
-    Field::new("apiVersion", Kind::Text, EXPRESS),
-];
-
-const RECIPIENTS: usize = const { at(&BODY, "recipients") };
-const ADDRESS: usize = const { at(&BODY, "address") };
-const AMOUNT: usize = const { at(&BODY, "amount") };
-const TOKEN_NAME: usize = const { at(&BODY, "tokenName") };
-const TYPE: usize = const { at(&BODY, "type") };
-const MEMO: usize = const { at(&BODY, "memo") };
-const OPAQUE: u64 =
-    const { bits([at(&BODY, "halfSigned"), at(&BODY, "txHex"), at(&BODY, "txRequestId")]) };
-const FEES: [usize; 4] = [
-    const { at(&BODY, "feeRate") },
-    const { at(&BODY, "maxFeeRate") },
-    const { at(&BODY, "maxFee") },
-    const { at(&BODY, "feeLimit") },
-];
-const GAS_PRICE: usize = const { at(&BODY, "gasPrice") };
-const GAS_LIMIT: usize = const { at(&BODY, "gasLimit") };
-/// What says what is moved.
-const READABLE: u64 = bits([RECIPIENTS, ADDRESS, AMOUNT, TOKEN_NAME, MEMO]);
-const EIP1559: usize = const { at(&BODY, "eip1559") };
-/// What says what is paid for it.
-const PAYS: u64 = bits(FEES) | bits([GAS_PRICE, GAS_LIMIT, EIP1559]);
-
-static RECIPIENT: [Field; 4] = [
-    Field::new("address", Kind::Own, ALL),
-    Field::new("amount", Kind::Own, ALL),
-    Field::new("memo", Kind::Own, ALL),
-    Field::new("tokenName", Kind::Own, EXPRESS),
-];
-
-static MEMO_OBJECT: [Field; 2] =
-    [Field::new("type", Kind::Text, ONLY), Field::new("value", Kind::Own, ONLY)];
-
-static EIP1559_OBJECT: [Field; 2] = [
-    Field::new("maxFeePerGas", Kind::Own, ONLY),
-    Field::new("maxPriorityFeePerGas", Kind::Own, ONLY),
-];
 
 pub(super) fn of(
     request: &Request,
@@ -273,42 +160,6 @@ fn declared<const N: usize>(
     transfers.collect()
 }
 
-pub(super) fn transfer(
-    address: Option<Cow<'_, str>>,
-    units: Option<&str>,
-    memo: Option<&str>,
-    coin: &Counted,
-) -> Result<Transfer, Denied> {
-    let missing = || Denied::body("a recipient wants address and amount");
-    let address = address.filter(|address| !address.is_empty());
-    let address = address.ok_or_else(missing)?;
-    if address.len() > ADDRESS_MAX {
-        return Err(Denied::body("an address is longer than 500 bytes"));
-    }
-    let amount = amount(units.ok_or_else(missing)?)?;
-    let destination = match memo {
-        Some(memo) => format!("{address}?{memo}").into(),
-        None => address.into_owned().into(),
-    };
-    Ok(Transfer { coin: coin.coin.clone(), amount, destination, is_erc20: coin.is_erc20 })
-}
-
-/// A memo as it stands behind an address: `memoId=7`. An exchange credits by its kind as well, so that a
-/// memo of another kind is another destination: `memoText=7`.
-pub(super) fn memo(json: &str) -> Result<String, Denied> {
-    if let Some(memo) = text(json) {
-        return Ok(format!("memoId={memo}"));
-    }
-    let fields = Fields::read(json, "memo", &MEMO_OBJECT, ONLY)?;
-    let value = fields.text(const { at(&MEMO_OBJECT, "value") })?;
-    let value = value.ok_or_else(|| Denied::body("memo wants a value"))?;
-    match fields.text(const { at(&MEMO_OBJECT, "type") })?.as_deref() {
-        None | Some("id") => Ok(format!("memoId={value}")),
-        Some("text") => Ok(format!("memoText={value}")),
-        Some(_) => Err(Denied::body("the type of a memo is neither id nor text")),
-    }
-}
-
 /// The highest fee or rate that is offered: of gas, that of all of it at its price.
 fn fee<const N: usize>(fields: &Fields<'_, N>) -> Result<Option<Amount>, Denied> {
     if !fields.has(PAYS) {
@@ -323,36 +174,6 @@ fn fee<const N: usize>(fields: &Fields<'_, N>) -> Result<Option<Amount>, Denied>
         price = price.max(gas_price(json)?);
     }
     Ok(fee.max(gas_fee(price, fields.amount(GAS_LIMIT)?)?))
-}
-
-/// What `eip1559` offers for gas.
-fn gas_price(json: &str) -> Result<Option<Amount>, Denied> {
-    let fields = Fields::read(json, "eip1559", &EIP1559_OBJECT, ONLY)?;
-    let most = fields.amount(const { at(&EIP1559_OBJECT, "maxFeePerGas") })?;
-    let tip = fields.amount(const { at(&EIP1559_OBJECT, "maxPriorityFeePerGas") })?;
-    match most.max(tip) {
-        None => Err(Denied::body("eip1559 wants a price")),
-        price => Ok(price),
-    }
-}
-
-/// The price of gas and its limit, which bound a fee together alone: their product.
-pub(super) fn gas_fee(
-    price: Option<Amount>,
-    gas: Option<Amount>,
-) -> Result<Option<Amount>, Denied> {
-    let (price, gas) = match (price, gas) {
-        (None, None) => return Ok(None),
-        (Some(price), Some(gas)) => (price, gas),
-        _ => {
-            return Err(Denied::body(
-                "a price of gas without its limit, or a limit without a price, bounds no fee: give both",
-            ));
-        }
-    };
-    let product = price.base_units().checked_mul(gas.base_units()).map(Amount::new);
-    let product = product.ok_or_else(|| Denied::body("the fee is more than can be counted"))?;
-    Ok(Some(product.max(price)))
 }
 
 #[cfg(test)]
