@@ -18,7 +18,7 @@ use super::Vault;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Held, TokenStatus};
-use super::events::{Alarm, Event};
+use super::events::Alarm;
 use super::login::{Login, Session};
 use super::mint::{self, AccountOf, Opened};
 use super::renewal::{RenewalError, Successor};
@@ -56,7 +56,7 @@ impl Vault {
         login: Login,
     ) -> Result<TokenStatus, Error> {
         for risk in token.check(&self.core.environment)? {
-            tracing::warn!(%risk, "a token is to be minted all the same");
+            tracing::warn!(name: "mint.risk", %risk, "a token is to be minted all the same");
         }
         let label = Label::new(label)?;
         let chosen = self.core.blocking(move |core| {
@@ -135,7 +135,10 @@ pub(super) async fn next(core: &Arc<Core>, held: &Held) -> Result<Successor, Ren
     // It has served. Where it cannot be ended, it ends by itself.
     core.runtime.spawn(async move {
         if let Err(error) = client.logout(bearer.auth()).await {
-            tracing::debug!(%error, "the session that minted a token is left to end by itself");
+            tracing::debug!(
+                name: "session.left", %error,
+                "the session that minted a token is left to end by itself"
+            );
         }
     });
     minted
@@ -219,9 +222,12 @@ async fn end_leftovers(
             Ok(()) => {}
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => {
-                tracing::error!(%label, minted, %error, "a token was minted and cannot be revoked");
-                let alarm = || Alarm::Orphan { label: minted.as_str().into() };
-                core.events.emit(|| Event::Alarm { label: Some(label.clone()), alarm: alarm() });
+                tracing::error!(
+                    name: "token.orphaned", %label, minted, %error,
+                    "a token was minted and cannot be revoked"
+                );
+                let alarm = Alarm::Orphan { label: minted.as_str().into() };
+                core.events.raise(Some(label), alarm);
                 orphans.push(minted);
             }
         }

@@ -4,7 +4,7 @@
 
 use super::core::Core;
 use super::credential::Credential;
-use super::events::{Alarm, Event};
+use super::events::Alarm;
 use super::reissue;
 use crate::api::ApiError;
 use crate::error::Error;
@@ -92,7 +92,10 @@ async fn end_all(core: Weak<Core>, lineage: LineageId) {
                     FIRST_WAIT
                 }
                 Err(error) => {
-                    tracing::warn!(%lineage, %error, "a former token is not revoked yet");
+                    tracing::warn!(
+                        name: "token.not_retired", %lineage, %error,
+                        "a former token is not revoked yet"
+                    );
                     wait = (wait * 2).min(LONGEST_WAIT);
                     wait
                 }
@@ -122,9 +125,8 @@ fn is_ended(reissue: &Reissue) -> bool {
 async fn tell_of_orphans(core: &Arc<Core>, lineage: LineageId) {
     let reissue = read(core, lineage).await.ok().flatten();
     for minted in reissue.into_iter().flat_map(|reissue| reissue.orphans) {
-        tracing::error!(minted, "a token was minted and is not revoked");
-        core.events
-            .emit(|| Event::Alarm { label: None, alarm: Alarm::Orphan { label: minted.into() } });
+        tracing::error!(name: "token.orphaned", minted, "a token was minted and is not revoked");
+        core.events.raise(None, Alarm::Orphan { label: minted.into() });
     }
 }
 
