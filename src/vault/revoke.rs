@@ -229,7 +229,10 @@ pub(super) async fn delete(
             Ok(_) => return Ok(()),
             // Nothing is known of other bearers while the server cannot be asked.
             Err(error) if error.is_transient() => return Err(error.into()),
-            Err(error) => tracing::debug!(token = %id, %error, "refused to a session"),
+            Err(error) => tracing::debug!(
+                name: "revoke.refused", token = %id, %error,
+                "refused to a session: the next one is asked, or the token itself"
+            ),
         }
     }
     let refused = match core.client.delete_token(itself.auth(), id).await {
