@@ -26,6 +26,30 @@ pub trait Clock: Send + Sync {
     fn monotonic(&self) -> Duration;
 }
 
+/// Times what is measured, to the nanosecond. Without the feature `metrics` nothing is, and it is
+/// nothing: no clock is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Stopwatch(#[cfg(feature = "metrics")] std::time::Instant);
+
+impl Stopwatch {
+    #[inline]
+    #[cfg_attr(
+        feature = "metrics",
+        expect(clippy::disallowed_methods, reason = "this is the one door to the machine's clock")
+    )]
+    pub(crate) fn start() -> Self {
+        Self(
+            #[cfg(feature = "metrics")]
+            std::time::Instant::now(),
+        )
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// The machine's own clock.
 #[derive(Debug)]
 pub struct SystemClock {

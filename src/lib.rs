@@ -56,7 +56,8 @@
 //!          provider   passwords and one-time passwords, from wherever they are kept
 //! floor 1  crypto     keys, records, BitGo's envelopes, ECDH issuance, request HMACs
 //!          policy     request → action → allowed or denied; counters of a limit
-//! floor 0  words      money, coins, scope, token, secret, environment, clock; locked memory
+//! floor 0  words      money, coins, scope, token, secret, environment, clock; locked memory;
+//!                     telemetry
 //! ```
 //!
 //! # Features
@@ -64,7 +65,8 @@
 //! None by default. [`crypto`] and [`api`] are public so that they can be audited, measured and
 //! fuzzed by themselves; what of them does not stand in a signature of [`Vault`] is outside of
 //! semver until 1.0. `emulator`: a BitGo on this machine for tests and examples. `cli`: the command
-//! `bitgo-vault`. `test-util`: seams for tests, benches and fuzz targets, outside of semver.
+//! `bitgo-vault`. `metrics`: counters, gauges and histograms ([`telemetry`]). `test-util`: seams for
+//! tests, benches and fuzz targets, outside of semver.
 //!
 //! This is unofficial software, not affiliated with BitGo.
 
@@ -87,6 +89,7 @@ mod rotation;
 mod scope;
 mod secret;
 mod sync;
+pub mod telemetry;
 mod token;
 mod word_error;
 // Floor 1: mechanisms.

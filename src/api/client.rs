@@ -13,9 +13,10 @@ use super::request_id::{REQUEST_ID, RequestId};
 use super::retry::{RetryBudget, wait_before_retry};
 use super::settings::ClientSettings;
 use super::tls;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::crypto::random;
 use crate::environment::Environment;
+use crate::telemetry;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
@@ -171,6 +172,21 @@ impl Client {
         &self,
         method: Method,
         target: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        request_id: RequestId,
+        timeout: Duration,
+    ) -> Result<RawAnswer, DispatchError> {
+        let (since, verb) = (Stopwatch::start(), verb(&method));
+        let came = self.carry(method, target, headers, body, request_id, timeout).await;
+        telemetry::called(verb, what_came(&came), since);
+        came
+    }
+
+    async fn carry(
+        &self,
+        method: Method,
+        target: &str,
         mut headers: HeaderMap,
         body: Vec<u8>,
         request_id: RequestId,
@@ -250,7 +266,7 @@ impl Client {
             let most = self.settings.retries;
             match wait_before_retry(&error, repeated, most, left(), jitter) {
                 Some(wait) if self.budget.take() => {
-                    tracing::debug!(%error, ?wait, "asked again");
+                    tracing::debug!(name: "http.repeated", %error, ?wait, "asked again");
                     tokio::time::sleep(wait).await;
                 }
                 _ => return Err(error),
@@ -310,6 +326,32 @@ impl Client {
             return Err(DispatchError::Unsendable("the target would not be sent as it stands"));
         }
         Ok(url)
+    }
+}
+
+/// A method's name, of those that BitGo's calls use.
+fn verb(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+/// What came of a call, in a word.
+fn what_came(came: &Result<RawAnswer, DispatchError>) -> &'static str {
+    match came {
+        Ok(answer) => match answer.status {
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            500..600 => "5xx",
+            _ => "other",
+        },
+        Err(DispatchError::OutcomeUnknown { .. }) => "lost",
+        Err(_) => "unsent",
     }
 }
 

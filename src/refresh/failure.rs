@@ -38,6 +38,16 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The kind's name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient { .. } => "transient",
+            Self::Refused => "refused",
+            Self::Terminal(_) => "terminal",
+            Self::Costly(_) => "costly",
+        }
+    }
+
     /// How long the next attempt waits. `jitter` runs from 0 to 255 and takes up to half off.
     pub(super) fn wait(self, failures: u32, left: Duration, jitter: u8) -> Duration {
         let backoff = backoff(failures, left, jitter);

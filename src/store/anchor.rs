@@ -276,7 +276,10 @@ fn open_alone(path: &Path, flags: OFlags) -> Result<File, StoreError> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Err(StoreError::InUse { path: path.into(), holder: None }),
         Err(error) => {
-            tracing::warn!(%error, path = %path.display(), "the anchor cannot be locked there");
+            tracing::warn!(
+                name: "anchor.unlocked", %error, path = %path.display(),
+                "the anchor cannot be locked there"
+            );
             Ok(file)
         }
         Ok(()) => Ok(file),

@@ -16,8 +16,10 @@ use super::head::{AuditEnd, Head, HeadHash};
 use super::index::{self, Changed};
 use super::members::Members;
 use super::{Key, Name, SEALS_BLOCK, SEALS_FIRST, SEALS_MAX, SEALS_REKEY, StoreError, Tree, Write};
+use crate::clock::Stopwatch;
 use crate::crypto::stack::wiped_shallow;
 use crate::id::LineageId;
+use crate::telemetry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -232,7 +234,10 @@ impl Writer {
                     Ok(()) => self.disk.rekeyed_alone.store(true, Ordering::Release),
                     Err(error) => {
                         self.disk.check_writable()?;
-                        tracing::error!(%error, "the data key was not replaced; it has seals left");
+                        tracing::error!(
+                            name: "rekey.failed", %error,
+                            "the data key was not replaced; it has seals left"
+                        );
                     }
                 }
             }
@@ -259,7 +264,7 @@ impl Writer {
             && !self.disk.is_creating()
             && let Err(error) = self.disk.grant_seals(self.seals.used)
         {
-            tracing::warn!(%error, "the seals that were not used are lost");
+            tracing::warn!(name: "seals.lost", %error, "the seals that were not used are lost");
         }
     }
 }
@@ -278,8 +283,12 @@ fn run(jobs: &Receiver<Job>, mut writer: Writer) {
                         Err(_) => break,
                     }
                 }
+                let since = Stopwatch::start();
                 let result =
                     unwinding(&mut writer, |writer| writer.write(&group)).unwrap_or_else(Err);
+                if result.is_ok() {
+                    telemetry::committed(since);
+                }
                 for commit in group {
                     let _ = commit.done.send(result.clone());
                 }

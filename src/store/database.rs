@@ -215,7 +215,10 @@ fn remove_unfinished_snapshots(path: &Path) -> Result<(), StoreError> {
         let name = name.to_string_lossy();
         if name.starts_with("snap.") && name.ends_with(".generating") {
             fs::remove_file(entry.path())?;
-            tracing::info!(%name, "a snapshot that a kill cut short was removed");
+            tracing::info!(
+                name: "snapshot.removed", %name,
+                "a snapshot that a kill cut short was removed"
+            );
         }
     }
     Ok(())

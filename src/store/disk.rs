@@ -134,7 +134,10 @@ impl Disk {
         if self.refused.set(refused.clone()).is_ok()
             && let Refused::Failed(cause) = &refused
         {
-            tracing::error!(cause, "the vault failed to write; it is read-only now");
+            tracing::error!(
+                name: "store.read_only", cause,
+                "the vault failed to write; it is read-only now"
+            );
         }
         refused
     }

@@ -104,7 +104,7 @@ impl Freeze {
     pub(crate) fn engage(&self) {
         let odd = |epoch: u64| epoch.is_multiple_of(2).then(|| epoch + 1);
         if self.epoch.fetch_update(Ordering::AcqRel, Ordering::Acquire, odd).is_ok() {
-            tracing::warn!("the vault is frozen");
+            tracing::warn!(name: "freeze.on", "the vault is frozen");
             self.tell();
         }
     }
@@ -141,7 +141,10 @@ impl Freeze {
         if let Err(error) = self.record(&mut record, now)
             && !std::mem::replace(&mut record.is_told, true)
         {
-            tracing::error!(%error, "that the vault is frozen could not be written down; it is frozen");
+            tracing::error!(
+                name: "freeze.not_written", %error,
+                "that the vault is frozen could not be written down; it is frozen"
+            );
         }
     }
 
@@ -162,7 +165,10 @@ impl Freeze {
         let filed = make_file(self.disk.directory.file_of_it());
         self.record(&mut record, now)?;
         if let Err(error) = filed {
-            tracing::warn!(%error, "FREEZE could not be made; the sealed record holds");
+            tracing::warn!(
+                name: "freeze.no_file", %error,
+                "FREEZE could not be made; the sealed record holds"
+            );
         }
         Ok(())
     }
@@ -182,6 +188,7 @@ impl Freeze {
         self.log.append(AuditAction::Thawed, None, vec![Write::remove(Tree::Meta, key())], now)?;
         *record = Record::default();
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        tracing::info!(name: "freeze.off", "the vault is thawed");
         self.tell();
         Ok(())
     }

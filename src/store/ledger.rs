@@ -72,7 +72,10 @@ impl Books {
                 Ok(false) => {}
                 Err(error) => {
                     let error = StoreError::from(error);
-                    tracing::warn!(%error, "a settlement stays in memory; after a crash the spend counts");
+                    tracing::warn!(
+                        name: "settlement.kept_in_memory", %error,
+                        "a settlement stays in memory; after a crash the spend counts"
+                    );
                 }
             }
         }
@@ -83,7 +86,10 @@ impl Books {
         for escrow in std::mem::take(&mut *lock(&self.behind)) {
             if let Err(error) = escrow.give_back(self) {
                 let error = StoreError::from(error);
-                tracing::warn!(%error, "an allotment is not returned; it counts as spent");
+                tracing::warn!(
+                    name: "allotment.not_returned", %error,
+                    "an allotment is not returned; it counts as spent"
+                );
             }
         }
     }

@@ -113,7 +113,10 @@ impl LockFile {
         let pid = holder.pid;
         // A full disk is no reason to keep a vault from being read.
         if let Err(error) = write(&mut file, &holder.to_text()) {
-            tracing::warn!(%error, "the vault's holder could not be noted in its LOCK file");
+            tracing::warn!(
+                name: "lock.unsigned", %error,
+                "the vault's holder could not be noted in its LOCK file"
+            );
         }
         Ok(Self { file, pid, was_cut_off })
     }

@@ -120,7 +120,10 @@ impl Writer {
                     let key = Key::of(&epoch.keys, Tree::Segments, name, &row)?;
                     take(Tree::Segments, key, row)?;
                 }
-                Err(error) => tracing::error!(%error, "a segment of the audit log is lost"),
+                Err(error) => tracing::error!(
+                    name: "audit.segment_lost", %error,
+                    "a segment of the audit log is lost"
+                ),
             }
         }
         Ok(())
@@ -232,6 +235,9 @@ pub(super) fn discard(dir: &Path, epoch: u32) {
         && let Err(error) =
             fs::remove_dir_all(&path).map_err(StoreError::from).and_then(|()| sync(dir))
     {
-        tracing::warn!(%error, epoch, "a database that is not in use could not be removed");
+        tracing::warn!(
+            name: "database.left", %error, epoch,
+            "a database that is not in use could not be removed"
+        );
     }
 }

@@ -37,7 +37,10 @@ pub(super) fn make(directory: &Directory) -> bool {
         // A vault that never had one is no worse than others.
         Err(error) => {
             let _ = fs::remove_file(directory.path().join(FILE));
-            tracing::warn!(%error, "no room could be set aside for a full disk");
+            tracing::warn!(
+                name: "reserve.absent", %error,
+                "no room could be set aside for a full disk"
+            );
             true
         }
     }
@@ -70,9 +73,13 @@ pub(super) fn or_without<T>(
     }
     let opened = work();
     if let Err(error) = take_the_rest(dir) {
-        tracing::warn!(%error, "no room is left for another opening on a full disk");
+        tracing::warn!(
+            name: "reserve.gone", %error,
+            "no room is left for another opening on a full disk"
+        );
     }
     tracing::warn!(
+        name: "reserve.used",
         path = %dir.display(),
         "the disk is full: the vault opened on its reserve; free space"
     );

@@ -35,8 +35,14 @@ pub(super) fn open_without<T>(
     let opened = open(path);
     let aside = aside.display();
     match &opened {
-        Ok(_) => tracing::warn!(%refused, "the database opens without sled's snapshot alone"),
-        Err(error) => tracing::warn!(%refused, %error, %aside, "a copy of the database is kept"),
+        Ok(_) => tracing::warn!(
+            name: "snapshot.passed_over", %refused,
+            "the database opens without sled's snapshot alone"
+        ),
+        Err(error) => tracing::warn!(
+            name: "database.copied", %refused, %error, %aside,
+            "a copy of the database is kept"
+        ),
     }
     opened
 }
@@ -47,7 +53,10 @@ pub(super) fn forget(path: &Path) {
         if copy.exists()
             && let Err(error) = fs::remove_dir_all(&copy)
         {
-            tracing::warn!(%error, copy = %copy.display(), "a copy of the database is left over");
+            tracing::warn!(
+                name: "database.copy_left", %error, copy = %copy.display(),
+                "a copy of the database is left over"
+            );
         }
     }
 }

@@ -38,7 +38,7 @@ impl Ticker {
                 };
                 // One round that panics must not end the watch over the kill switch.
                 if catch_unwind(AssertUnwindSafe(|| work(round))).is_err() {
-                    tracing::error!(name, "a round panicked");
+                    tracing::error!(name: "ticker.panicked", name, "a round panicked");
                 }
                 if round == Round::Last {
                     return;

@@ -5,6 +5,7 @@ use super::core::Core;
 use super::events::Event;
 use crate::error::Error;
 use crate::store::{AuditChain, AuditEntry};
+use crate::telemetry;
 use crate::token::Label;
 use chrono::{DateTime, Utc};
 use std::io::Write;
@@ -79,6 +80,9 @@ impl Core {
         if let Err(Error::Denied(denied)) = &result
             && let Ok(label) = Label::new(label)
         {
+            let rule = denied.rule().as_str();
+            telemetry::denied(rule);
+            tracing::debug!(name: "request.denied", %label, rule, "a rule refused a request");
             self.events.emit(|| Event::denied(&label, denied));
             if let Some(held) = self.entry(&label).ok().and_then(|entry| entry.held()) {
                 self.store.note_denied(held.record.info.id, denied.rule(), self.clock.now());

@@ -15,10 +15,12 @@ use crate::error::Error;
 use crate::refresh::{self, Refresher, Renew, WindowSettings};
 use crate::secret::Passphrase;
 use crate::store::{FileSystem, Opening, Place, Repair, Report, Store, StoreError};
+use crate::telemetry;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tracing::{Instrument, Span};
 
 /// How long a lease lives unsigned.
 const LEASE_LIFETIME: Duration = Duration::from_secs(60);
@@ -319,13 +321,23 @@ impl VaultBuilder {
         self,
         open: impl FnOnce(&Self) -> Result<Store, StoreError> + Send + 'static,
     ) -> Result<Vault, Error> {
+        telemetry::register();
+        let span = tracing::info_span!("vault.open", path = %self.place.path().display());
+        self.open_by(open).instrument(span).await
+    }
+
+    async fn open_by(
+        self,
+        open: impl FnOnce(&Self) -> Result<Store, StoreError> + Send + 'static,
+    ) -> Result<Vault, Error> {
         let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
         runtime.spawn(use_drivers()).await.map_err(|_| Error::NoRuntime)?;
         let server_key = EcdhPublicKey::parse(self.environment.server_xpub())
             .map_err(Error::crypto("environment's server key"))?;
         let client = Client::new(&self.environment, Arc::clone(&self.clock), self.client.clone())?;
+        let span = Span::current();
         let opened = runtime.spawn_blocking(move || {
-            let store = open(&self)?;
+            let store = span.in_scope(|| open(&self))?;
             let tokens = store.take_opened();
             Ok::<_, StoreError>((self, store, tokens))
         });

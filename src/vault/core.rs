@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tracing::Span;
 
 pub(super) struct Core {
     pub(super) store: Store,
@@ -149,8 +150,9 @@ impl Core {
     ) -> Result<T, Error> {
         let core = Arc::clone(self);
         let at_work = Arc::clone(&self.at_work).read_owned().await;
+        let span = Span::current();
         let task = self.runtime.spawn_blocking(move || {
-            let result = work(&core);
+            let result = span.in_scope(|| work(&core));
             drop(core);
             // Where nobody waits any more, the result is dropped first, and then the work has ended.
             (result, at_work)

@@ -7,6 +7,7 @@ use crate::money::{Amount, Coin};
 use crate::policy::{Denied, Drift, Rule};
 use crate::refresh::Standing;
 use crate::renewal_memory::Need;
+use crate::telemetry;
 use crate::token::Label;
 use chrono::{DateTime, Utc};
 use std::sync::OnceLock;
@@ -149,6 +150,24 @@ pub enum Alarm {
     },
 }
 
+impl Alarm {
+    /// The alarm's name in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::SpentByOthers { .. } => "spent-by-others",
+            Self::CountedLess { .. } => "counted-less",
+            Self::PoolUnreadable => "pool-unreadable",
+            Self::Ending { .. } => "ending",
+            Self::Ended => "ended",
+            Self::NeedsHuman { .. } => "needs-human",
+            Self::Refused { .. } => "refused",
+            Self::Orphan { .. } => "orphan",
+            Self::FormerAlive { .. } => "former-alive",
+            Self::Locking { .. } => "locking",
+        }
+    }
+}
+
 impl Event {
     pub(super) fn denied(label: &Label, denied: &Denied) -> Self {
         Self::Denied {
@@ -172,6 +191,12 @@ impl Outlet {
             // The last listener may just have gone.
             let _ = sender.send(event());
         }
+    }
+
+    /// Counts an alarm, and tells of it. Whoever raises it has traced it, with what he knows of it.
+    pub(super) fn raise(&self, label: Option<&Label>, alarm: Alarm) {
+        telemetry::alarmed(alarm.as_str());
+        self.emit(|| Event::Alarm { label: label.cloned(), alarm });
     }
 
     fn listen(&self) -> Events {

@@ -13,13 +13,15 @@ use super::reservation::Reservation;
 use super::revoke;
 use super::signed::Signed;
 use crate::api::Auth;
+use crate::clock::Stopwatch;
 use crate::crypto::AuthKey;
 use crate::error::Error;
-use crate::policy::{self, Action, Charge, Denied, Moment, Outcome, Request, Rule};
+use crate::policy::{self, Action, ActionKind, Charge, Denied, Moment, Outcome, Request, Rule};
 use crate::refresh::Standing;
 use crate::scope::{Permission, Scope};
 use crate::secret::AccessToken;
 use crate::store::{AuditAction, TokenRecord};
+use crate::telemetry;
 use crate::token::TokenInfo;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,11 +50,12 @@ pub(super) fn take<'r>(
     label: &str,
     request: &'r Request,
 ) -> Result<Lease<'r>, Error> {
-    let core = hands.core();
+    let (since, core) = (Stopwatch::start(), hands.core());
     core.check_open()?;
     let (grasp, now) = (hands.grasp(label)?, core.moment());
-    let (charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, now)?;
+    let (kind, charges, freeze_epoch) = permit(&grasp, request, Sender::Bot, now)?;
     let reservation = Reservation::make(grasp, charges, now)?;
+    telemetry::leased(kind.as_str(), since);
     Ok(Lease::new(request, Sender::Bot, reservation, freeze_epoch, now))
 }
 
@@ -63,7 +66,7 @@ pub(super) async fn take_wait<'r>(
     request: &'r Request,
     sender: Sender,
 ) -> Result<Lease<'r>, Error> {
-    let core = hands.core();
+    let (since, core) = (Stopwatch::start(), hands.core());
     core.check_open()?;
     let (mut grasp, mut now) = (hands.grasp(label)?, core.moment());
     if grasp.held.awaits_renewal(latest(now)) {
@@ -71,7 +74,7 @@ pub(super) async fn take_wait<'r>(
         core.check_open()?;
         (grasp, now) = (hands.grasp(label)?, core.moment());
     }
-    let (charges, freeze_epoch) = permit(&grasp, request, sender, now)?;
+    let (kind, charges, freeze_epoch) = permit(&grasp, request, sender, now)?;
     let reservation = match Reservation::draw(grasp, charges, now) {
         Ok(reservation) => reservation,
         // Should the caller go away, the reservation is dropped with the task, and given back.
@@ -80,17 +83,18 @@ pub(super) async fn take_wait<'r>(
             core.blocking(move |core| Reservation::make(grasp, charges, core.moment())).await??
         }
     };
+    telemetry::leased(kind.as_str(), since);
     Ok(Lease::new(request, sender, reservation, freeze_epoch, now))
 }
 
 /// Reads the request and checks it against everything but the budget, which its charges are
-/// reserved from. The answer also tells between which freezes that was.
+/// reserved from. The answer also tells what it is for, and between which freezes that was.
 fn permit(
     grasp: &Grasp,
     request: &Request,
     sender: Sender,
     now: Moment,
-) -> Result<(Vec<Charge>, u64), Error> {
+) -> Result<(ActionKind, Vec<Charge>, u64), Error> {
     let Grasp { core, held, .. } = grasp;
     let freeze_epoch = core.store.freeze().check()?;
     revoke::check(held)?;
@@ -105,7 +109,7 @@ fn permit(
     }
     let action = Action::of(request, &rules.units)?;
     policy::check(&action, info, rules, now.latest_ms())?;
-    Ok((policy::charges(&action, rules)?, freeze_epoch))
+    Ok((action.kind, policy::charges(&action, rules)?, freeze_epoch))
 }
 
 impl<'r> Lease<'r> {
@@ -127,7 +131,7 @@ impl<'r> Lease<'r> {
     /// [`Error::Denied`] if the token has expired; [`Error::SendOnly`] if it cannot sign, for the
     /// headers would then hold the token itself. The reservation is given back.
     pub fn sign(self) -> Result<Signed<'r>, Error> {
-        let now = self.grasp().core.moment();
+        let (since, now) = (Stopwatch::start(), self.grasp().core.moment());
         self.check_void(now.monotonic)?;
         policy::check_expiry(&self.grasp().held.record.info, now.latest_ms())?;
         let Self { request, sender, reservation, .. } = self;
@@ -142,6 +146,7 @@ impl<'r> Lease<'r> {
         let id = grasp.held.record.info.id;
         let signed = Signed::new(request, auth, reservation, now.wall_ms)?;
         signed.note(id, now.wall_ms);
+        telemetry::signed(since);
         Ok(signed)
     }
 

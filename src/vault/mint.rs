@@ -34,7 +34,7 @@ pub(super) async fn issue(
     otp: Provider<Otp>,
 ) -> Result<TokenStatus, Error> {
     for risk in token.check(&core.environment)? {
-        tracing::warn!(%risk, "a token is minted all the same");
+        tracing::warn!(name: "mint.risk", %risk, "a token is minted all the same");
     }
     let label = Label::new(token.label())?;
     let _claim = core.claim(&label)?;
@@ -259,7 +259,10 @@ pub(super) async fn look_for_spoofer(
         Ok(session) if session.is_spoofed() => note_spoofer(core, id).await,
         Ok(_) => Ok(()),
         Err(error) => {
-            tracing::debug!(token = %id, %error, "bitgo does not tell on whose behalf it acts");
+            tracing::debug!(
+                name: "spoofer.unknown", token = %id, %error,
+                "bitgo does not tell on whose behalf it acts"
+            );
             Ok(())
         }
     }
@@ -267,7 +270,10 @@ pub(super) async fn look_for_spoofer(
 
 /// Says, and writes down, that somebody else acts as the user.
 pub(super) async fn note_spoofer(core: &Arc<Core>, id: TokenId) -> Result<(), Error> {
-    tracing::warn!(token = %id, "somebody else acts as this user (spooferContext)");
+    tracing::warn!(
+        name: "spoofer.seen", token = %id,
+        "somebody else acts as this user (spooferContext)"
+    );
     let noted = core.blocking(move |core| {
         core.store.append_audit(AuditAction::SpooferSeen, id, None, core.clock.now())
     });

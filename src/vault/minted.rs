@@ -10,7 +10,7 @@
 
 use super::core::Core;
 use super::credential::Credential;
-use super::events::{Alarm, Event};
+use super::events::Alarm;
 use super::mint;
 use crate::api::ApiError;
 use crate::id::TokenId;
@@ -78,8 +78,10 @@ pub(super) fn earliest_now(core: &Core) -> DateTime<Utc> {
 
 /// Tells of one that a human may have to revoke.
 pub(super) fn tell(core: &Core, label: Option<&Label>, minted: &Minted) {
-    let minted = &minted.label;
-    tracing::error!(minted, "a token may have been minted and is not known to be revoked");
-    let alarm = || Alarm::Orphan { label: minted.as_str().into() };
-    core.events.emit(|| Event::Alarm { label: label.cloned(), alarm: alarm() });
+    let minted = minted.label.as_str();
+    tracing::error!(
+        name: "token.orphaned", minted,
+        "a token may have been minted and is not known to be revoked"
+    );
+    core.events.raise(label, Alarm::Orphan { label: minted.into() });
 }

@@ -26,6 +26,7 @@
 //! refusals    that one refusal gives back one reservation
 //! reconciliation  what BitGo counted, held against the ledger
 //! export      what is known of the tokens, as JSON
+//! gauges      how tokens stand, as metrics
 //! renewal     what renewing a token means
 //! probe       whether a token lives
 //! revoke      ended at BitGo, asked for until it is confirmed
@@ -43,6 +44,8 @@ mod entry;
 mod events;
 mod export;
 mod freeze;
+#[cfg(feature = "metrics")]
+mod gauges;
 mod hands;
 mod keys;
 mod lease;
@@ -94,6 +97,7 @@ use crate::secret::{Otp, Passphrase, RefreshToken};
 use crate::token::Label;
 use std::path::Path;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// An unlocked vault. Cheap to clone; all clones are one vault.
 ///
@@ -139,7 +143,8 @@ impl Vault {
     /// [`Error::ArrivedExpired`] if the clocks disagree; [`Error::Store`]. Nothing is kept then.
     pub async fn login(&self, label: &str, login: Login) -> Result<TokenStatus, Error> {
         let label = Label::new(label)?;
-        self.core.run_to_end(move |core| login::login(core, label, login)).await
+        let span = tracing::info_span!("vault.login", %label);
+        self.core.run_to_end(|core| login::login(core, label, login).instrument(span)).await
     }
 
     /// Mints a long-lived token with the session kept as `session`, and keeps it under its own label;
@@ -161,7 +166,8 @@ impl Vault {
         otp: impl Into<Provider<Otp>>,
     ) -> Result<TokenStatus, Error> {
         let (session, otp) = (Label::new(session)?, otp.into());
-        self.core.run_to_end(move |core| mint::issue(core, session, token, otp)).await
+        let span = tracing::info_span!("vault.issue", label = token.label(), %session);
+        self.core.run_to_end(|core| mint::issue(core, session, token, otp).instrument(span)).await
     }
 
     /// Fetches the user's internal token with the session kept as `session`, keeps it as
@@ -243,7 +249,8 @@ impl Vault {
     /// spent). [`Error::CannotSign`] for a token that would have to travel, unless the vault was
     /// opened to let it.
     pub async fn send(&self, label: &str, request: &Request) -> Result<Answer, Error> {
-        let sent = send::send(&self.hands, label, request).await;
+        let span = tracing::debug_span!("vault.send", label);
+        let sent = send::send(&self.hands, label, request).instrument(span).await;
         self.core.watched(label, sent)
     }
 

@@ -149,7 +149,10 @@ async fn keep_next(
         for _ in 1..KEEP_TRIES {
             match rotated.kept_by(&mut keep_token) {
                 Err((error, again)) => {
-                    tracing::warn!(%error, "a refresh token that came is not kept yet");
+                    tracing::warn!(
+                        name: "refresh_token.not_kept", %error,
+                        "a refresh token that came is not kept yet"
+                    );
                     rotated = again;
                     std::thread::sleep(KEEP_AGAIN);
                 }

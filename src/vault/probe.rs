@@ -37,6 +37,7 @@ pub(super) async fn ask(core: &Core, held: &Held) -> Verdict {
         return verdict;
     };
     tracing::warn!(
+        name: "clock.skewed",
         label = %held.record.label,
         seconds = apart.ahead.num_seconds(),
         "this machine's clock differs from bitgo's by more than requests may: set it",

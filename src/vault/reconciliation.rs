@@ -29,6 +29,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 /// How often a token that spends is reconciled, unless said otherwise.
 pub(super) const RECONCILE_EVERY: Duration = Duration::from_secs(300);
@@ -96,6 +97,11 @@ pub(super) async fn reconcile(
     label: &Label,
     entry: &Arc<Entry>,
 ) -> Result<(), Error> {
+    let span = tracing::debug_span!("vault.reconcile", %label);
+    take_sample(core, label, entry).instrument(span).await
+}
+
+async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Result<(), Error> {
     let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
     let lineage = held.record.lineage;
     let is_believed = !core.store.is_unreconciled(lineage);
@@ -193,9 +199,11 @@ async fn pool(core: &Core, label: &Label, held: &Held) -> Result<Option<Spending
     match session::listed(core, label, held).await {
         Ok(record) => Ok(record.unlock.to_erc20_limit()),
         Err(Error::LimitsUnknown { .. }) => {
-            tracing::warn!(%label, "the limit that erc-20 coins share is not reconciled");
-            let label = Some(label.clone());
-            core.events.emit(|| Event::Alarm { label, alarm: Alarm::PoolUnreadable });
+            tracing::warn!(
+                name: "reconcile.pool_unreadable", %label,
+                "the limit that erc-20 coins share is not reconciled"
+            );
+            core.events.raise(Some(label), Alarm::PoolUnreadable);
             Ok(None)
         }
         Err(error) => Err(error),
@@ -206,17 +214,26 @@ fn tell(core: &Core, label: &Label, drift: Drift) {
     let coin = drift.coin.as_ref().map_or("erc-20 coins", |coin| coin.as_str());
     let (counted, accepted, foreign) = (drift.counted, drift.accepted, drift.foreign);
     let alarm = if drift.is_contradiction() {
-        tracing::error!(%label, coin, %counted, %accepted, "bitgo counted less than it accepted");
+        tracing::error!(
+            name: "reconcile.counted_less", %label, coin, %counted, %accepted,
+            "bitgo counted less than it accepted"
+        );
         Some(Alarm::CountedLess { drift: drift.clone() })
     } else if drift.is_of_others() {
-        tracing::warn!(%label, coin, %counted, %foreign, "others spend with this token");
+        tracing::warn!(
+            name: "reconcile.spent_by_others", %label, coin, %counted, %foreign,
+            "others spend with this token"
+        );
         Some(Alarm::SpentByOthers { drift: drift.clone() })
     } else {
-        tracing::info!(%label, coin, %counted, resolved = %drift.resolved, "reconciled");
+        tracing::info!(
+            name: "reconcile.done", %label, coin, %counted, resolved = %drift.resolved,
+            "reconciled"
+        );
         None
     };
     if let Some(alarm) = alarm {
-        core.events.emit(|| Event::Alarm { label: Some(label.clone()), alarm });
+        core.events.raise(Some(label), alarm);
     }
     core.events.emit(|| Event::Drift { label: label.clone(), drift });
 }
@@ -237,7 +254,15 @@ struct Asked {
 
 impl Reconciler {
     pub(super) fn start(core: &Arc<Core>, every: Duration, runtime: &Handle) -> Self {
-        Self(runtime.spawn(run(Arc::downgrade(core), every)))
+        let core = Arc::downgrade(core);
+        #[cfg(feature = "metrics")]
+        let gauges = super::gauges::run(Weak::clone(&core));
+        Self(runtime.spawn(async move {
+            #[cfg(feature = "metrics")]
+            tokio::join!(run(core, every), gauges);
+            #[cfg(not(feature = "metrics"))]
+            run(core, every).await;
+        }))
     }
 
     /// Ends it; what it has begun to write is written all the same.
@@ -269,9 +294,15 @@ async fn run(core: Weak<Core>, every: Duration) {
                 if let Err(error) = reconcile(&core, &label, &entry).await {
                     match &error {
                         Error::Api(ApiError::Unreachable { .. } | ApiError::Lost { .. }) => {
-                            tracing::debug!(%label, %error, "not reconciled");
+                            tracing::debug!(
+                                name: "reconcile.failed", %label, %error,
+                                "not reconciled"
+                            );
                         }
-                        error => tracing::warn!(%label, %error, "not reconciled"),
+                        error => tracing::warn!(
+                            name: "reconcile.failed", %label, %error,
+                            "not reconciled"
+                        ),
                     }
                 }
                 asked.insert(label, Asked { at: core.clock.monotonic(), draws });

@@ -56,7 +56,7 @@ impl Vault {
         login: Login,
     ) -> Result<TokenStatus, Error> {
         for risk in token.check(&self.core.environment)? {
-            tracing::warn!(%risk, "a token is to be minted all the same");
+            tracing::warn!(name: "mint.risk", %risk, "a token is to be minted all the same");
         }
         let label = Label::new(label)?;
         let chosen = self.core.blocking(move |core| {
@@ -145,7 +145,10 @@ pub(super) async fn next(core: &Arc<Core>, held: &Held) -> Result<Successor, Ren
     // It has served. Where it cannot be ended, it ends by itself.
     core.runtime.spawn(async move {
         if let Err(error) = client.logout(bearer.auth()).await {
-            tracing::debug!(%error, "the session that minted a token is left to end by itself");
+            tracing::debug!(
+                name: "session.left", %error,
+                "the session that minted a token is left to end by itself"
+            );
         }
     });
     minted
@@ -232,7 +235,10 @@ async fn end_leftovers(
     let sought: Vec<_> = left.intent.into_iter().chain(left.orphans).collect();
     let left = match minted::end(core, bearer, Some(user), sought.clone()).await {
         Err(error) if !error.is_transient() => {
-            tracing::warn!(%label, %error, "what former attempts minted cannot be looked for");
+            tracing::warn!(
+                name: "mint.not_sought", %label, %error,
+                "what former attempts minted cannot be looked for"
+            );
             sought.iter().for_each(|minted| minted::tell(core, Some(label), minted));
             return Ok(sought);
         }

@@ -12,15 +12,18 @@ use super::mint::{self, Opened};
 use super::{oauth, probe, reissue};
 use crate::api::ApiError;
 use crate::api::wire::IssuedToken;
+use crate::clock::Stopwatch;
 use crate::crypto::ExtensionKey;
 use crate::error::Error;
 use crate::id::{LineageId, TokenId};
 use crate::refresh::{self, Errand, Failure, Life, Notice, Phase, Renew, Standing, Verdict};
 use crate::renewal_memory::Need;
 use crate::store::{SealedSecret, StoreError, TokenRecord, TokenSecret};
+use crate::telemetry;
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Why a token was not renewed.
 #[derive(Debug, thiserror::Error)]
@@ -130,28 +133,35 @@ impl Vault {
 
 impl Renew for Core {
     fn renew(self: Arc<Self>, lineage: LineageId) -> Errand<Result<Life, Failure>> {
+        let span = tracing::info_span!("vault.renewal", %lineage);
         let attempt = self.entry_of(lineage).map(Attempt::begin);
-        Box::pin(async move {
+        let renewal = async move {
             // One that is gone is forgotten by the task as well.
             let gone = Failure::Transient { retry_after: None };
             let attempt = attempt.ok_or(gone)?;
             let entry = Arc::clone(&attempt.entry);
-            let way = entry.held().ok_or(gone)?.record.renewal;
+            let since = Stopwatch::start();
+            let held = entry.held().ok_or(gone)?;
+            let (way, label) = (held.record.renewal, held.record.label.clone());
+            drop(held);
             let login = self.login_of(lineage);
-            let renewed = renew(&self, &entry).await;
-            match renewed {
+            match renew(&self, &entry).await {
                 Ok(held) => {
                     let info = &held.record.info;
-                    tracing::info!(token = %info.id, expires_at = ?info.expires_at, "renewed");
-                    self.events.emit(|| Event::Renewed {
-                        label: held.record.label.clone(),
-                        expires_at: info.expires_at,
-                    });
+                    telemetry::renewed(way.as_str(), since);
+                    tracing::info!(
+                        name: "renewal.done", %label, token = %info.id,
+                        expires_at = ?info.expires_at, "renewed"
+                    );
+                    self.events.emit(|| Event::Renewed { label, expires_at: info.expires_at });
                     attempt.renewed();
                     Ok(held.life())
                 }
                 Err(error) => {
-                    tracing::warn!(%lineage, %error, "not renewed; the token stays");
+                    tracing::warn!(
+                        name: "renewal.failed", %label, %error,
+                        "not renewed; the token stays"
+                    );
                     let failure = match error.failure(way) {
                         // It began without the login that is there by now.
                         Failure::Costly(Need::Login | Need::OneTimePassword)
@@ -161,12 +171,14 @@ impl Renew for Core {
                         }
                         failure => failure,
                     };
+                    telemetry::not_renewed(way.as_str(), failure.as_str(), since);
                     let is_hopeless = !matches!(failure, Failure::Transient { .. });
                     attempt.failed(error.to_string(), is_hopeless);
                     Err(failure)
                 }
             }
-        })
+        };
+        Box::pin(renewal.instrument(span))
     }
 
     fn probe(self: Arc<Self>, lineage: LineageId, token: TokenId) -> Errand<Verdict> {
@@ -190,27 +202,39 @@ impl Renew for Core {
         let label = &held.record.label;
         let alarm = match notice {
             Notice::Standing(standing) => {
-                tracing::warn!(%label, ?standing, "the token was refused");
+                tracing::warn!(name: "token.refused", %label, ?standing, "the token was refused");
                 Alarm::Refused { standing }
             }
             Notice::Needs(need) => {
-                tracing::warn!(%label, need = need.as_str(), "the token is not renewed until a human acts");
+                tracing::warn!(
+                    name: "renewal.needs_human", %label, need = need.as_str(),
+                    "the token is not renewed until a human acts"
+                );
                 Alarm::NeedsHuman { need }
             }
             Notice::Ending { expires_at } => {
-                tracing::warn!(%label, %expires_at, "the token ends, and a human must renew it");
+                tracing::warn!(
+                    name: "token.ending", %label, %expires_at,
+                    "the token ends, and a human must renew it"
+                );
                 Alarm::Ending { expires_at }
             }
             Notice::Ended => {
-                tracing::error!(%label, "the token has ended, and a human must renew it");
+                tracing::error!(
+                    name: "token.ended", %label,
+                    "the token has ended, and a human must renew it"
+                );
                 Alarm::Ended
             }
             Notice::Locking { until } => {
-                tracing::warn!(%label, %until, "the token locks again at bitgo");
+                tracing::warn!(
+                    name: "token.locking", %label, %until,
+                    "the token locks again at bitgo"
+                );
                 Alarm::Locking { until }
             }
         };
-        self.events.emit(|| Event::Alarm { label: Some(label.clone()), alarm });
+        self.events.raise(Some(label), alarm);
     }
 
     fn remember(self: Arc<Self>, lineage: LineageId) {
@@ -262,7 +286,10 @@ impl Core {
         let memory = self.tracker.memory(lineage).filter(|_| is_there);
         let kept = memory.map_or(Ok(()), |memory| self.store.remember_renewal(lineage, &memory));
         if let Err(error) = kept {
-            tracing::warn!(%lineage, %error, "how its renewal goes is not remembered over a restart");
+            tracing::warn!(
+                name: "renewal.forgotten", %lineage, %error,
+                "how its renewal goes is not remembered over a restart"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::Held;
-use super::events::{Alarm, Event};
+use super::events::Alarm;
 use super::minted::Left;
 use super::{minted, reissue, revoke};
 use crate::error::Error;
@@ -92,7 +92,10 @@ async fn end_all(core: Weak<Core>, lineage: LineageId, added: Arc<Notify>) {
                 },
                 Ok(Some(pause)) => Ok(pause),
                 Err(error) => {
-                    tracing::warn!(%lineage, %error, "what is to be ended is not ended yet");
+                    tracing::warn!(
+                        name: "token.not_retired", %lineage, %error,
+                        "what is to be ended is not ended yet"
+                    );
                     wait = (wait * 2).min(LONGEST_WAIT);
                     Err(revoke::wait_after(&error, wait))
                 }
@@ -212,10 +215,13 @@ fn tell_of_former(
     if may_pass || !known.told.insert(token_id) {
         return;
     }
-    tracing::error!(token = %token_id, %error, "a token that was replaced cannot be revoked");
+    tracing::error!(
+        name: "token.former_alive", token = %token_id, %error,
+        "a token that was replaced cannot be revoked"
+    );
     let held = core.entry_of(lineage).and_then(|entry| entry.held());
     let label = held.map(|held| held.record.label.clone());
-    core.events.emit(|| Event::Alarm { label, alarm: Alarm::FormerAlive { token_id } });
+    core.events.raise(label.as_ref(), Alarm::FormerAlive { token_id });
 }
 
 /// Looks for tokens that were minted and are not kept, with each session that there is. Without one

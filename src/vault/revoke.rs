@@ -160,7 +160,10 @@ pub(super) fn wait_after(error: &Error, wait: Duration) -> Duration {
 }
 
 fn tell_of_failure(core: &Core, lineage: LineageId, error: &Error) {
-    tracing::warn!(%lineage, %error, "not revoked so far; bitgo is asked again");
+    tracing::warn!(
+        name: "token.not_revoked", %lineage, %error,
+        "not revoked so far; bitgo is asked again"
+    );
     if let Some(held) = core.entry_of(lineage).and_then(|entry| entry.held()) {
         let label = || held.record.label.clone();
         core.events.emit(|| Event::RevocationFailed { label: label(), error: error.to_string() });
@@ -188,6 +191,7 @@ fn forget(core: &Arc<Core>, entry: &Arc<Entry>, held: &Held) -> Result<(), Error
     if entry.held().is_some() {
         core.store.append_audit(AuditAction::Revoked, token_id, None, core.clock.now())?;
         core.remove_entry(entry, &one_at_a_time)?;
+        tracing::info!(name: "token.revoked", %label, token = %token_id, "revoked");
         core.events.emit(|| Event::Revoked { label: label.clone(), token_id });
     }
     Ok(())
@@ -225,7 +229,10 @@ pub(super) async fn delete(
             Ok(_) => return Ok(()),
             // Nothing is known of other bearers while the server cannot be asked.
             Err(error) if error.is_transient() => return Err(error.into()),
-            Err(error) => tracing::debug!(token = %id, %error, "refused to a session"),
+            Err(error) => tracing::debug!(
+                name: "revoke.refused", token = %id, %error,
+                "refused to a session: the next one is asked, or the token itself"
+            ),
         }
     }
     let refused = match core.client.delete_token(itself.auth(), id).await {

@@ -148,7 +148,10 @@ async fn unlock(
     let credential = credential(core, held)?;
     let auth = credential.auth();
     let record = core.client.dangerous_unlock_removing_limits(auth, otp, duration).await?;
-    tracing::warn!(token = %held.record.info.id, until = ?record.unlock.expires, "unlocked");
+    tracing::warn!(
+        name: "token.unlocked", token = %held.record.info.id, until = ?record.unlock.expires,
+        "unlocked"
+    );
     let until = record.unlock.expires;
     core.tracker.happened(held.record.lineage, refresh::Event::Unlocked { until });
     Ok(record.unlock.expires)

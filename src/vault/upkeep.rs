@@ -8,6 +8,7 @@ use crate::store::{Damage, TokenRecord};
 use crate::token::{Label, Renewal, TokenKind};
 use std::path::Path;
 use std::sync::Arc;
+use tracing::Instrument;
 
 impl Vault {
     /// Seals everything under a new data key, which also makes the database small again. `Ok` means
@@ -21,7 +22,8 @@ impl Vault {
     /// The medium may keep removed blocks, and a backup keeps its own copy. After a leak also change
     /// the passphrase, and revoke the tokens.
     pub async fn rekey(&self) -> Result<(), Error> {
-        Ok(self.core.blocking(|core| core.store.rekey(core.clock.now())).await??)
+        let rekeyed = self.core.blocking(|core| core.store.rekey(core.clock.now()));
+        Ok(rekeyed.instrument(tracing::info_span!("vault.rekey")).await??)
     }
 
     /// Writes all that the vault keeps to the new file `path`, sealed and authenticated as a whole.
@@ -37,7 +39,9 @@ impl Vault {
     /// audit log tells of it first: it is a copy of every token.
     pub async fn back_up(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref().to_owned();
-        Ok(self.core.blocking(move |core| core.store.back_up(&path, core.clock.now())).await??)
+        let span = tracing::info_span!("vault.backup", path = %path.display());
+        let backed_up = self.core.blocking(move |core| core.store.back_up(&path, core.clock.now()));
+        Ok(backed_up.instrument(span).await??)
     }
 
     /// What is wrong with the vault, if it was opened all the same

@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 6] = [
         "scope",
         "secret",
         "sync",
+        "telemetry",
         "token",
         "word_error",
     ],

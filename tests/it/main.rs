@@ -79,6 +79,7 @@ mod session;
 mod sled_faults;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod syscalls;
+mod telemetry;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod tools;
 #[cfg(feature = "emulator")]

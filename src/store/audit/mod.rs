@@ -304,7 +304,10 @@ impl Store {
         if self.audit.wait_for(gaps)
             && let Err(error) = self.audit.flush(now, false)
         {
-            tracing::warn!(%error, "what the last process left for the audit log waits to be written");
+            tracing::warn!(
+                name: "audit.waits", %error,
+                "what the last process left for the audit log waits to be written"
+            );
         }
     }
 }

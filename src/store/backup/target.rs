@@ -75,7 +75,10 @@ impl Drop for Target {
         if let Some(unfinished) = &self.unfinished
             && let Err(error) = unlinkat(&self.directory, unfinished, AtFlags::empty())
         {
-            tracing::warn!(%error, "an unfinished backup could not be removed");
+            tracing::warn!(
+                name: "backup.left", %error,
+                "an unfinished backup could not be removed"
+            );
         }
     }
 }

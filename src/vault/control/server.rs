@@ -90,7 +90,10 @@ impl Server {
                 Self { state: Ok(served), task: Mutex::new(Some(task)), end }
             }
             Err(why) => {
-                tracing::warn!(%why, "the vault does without its control socket");
+                tracing::warn!(
+                    name: "control.absent", %why,
+                    "the vault does without its control socket"
+                );
                 Self { state: Err(why), task: Mutex::default(), end: Arc::default() }
             }
         }
@@ -162,9 +165,15 @@ async fn serve(listener: UnixListener, core: Weak<Core>, end: Arc<Notify>) {
                 Ok((stream, _)) if line::is_ours(&stream) => {
                     visitors.spawn(hear(stream, Weak::clone(&core)));
                 }
-                Ok(_) => tracing::warn!("another user was refused at the control socket"),
+                Ok(_) => tracing::warn!(
+                    name: "control.stranger",
+                    "another user was refused at the control socket"
+                ),
                 Err(error) => {
-                    tracing::warn!(%error, "nobody can be let in at the control socket");
+                    tracing::warn!(
+                        name: "control.failed", %error,
+                        "nobody can be let in at the control socket"
+                    );
                     sleep(REST).await;
                 }
             },

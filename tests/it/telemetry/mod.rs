@@ -1,0 +1,3 @@
+//! What the vault tells by spans, events and metrics: as it is documented.
+
+mod names;
