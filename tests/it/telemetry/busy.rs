@@ -129,7 +129,11 @@ fn check_telling(seen: &Seen) {
     assert_eq!(seen.spans, spans);
     let unseen: BTreeSet<_> =
         events.keys().map(String::as_str).filter(|name| seen.count(name) == 0).collect();
-    assert_eq!(unseen, UNSEEN.map(|(name, _)| name).into(), "events that are documented and were not told");
+    assert_eq!(
+        unseen,
+        UNSEEN.map(|(name, _)| name).into(),
+        "events that are documented and were not told"
+    );
     for (name, (told, _)) in &seen.events {
         let documented = &events[name];
         assert!(told.levels.is_subset(&documented.levels), "{name}: {told:?}");

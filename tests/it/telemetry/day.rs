@@ -322,8 +322,16 @@ async fn deny(desk: &Desk, own: &Own) {
         "walletPassphrase": secret, "prv": secret,
     });
     refuse(vault, "bot", &desk::initiate(desk.wallet, &unread));
-    let nowhere = format!("/api/v2/tbtc/wallet/{}/{secret}", desk.wallet);
+    let nowhere = format!("/api/v2/tbtc/wallet/{}/nowhere", desk.wallet);
     refuse(vault, "bot", &Request::post(&nowhere).json(&unread).unwrap());
+    // In a query: what BitGo knows, and what it does not.
+    for path in ["", "/nowhere"] {
+        let target = format!("/api/v2/tbtc/wallet/{}{path}?secret={secret}", desk.wallet);
+        let request = Request::get(&target).unwrap();
+        show(&request);
+        say(vault.check("bot", &request)).unwrap();
+        send(vault, "bot", &request).await;
+    }
     let express = format!("/api/v2/tbtc/wallet/{}/sendcoins", desk.wallet);
     let body = json!({"address": "tb1qexample", "amount": "1", "walletPassphrase": secret});
     let express = Request::post(&express).json(&body).unwrap();
@@ -689,7 +697,8 @@ fn travelled(traffic: &[Exchange]) -> Needles {
                 let name = name.to_lowercase();
                 if ["authorization", "hmac", "signature"].contains(&name.as_str()) {
                     let value = value.trim().trim_start_matches("Bearer ");
-                    if value.len() >= super::search::PIECE {
+                    // A wrong one is nothing but zeros.
+                    if value.trim_matches('0').len() >= super::search::PIECE {
                         needles.insert(format!("{name} {number}"), value.as_bytes().to_vec());
                     }
                 }
