@@ -13,6 +13,7 @@ use super::search::found;
 use crate::memory::needles::{Needles, random_hex};
 use metrics::Unit;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -110,7 +111,7 @@ fn plant() -> Needles {
     log::trace!("{:?}", logged.as_bytes());
     metrics::counter!("planted", "label" => format!("..{}", &shown[3..])).increment(1);
     show(&shown);
-    println!("{}", printed.to_uppercase());
+    stdout().write_all(printed.to_uppercase().as_bytes()).unwrap();
     eprintln!("{complained}");
     let named = [
         ("planted by tracing", traced),

@@ -61,7 +61,7 @@ pub(super) fn taken() -> BTreeMap<String, f64> {
 }
 
 /// Shows an error as it is, and as people are told of it.
-fn show_error(error: &(impl Debug + Display + std::error::Error)) {
+fn show_error(error: &impl std::error::Error) {
     show(error);
     show(error.to_string());
     let mut source = error.source();
