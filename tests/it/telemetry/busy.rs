@@ -39,7 +39,7 @@ const UNSEEN: [(&str, &str); 17] = [
     ("database.copy_left", "a directory that gives no file up"),
     ("database.left", "a directory that gives no file up"),
     ("freeze.no_file", "a directory that takes no file, while its files are written"),
-    ("rekey.failed", "2^30 seals"),
+    ("rekey.failed", "a key that is near its last seal"),
     ("reserve.absent", "a disk that is full before the vault is made"),
     ("reserve.gone", "a disk that is full, and was before"),
     ("reserve.used", "a disk that is full"),

@@ -37,6 +37,18 @@ pub(super) struct Seen {
     pub(super) series: BTreeMap<Series, f64>,
 }
 
+impl Told {
+    /// What was told once.
+    fn once(level: &str, fields: BTreeSet<String>) -> Self {
+        Self { levels: [level.to_lowercase()].into(), fields }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.levels.extend(other.levels);
+        self.fields.extend(other.fields);
+    }
+}
+
 /// A metric's name, and its labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Series(pub(super) String, pub(super) BTreeMap<String, String>);

@@ -13,18 +13,6 @@ pub(super) struct Told {
     pub(super) fields: BTreeSet<String>,
 }
 
-impl Told {
-    /// What was told once.
-    pub(super) fn once(level: &str, fields: BTreeSet<String>) -> Self {
-        Self { levels: [level.to_lowercase()].into(), fields }
-    }
-
-    pub(super) fn add(&mut self, other: Self) {
-        self.levels.extend(other.levels);
-        self.fields.extend(other.fields);
-    }
-}
-
 pub(super) type Names = BTreeMap<String, Told>;
 
 fn sources() -> Vec<String> {
