@@ -20,7 +20,7 @@ pub use parsers::{
     StoreHeader, judge, recode_anchor, recode_holder, recode_rows, recode_token_info,
 };
 pub use request_grammar::{Moved, generate, moved_by, plain_reading};
-pub use store::{Kept, keep_in_store, open_from_store};
+pub use store::{Kept, keep_in_store, open_from_store, secrets_in};
 pub use work::{KeptToken, Work};
 
 /// Does what takes one record as the store does it: with the stack wiped after it.

@@ -92,6 +92,30 @@ pub fn open_from_store(dir: &Path, passphrase: &Passphrase) -> Result<Kept, Stor
     Ok(Kept { token, extension_key, ecdh_xprv })
 }
 
+/// All that the vault in a directory keeps secret, in clear: what must be found nowhere else. The vault
+/// must be closed.
+///
+/// # Errors
+/// Those of the store.
+pub fn secrets_in(
+    dir: &Path,
+    passphrase: &Passphrase,
+    environment: &Environment,
+) -> Result<Vec<Zeroizing<String>>, StoreError> {
+    let store = Store::open(&place(dir), passphrase, environment, SystemClock::new().now())?;
+    let mut secrets = Vec::new();
+    for (record, sealed) in store.tokens()? {
+        let TokenSecret { token, extension_key } = store.open_secret(record.lineage, &sealed)?;
+        secrets.push(token.expose().to_owned().into());
+        secrets.extend(extension_key);
+        let grant = store.grant(record.lineage)?;
+        secrets.extend(grant.map(|grant| grant.refresh_token.expose().to_owned().into()));
+        let account = record.account.map(|user| store.account(&user)).transpose()?.flatten();
+        secrets.extend(account.map(|account| account.ecdh_xprv.expose().to_owned().into()));
+    }
+    Ok(secrets)
+}
+
 /// Overlayfs is where containers have their temporary directories.
 pub(super) fn place(dir: &Path) -> Place {
     Place::new(dir).allow(FileSystem::Overlayfs)

@@ -99,7 +99,11 @@ async fn proxy(onward: u16) -> (u16, Seen) {
 }
 
 /// TLS before an emulator: notes what each connection agreed to speak.
-async fn tls_before(bitgo: &Emulator, authority: &Authority, offers: &[&[u8]]) -> (u16, Seen) {
+pub(crate) async fn tls_before(
+    bitgo: &Emulator,
+    authority: &Authority,
+    offers: &[&[u8]],
+) -> (u16, Seen) {
     let (seen, onward) = (Seen::default(), port_of(bitgo));
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()

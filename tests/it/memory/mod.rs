@@ -12,7 +12,7 @@
 
 mod child;
 pub(crate) mod keeping;
-mod needles;
+pub(crate) mod needles;
 mod search;
 
 use crate::desk;
@@ -53,8 +53,8 @@ fn dropped_secrets_leave_no_trace() {
         report.note(&child.stage(name), &needles, child.scan(&needles), Expect::Nothing);
     }
     let open = child.stage("store open, ");
-    needles
-        .extend(store_needles(&scene, &fs::read(dir.path().join(STORE).join("header")).unwrap()));
+    let header = fs::read(dir.path().join(STORE).join("header")).unwrap();
+    needles.extend(store_needles(scene.text("passphrase"), &header));
     report.note(&open, &needles, child.scan(&needles), Expect::Held(&["token", "wif"]));
     for name in ["store closed", "store opened again and closed"] {
         report.note(&child.stage(name), &needles, child.scan(&needles), Expect::Nothing);

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// Values by their names.
-pub(super) type Needles = BTreeMap<String, Vec<u8>>;
+pub(crate) type Needles = BTreeMap<String, Vec<u8>>;
 
 /// What needles begin with that the HTTP stack carries.
 pub(super) const CARRIED: &str = "carried:";
@@ -33,7 +33,7 @@ fn random(bytes: usize) -> Vec<u8> {
     random
 }
 
-pub(super) fn random_hex(bytes: usize) -> String {
+pub(crate) fn random_hex(bytes: usize) -> String {
     base16ct::lower::encode_string(&random(bytes))
 }
 
@@ -89,7 +89,7 @@ impl Scene {
         Self { given: Given(texts.into_iter().chain(bytes).collect()) }
     }
 
-    fn text(&self, name: &str) -> &str {
+    pub(super) fn text(&self, name: &str) -> &str {
         std::str::from_utf8(&self.given.0[name]).unwrap()
     }
 
@@ -156,7 +156,7 @@ impl Scene {
 }
 
 /// What an account at the emulator has: its secrets, and what of them travels.
-pub(super) fn account_needles(
+pub(crate) fn account_needles(
     email: &str,
     password: &LoginPassword,
     secrets: &[String],
@@ -176,13 +176,13 @@ pub(super) fn account_needles(
     needles
 }
 
-/// The keys of the store that the child made, found by its header and the passphrase.
-pub(super) fn store_needles(scene: &Scene, header: &[u8]) -> Needles {
+/// The keys of a store that was made at the least cost, found by its header and the passphrase.
+pub(crate) fn store_needles(passphrase: &str, header: &[u8]) -> Needles {
     let mut needles = Needles::new();
     let mut add = |name: &str, value: &[u8]| drop(needles.insert(name.to_owned(), value.into()));
     let (bound, rest) = header.split_at(79);
     let (vault, salt) = (&bound[18..34], &bound[46..62]);
-    let kek = argon2id(scene.text("passphrase").as_bytes(), salt, 8, 1, 1);
+    let kek = argon2id(passphrase.as_bytes(), salt, 8, 1, 1);
     let wrapped = &rest[..WRAPPED_LEN];
     let mut data_key = wrapped[12..].to_vec();
     Aes256Gcm::new((&kek).into())

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 /// What is told under a name: at which levels, with which fields.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
-    levels: BTreeSet<String>,
-    fields: BTreeSet<String>,
+pub(super) struct Told {
+    pub(super) levels: BTreeSet<String>,
+    pub(super) fields: BTreeSet<String>,
 }
 
-type Names = BTreeMap<String, Told>;
+pub(super) type Names = BTreeMap<String, Told>;
 
 fn sources() -> Vec<String> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -87,12 +87,19 @@ fn told(is_span: bool) -> Names {
 }
 
 /// The rows of the table whose head begins so, by their first cells.
-fn table(head: &str) -> BTreeMap<String, Vec<String>> {
+pub(super) fn table(head: &str) -> BTreeMap<String, Vec<String>> {
     let text = include_str!("../../../docs/TELEMETRY.md");
     let start = text.find(&format!("| {head} |")).unwrap();
     let rows = text[start..].lines().skip(2).take_while(|line| line.starts_with('|'));
     let cells = rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()));
     cells.map(|mut cells| (cells.next().unwrap().replace('`', ""), cells.collect())).collect()
+}
+
+/// What is documented under this head, by name.
+pub(super) fn documented(head: &str) -> Names {
+    let rows = table(head).into_iter();
+    rows.map(|(name, cells)| (name, Told { levels: words(&cells[0]), fields: words(&cells[1]) }))
+        .collect()
 }
 
 fn words(cell: &str) -> BTreeSet<String> {
@@ -103,13 +110,9 @@ fn words(cell: &str) -> BTreeSet<String> {
 #[test]
 fn spans_and_events_are_told_as_they_are_documented() {
     for (head, is_span, at_least) in [("span", true, 8), ("event", false, 40)] {
-        let documented = table(head).into_iter().map(|(name, cells)| {
-            (name, Told { levels: words(&cells[0]), fields: words(&cells[1]) })
-        });
-        let documented: Names = documented.collect();
         let told = told(is_span);
         assert!(told.len() >= at_least, "{} were found", told.len());
-        assert_eq!(told, documented, "by {head}");
+        assert_eq!(told, documented(head), "by {head}");
     }
 }
 
