@@ -56,7 +56,7 @@
 //!          provider   passwords and one-time passwords, from wherever they are kept
 //! floor 1  crypto     keys, records, BitGo's envelopes, ECDH issuance, request HMACs
 //!          policy     request → action → allowed or denied; counters of a limit
-//! floor 0  words      money, coins, scope, token, secret, environment, clock; locked memory
+//! floor 0  words      money, coins, scope, token, secret, environment, clocks; locked memory
 //! ```
 //!
 //! # Features
@@ -86,6 +86,7 @@ mod renewal_memory;
 mod rotation;
 mod scope;
 mod secret;
+mod server_clock;
 mod sync;
 mod token;
 mod word_error;

@@ -151,6 +151,26 @@ impl ApiError {
         }
     }
 
+    /// Whether it may be of this machine's clock alone: a refusal that nobody vouches for, or an answer
+    /// that lies outside the window.
+    pub(crate) fn may_be_of_clock(&self) -> bool {
+        match self {
+            Self::TokenDead(refusal) | Self::Unauthorized(refusal) => !refusal.is_verified(),
+            Self::Untrusted { what, .. } => matches!(what, Distrust::OutsideWindow { .. }),
+            _ => false,
+        }
+    }
+
+    /// The server's time, as the answer has it; whether that is true nobody knows.
+    pub(crate) fn said_time(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Untrusted { what: Distrust::OutsideWindow { answered_at }, .. } => {
+                Some(*answered_at)
+            }
+            other => other.refusal().and_then(Refusal::said_time),
+        }
+    }
+
     /// How long the server asks to wait before the next call, where it says so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal().and_then(Refusal::retry_after)

@@ -62,6 +62,7 @@ impl Refused<'_> {
         let retry_after = retry_after(self.headers, now);
         let (name, id) = (said.name.clone(), self.request_id);
         let refusal = Refusal::new(self.status, name, id, self.server_time, retry_after);
+        let refusal = refusal.saying(said_time(self.headers));
         match self.status {
             401 if said.needs_otp => ApiError::OtpRequired(refusal),
             401 if said.needs_unlock => ApiError::NeedsUnlock(refusal),
@@ -89,6 +90,12 @@ impl Refused<'_> {
     fn auth_required(&self) -> bool {
         self.headers.get("x-auth-required").is_some_and(|value| value == "true")
     }
+}
+
+/// `Date` (RFC 9110 section 6.6.1).
+fn said_time(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let text = headers.get(http::header::DATE)?.to_str().ok()?;
+    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3); an hour is the most that counts.

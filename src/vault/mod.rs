@@ -22,7 +22,7 @@
 //! retire      what was replaced is revoked
 //! rules       the vault's own rules for a token: read, and edited
 //! send        the same, with the vault's own HTTP client
-//! server_time what the server's clock shows, by its verified answers
+//! clock_skew  a machine's clock that is wrong: found, made up for or told
 //! refusals    that one refusal gives back one reservation
 //! reconciliation  what BitGo counted, held against the ledger
 //! export      what is known of the tokens, as JSON
@@ -36,6 +36,7 @@
 mod audit;
 mod builder;
 mod check;
+mod clock_skew;
 mod control;
 mod core;
 mod credential;
@@ -61,7 +62,6 @@ mod retire;
 mod revoke;
 mod rules;
 mod send;
-mod server_time;
 mod session;
 mod signed;
 mod totp;
