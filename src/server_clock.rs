@@ -124,33 +124,31 @@ impl ServerClock {
         }
     }
 
-    /// What may be wrong with the wall clock, by the time that an answer `said` which nobody vouched
-    /// for, or by vault time.
+    /// What may be wrong with the wall clock, where a request was refused that was dated by an offset:
+    /// by the time that the refusal `said`, which nobody vouched for, or by vault time.
     pub(crate) fn guess(
         &self,
+        dated_by: i64,
         said_ms: Option<i64>,
         wall_ms: i64,
         monotonic: Duration,
     ) -> Option<Guess> {
-        let (now_ms, in_use) = (self.now_ms(monotonic), self.offset_ms());
+        let now_ms = self.now_ms(monotonic);
         let said_ms = said_ms.filter(|said| self.is_news(*said, monotonic));
         let is_heard = self.heard_ms() > 0;
         // What is remembered has stood still: it may be far behind, but is not ahead.
-        let is_known = is_heard || now_ms > self.dated_ms(wall_ms);
-        let agrees = said_ms.is_none_or(|said| is_within(STALE_MS, said, now_ms));
+        let is_known = is_heard || now_ms > wall_ms.saturating_add(dated_by);
         let known_ms = Some(now_ms).filter(|now| *now > 0 && (is_known || said_ms.is_none()));
         let offset = |time_ms: i64| time_ms.saturating_sub(wall_ms);
-        let apart: Vec<_> = said_ms
-            .into_iter()
-            .chain(known_ms)
-            .map(offset)
-            .filter(|offset| !is_within(TOLERATED_MS, *offset, in_use))
-            .collect();
+        let is_apart = |offset: &i64| !is_within(TOLERATED_MS, *offset, dated_by);
+        let apart: Vec<_> =
+            said_ms.into_iter().chain(known_ms).map(offset).filter(is_apart).collect();
+        let is_certain = is_known
+            && is_apart(&offset(now_ms))
+            && said_ms.is_none_or(|said| is_within(STALE_MS, said, now_ms));
         let believed = apart.iter().find(|offset| self.is_in_reach(**offset));
         match (believed, apart.first()) {
-            (Some(offset_ms), _) => {
-                Some(Guess::Try { offset_ms: *offset_ms, is_certain: is_known && agrees })
-            }
+            (Some(offset_ms), _) => Some(Guess::Try { offset_ms: *offset_ms, is_certain }),
             (None, Some(offset_ms)) if is_known || said_ms.is_some() => {
                 Some(Guess::TooFar { offset_ms: *offset_ms })
             }
@@ -369,9 +367,14 @@ mod tests {
             (heard(-HOUR), Some(0), perhaps(-HOUR)),
             (heard(0), Some(-HOUR), None),
             (heard(0), Some(7 * MINUTE), perhaps(7 * MINUTE)),
+            (heard(0), Some(MINUTE), perhaps(MINUTE)),
         ] {
             let said_ms = said.map(|said| WALL + said);
-            assert_eq!(clock.guess(said_ms, WALL, Duration::ZERO), expect, "{said:?}, {clock:?}");
+            let guess = clock.guess(clock.offset_ms(), said_ms, WALL, Duration::ZERO);
+            assert_eq!(guess, expect, "{said:?}, {clock:?}");
         }
+        // Another question has shown the offset since this one was refused.
+        let (clock, said_ms) = (offset(7 * MINUTE), Some(WALL + 7 * MINUTE));
+        assert_eq!(clock.guess(0, said_ms, WALL, Duration::ZERO), perhaps(7 * MINUTE));
     }
 }

@@ -151,12 +151,14 @@ impl ApiError {
         }
     }
 
-    /// Whether it may be of this machine's clock alone: a refusal that nobody vouches for, or an answer
-    /// that lies outside the window.
-    pub(crate) fn may_be_of_clock(&self) -> bool {
+    /// Whether it may be of this machine's clock alone, which shows `now`: a refusal that nobody vouches
+    /// for, or an answer that was signed at a time still to come. What was signed long ago was kept.
+    pub(crate) fn may_be_of_clock(&self, now: DateTime<Utc>) -> bool {
         match self {
             Self::TokenDead(refusal) | Self::Unauthorized(refusal) => !refusal.is_verified(),
-            Self::Untrusted { what, .. } => matches!(what, Distrust::OutsideWindow { .. }),
+            Self::Untrusted { what: Distrust::OutsideWindow { answered_at }, .. } => {
+                *answered_at > now
+            }
             _ => false,
         }
     }

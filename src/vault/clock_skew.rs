@@ -36,19 +36,25 @@ pub(super) async fn ask<T, F>(
 where
     F: Future<Output = Result<T, ApiError>>,
 {
+    // Another question may show what the clock is off by, while this one is on its way.
+    let dated_by = core.server_clock.offset_ms();
+    let may_be = |error: &ApiError| error.may_be_of_clock(core.dated_now());
     let error = match call(core.client.clone()).await {
-        Err(error) if error.may_be_of_clock() && matches!(auth, Auth::Hmac(..)) => error,
+        Err(error) if may_be(&error) && matches!(auth, Auth::Hmac(..)) => error,
         answer => return Ok(answer?),
     };
     let said_ms = error.said_time().as_ref().map(DateTime::<Utc>::timestamp_millis);
     let now = core.moment();
-    match core.server_clock.guess(said_ms, now.wall_ms, now.monotonic) {
+    match core.server_clock.guess(dated_by, said_ms, now.wall_ms, now.monotonic) {
         None => Err(error.into()),
         Some(Guess::TooFar { offset_ms }) => Err(skewed(core, offset_ms)),
         Some(Guess::Try { offset_ms, is_certain }) => {
             match call(core.client.dated_by(offset_ms)).await {
-                // Whoever refused it may have refused the clock.
-                Err(error) if is_certain && error.may_be_of_clock() => Err(skewed(core, offset_ms)),
+                // Whoever refused it may have refused either clock.
+                Err(again) if may_be(&again) => match is_certain {
+                    true => Err(skewed(core, offset_ms)),
+                    false => Err(error.into()),
+                },
                 answer => Ok(answer?),
             }
         }
@@ -68,8 +74,8 @@ pub(super) async fn session(core: &Core, auth: Auth<'_>) -> Result<TokenRecord, 
 pub(super) async fn settle(core: &Core, auth: Auth<'_>) -> Result<(), Error> {
     let (now, clock) = (core.moment(), &core.server_clock);
     let is_heard = clock.heard_ms() > 0;
-    let is_settled = is_heard && clock.guess(None, now.wall_ms, now.monotonic).is_none();
-    if is_settled || matches!(auth, Auth::Bearer(_)) {
+    let guess = clock.guess(clock.offset_ms(), None, now.wall_ms, now.monotonic);
+    if (is_heard && guess.is_none()) || matches!(auth, Auth::Bearer(_)) {
         return Ok(());
     }
     match session(core, auth).await {
