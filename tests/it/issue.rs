@@ -9,7 +9,6 @@ use bitgo_vault::{AccessToken, Error, Label, Otp, Provider, StoreError, TokenId}
 use std::env;
 use std::process::Command;
 use std::time::Duration;
-use tokio::time::sleep;
 
 const MINT: (&str, &str) = ("POST", "/api/v2/user/accesstoken");
 /// A token that came is asked for its own record before it is kept.
