@@ -190,10 +190,13 @@ impl ServerClock {
             let offset = if is_within(TOLERATED_MS, measured, 0) { 0 } else { measured };
             self.offset.store(offset, Ordering::Relaxed);
             self.unconfirmed.store(UNKNOWN, Ordering::Relaxed);
-            tracing::warn!(
-                seconds = offset / 1000,
-                "requests are dated so far beyond this machine's clock: set it"
-            );
+            match offset {
+                0 => tracing::info!("this machine's clock is right"),
+                _ => tracing::warn!(
+                    seconds = offset / 1000,
+                    "requests are dated so far beyond this machine's clock: set it"
+                ),
+            }
         }
     }
 }

@@ -218,6 +218,20 @@ mod tests {
     const ID: RequestId = RequestId::from_bytes([0xab; 16]);
 
     #[test]
+    fn what_was_signed_long_ago_is_not_of_a_clock() {
+        let at = |ms| DateTime::from_timestamp_millis(ms).unwrap();
+        let what = Distrust::OutsideWindow { answered_at: at(1000) };
+        let outside = ApiError::Untrusted { what, status: 200, request_id: ID };
+        for (now, may_be) in [(999, true), (1000, false), (1001, false)] {
+            assert_eq!(outside.may_be_of_clock(at(now)), may_be, "{now}");
+        }
+        let unsigned = || Refusal::new(401, None, ID, None, None).saying(Some(at(1000)));
+        let dead = ApiError::TokenDead(unsigned());
+        assert!(dead.may_be_of_clock(at(0)) && dead.said_time() == Some(at(1000)));
+        assert!(!ApiError::Forbidden(unsigned()).may_be_of_clock(at(0)), "it was heard out");
+    }
+
+    #[test]
     fn the_rest_of_the_lines() {
         let source = || Box::from("below");
         let untrusted = |what| ApiError::Untrusted { what, status: 200, request_id: ID };

@@ -189,6 +189,18 @@ mod tests {
     }
 
     #[test]
+    fn the_date_of_a_refusal_is_read_and_proves_nothing() {
+        let noon = DateTime::from_timestamp(43_200, 0);
+        for (date, expect) in
+            [("Thu, 01 Jan 1970 12:00:00 GMT", noon), ("1970-01-01T12:00:00Z", None), ("", None)]
+        {
+            let error = sort(401, Some(("date", date)), "{}");
+            assert_eq!(error.said_time(), expect, "{date}");
+            assert!(!error.may_be_of_clock(DateTime::UNIX_EPOCH), "it is signed all the same");
+        }
+    }
+
+    #[test]
     fn retry_after_is_read_in_seconds_and_as_a_date() {
         for (value, secs) in [
             ("120", Some(120)),

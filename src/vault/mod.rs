@@ -136,7 +136,8 @@ impl Vault {
     /// [`Error::IssuedInClear`] or [`Error::NoEcdhKey`] for an account without an ECDH keychain, and
     /// [`Error::CannotSign`] for an older token (see
     /// [`VaultBuilder::dangerous_accept_tokens_in_clear`]);
-    /// [`Error::ArrivedExpired`] if the clocks disagree; [`Error::Store`]. Nothing is kept then.
+    /// [`Error::ClockSkew`] or [`Error::ArrivedExpired`] if the clocks disagree; [`Error::Store`]. Nothing
+    /// is kept then.
     pub async fn login(&self, label: &str, login: Login) -> Result<TokenStatus, Error> {
         let label = Label::new(label)?;
         self.core.run_to_end(move |core| login::login(core, label, login)).await
