@@ -8,7 +8,7 @@ use crate::provider::ProviderError;
 use crate::store::{LedgerError, StoreError};
 use crate::token::Label;
 use crate::word_error::WordError;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinError;
 
 /// Why the vault did not do what was asked.
@@ -94,6 +94,13 @@ pub enum Error {
     ArrivedExpired {
         /// When it ended.
         expired_at: DateTime<Utc>,
+    },
+    /// The machine's clock and BitGo's are so far apart that requests are refused, and further than the
+    /// vault makes up for.
+    #[error("{}: set it, then try again", told_apart(*ahead))]
+    ClockSkew {
+        /// How far this machine's is ahead; less than nothing where it is behind.
+        ahead: TimeDelta,
     },
     /// The server's record is another token's.
     #[error("the server's record is another token's: nothing was kept")]
@@ -209,6 +216,13 @@ impl Error {
     }
 }
 
+/// How far the machine's clock is off.
+fn told_apart(ahead: TimeDelta) -> String {
+    let (seconds, side) =
+        (ahead.num_seconds(), if ahead < TimeDelta::zero() { "behind" } else { "ahead of" });
+    format!("this machine's clock is {} s {side} bitgo's", seconds.unsigned_abs())
+}
+
 impl From<LedgerError> for Error {
     fn from(error: LedgerError) -> Self {
         match error {
@@ -250,6 +264,14 @@ mod tests {
             (
                 Error::ArrivedExpired { expired_at: DateTime::UNIX_EPOCH },
                 "the token that came had ended at 1970-01-01 00:00:00 UTC: check the clock, then try again",
+            ),
+            (
+                Error::ClockSkew { ahead: TimeDelta::minutes(11) },
+                "this machine's clock is 660 s ahead of bitgo's: set it, then try again",
+            ),
+            (
+                Error::ClockSkew { ahead: -TimeDelta::minutes(11) },
+                "this machine's clock is 660 s behind bitgo's: set it, then try again",
             ),
             (Error::Rules(RulesError::Period), "a window lasts from a minute to 366 days"),
             (

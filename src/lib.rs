@@ -56,7 +56,7 @@
 //!          provider   passwords and one-time passwords, from wherever they are kept
 //! floor 1  crypto     keys, records, BitGo's envelopes, ECDH issuance, request HMACs
 //!          policy     request → action → allowed or denied; counters of a limit
-//! floor 0  words      money, coins, scope, token, secret, environment, clock; locked memory;
+//! floor 0  words      money, coins, scope, token, secret, environment, clocks; locked memory;
 //!                     telemetry
 //! ```
 //!
@@ -88,6 +88,7 @@ mod renewal_memory;
 mod rotation;
 mod scope;
 mod secret;
+mod server_clock;
 mod sync;
 pub mod telemetry;
 mod token;

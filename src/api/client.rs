@@ -16,16 +16,16 @@ use super::tls;
 use crate::clock::{Clock, Stopwatch};
 use crate::crypto::random;
 use crate::environment::Environment;
+use crate::server_clock::{Hearing, ServerClock};
 use crate::telemetry;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use getrandom::SysRng;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -86,8 +86,10 @@ pub struct Client {
     http: reqwest::Client,
     root_uri: Box<str>,
     clock: Arc<dyn Clock>,
-    /// The latest time that an HMAC of the server's vouched for, in unix milliseconds.
-    heard_ms: Arc<AtomicI64>,
+    /// The server's, by which requests are dated and answers judged.
+    server_clock: Arc<ServerClock>,
+    /// How far beyond the clock they are dated instead.
+    dated_by: Option<i64>,
     budget: Arc<RetryBudget>,
     /// How long a call may take as a whole.
     timeout: Duration,
@@ -133,7 +135,8 @@ impl Client {
             http: http.build().map_err(setup)?,
             root_uri: root_uri.into(),
             clock,
-            heard_ms: Arc::new(AtomicI64::new(i64::MIN)),
+            server_clock: Arc::default(),
+            dated_by: None,
             budget: Arc::new(RetryBudget::new(settings.retry_budget)),
             timeout: settings.timeout,
             settings: Arc::new(settings),
@@ -146,9 +149,14 @@ impl Client {
         Self { timeout, ..self.clone() }
     }
 
-    /// The same client, which signs and judges by another clock.
-    pub(crate) fn by_clock(&self, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, ..self.clone() }
+    /// The same client, which goes by what is known of the server's clock there, and adds to it.
+    pub(crate) fn sharing(self, server_clock: &Arc<ServerClock>) -> Self {
+        Self { server_clock: Arc::clone(server_clock), ..self }
+    }
+
+    /// The same client, which dates and judges by so many milliseconds beyond the clock.
+    pub(crate) fn dated_by(&self, offset_ms: i64) -> Self {
+        Self { dated_by: Some(offset_ms), ..self.clone() }
     }
 
     /// Sends exactly these bytes, once, and brings back what came, unchecked.
@@ -283,6 +291,7 @@ impl Client {
         let request_id = RequestId::random()
             .map_err(|_| ApiError::Unsendable("the system gives no randomness for its id"))?;
         let asked = Asked { auth, method: &method, target, request_id };
+        let begun = self.clock.monotonic();
         headers.extend(asked.headers(&body, self.now())?);
         let body = std::mem::take(&mut *body);
         let sent = self.dispatch_within(method.clone(), target, headers, body, request_id, timeout);
@@ -293,20 +302,24 @@ impl Client {
             Err(error) => error.refusal().and_then(Refusal::server_time),
         };
         if let Some(at) = server_time {
-            self.heard_ms.fetch_max(at.timestamp_millis(), Ordering::AcqRel);
+            let monotonic = self.clock.monotonic();
+            let hearing = Hearing {
+                answered_ms: at.timestamp_millis(),
+                wall_ms: self.clock.now_ms(),
+                monotonic: monotonic + self.clock.grain(),
+                round_trip: monotonic.saturating_sub(begun),
+            };
+            self.server_clock.hear(&hearing, self.dated_by);
         }
         judged
     }
 
-    /// The latest time that a verified answer to one of the client's own calls was given, by the
-    /// server's clock and in unix milliseconds; clones of the client hear together.
-    pub(crate) fn heard_ms(&self) -> i64 {
-        self.heard_ms.load(Ordering::Acquire)
-    }
-
-    /// The time by the client's clock.
+    /// The time by which the client dates its requests: that of its clock, unless the server's answers
+    /// have shown that to be off by more than half a minute.
     pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        let (now, offset_ms) =
+            (self.clock.now(), self.dated_by.unwrap_or_else(|| self.server_clock.offset_ms()));
+        now.checked_add_signed(TimeDelta::milliseconds(offset_ms)).unwrap_or(now)
     }
 
     /// The URL of a target whose path and query stand in it unchanged, byte for byte: what was

@@ -151,6 +151,28 @@ impl ApiError {
         }
     }
 
+    /// Whether it may be of this machine's clock alone, which shows `now`: a refusal that nobody vouches
+    /// for, or an answer that was signed at a time still to come. What was signed long ago was kept.
+    pub(crate) fn may_be_of_clock(&self, now: DateTime<Utc>) -> bool {
+        match self {
+            Self::TokenDead(refusal) | Self::Unauthorized(refusal) => !refusal.is_verified(),
+            Self::Untrusted { what: Distrust::OutsideWindow { answered_at }, .. } => {
+                *answered_at > now
+            }
+            _ => false,
+        }
+    }
+
+    /// The server's time, as the answer has it; whether that is true nobody knows.
+    pub(crate) fn said_time(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Untrusted { what: Distrust::OutsideWindow { answered_at }, .. } => {
+                Some(*answered_at)
+            }
+            other => other.refusal().and_then(Refusal::said_time),
+        }
+    }
+
     /// How long the server asks to wait before the next call, where it says so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal().and_then(Refusal::retry_after)
@@ -194,6 +216,20 @@ mod tests {
     use super::*;
 
     const ID: RequestId = RequestId::from_bytes([0xab; 16]);
+
+    #[test]
+    fn what_was_signed_long_ago_is_not_of_a_clock() {
+        let at = |ms| DateTime::from_timestamp_millis(ms).unwrap();
+        let what = Distrust::OutsideWindow { answered_at: at(1000) };
+        let outside = ApiError::Untrusted { what, status: 200, request_id: ID };
+        for (now, may_be) in [(999, true), (1000, false), (1001, false)] {
+            assert_eq!(outside.may_be_of_clock(at(now)), may_be, "{now}");
+        }
+        let unsigned = || Refusal::new(401, None, ID, None, None).saying(Some(at(1000)));
+        let dead = ApiError::TokenDead(unsigned());
+        assert!(dead.may_be_of_clock(at(0)) && dead.said_time() == Some(at(1000)));
+        assert!(!ApiError::Forbidden(unsigned()).may_be_of_clock(at(0)), "it was heard out");
+    }
 
     #[test]
     fn the_rest_of_the_lines() {

@@ -12,6 +12,7 @@ pub struct Refusal {
     name: Option<Box<str>>,
     request_id: RequestId,
     server_time: Option<DateTime<Utc>>,
+    said_time: Option<DateTime<Utc>>,
     retry_after: Option<Duration>,
 }
 
@@ -23,7 +24,12 @@ impl Refusal {
         server_time: Option<DateTime<Utc>>,
         retry_after: Option<Duration>,
     ) -> Self {
-        Self { status, name, request_id, server_time, retry_after }
+        Self { status, name, request_id, server_time, said_time: None, retry_after }
+    }
+
+    /// The refusal, which bears this `Date`.
+    pub(super) fn saying(self, said_time: Option<DateTime<Utc>>) -> Self {
+        Self { said_time, ..self }
     }
 
     /// The HTTP status.
@@ -49,6 +55,11 @@ impl Refusal {
     /// How long the server asks to wait, at most an hour; `None` where it does not say.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// The time by its `Date`: nobody vouches for it.
+    pub(super) fn said_time(&self) -> Option<DateTime<Utc>> {
+        self.said_time
     }
 
     /// The server's time, known only where it was signed.

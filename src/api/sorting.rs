@@ -62,6 +62,7 @@ impl Refused<'_> {
         let retry_after = retry_after(self.headers, now);
         let (name, id) = (said.name.clone(), self.request_id);
         let refusal = Refusal::new(self.status, name, id, self.server_time, retry_after);
+        let refusal = refusal.saying(said_time(self.headers));
         match self.status {
             401 if said.needs_otp => ApiError::OtpRequired(refusal),
             401 if said.needs_unlock => ApiError::NeedsUnlock(refusal),
@@ -89,6 +90,12 @@ impl Refused<'_> {
     fn auth_required(&self) -> bool {
         self.headers.get("x-auth-required").is_some_and(|value| value == "true")
     }
+}
+
+/// `Date` (RFC 9110 section 6.6.1).
+fn said_time(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let text = headers.get(http::header::DATE)?.to_str().ok()?;
+    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3); an hour is the most that counts.
@@ -179,6 +186,18 @@ mod tests {
             format!("{refusal:?}"),
             format!("Refusal(status 400, not signed, request {ID})")
         );
+    }
+
+    #[test]
+    fn the_date_of_a_refusal_is_read_and_proves_nothing() {
+        let noon = DateTime::from_timestamp(43_200, 0);
+        for (date, expect) in
+            [("Thu, 01 Jan 1970 12:00:00 GMT", noon), ("1970-01-01T12:00:00Z", None), ("", None)]
+        {
+            let error = sort(401, Some(("date", date)), "{}");
+            assert_eq!(error.said_time(), expect, "{date}");
+            assert!(!error.may_be_of_clock(DateTime::UNIX_EPOCH), "it is signed all the same");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{self, ConnectInfo, Request};
 use axum::response::Response;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{DATE, HeaderName, HeaderValue};
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
@@ -136,6 +136,11 @@ fn happen(shared: &Shared, line: &Line, received: &Received, fault: Option<Fault
     };
     if let Some(echo) = echo {
         reply.headers.insert(REQUEST_ID, echo);
+    }
+    // By its own clock, as all that it says.
+    let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        reply.headers.insert(DATE, date);
     }
     let arrives = !matches!(
         fault,

@@ -7,7 +7,8 @@ use super::anchor;
 use super::audit::Chain;
 use super::backup::{Origin, Reader, Writer as BackupWriter};
 use super::{
-    AuditAction, Key, Opening, Place, Store, StoreError, Tree, Write, grants, ledger, lock,
+    AuditAction, Key, Opening, Place, Store, StoreError, Tree, Write, clock_offset, grants, ledger,
+    lock,
 };
 use crate::crypto::KdfParams;
 use crate::environment::Environment;
@@ -40,6 +41,8 @@ impl Store {
             writer.each_record(|tree, key, row| match tree {
                 // It is made anew of what is restored.
                 Tree::Index => Ok(()),
+                // It is of this machine.
+                Tree::Meta if key == clock_offset::key() => Ok(()),
                 _ => backup.record(tree as u8, &key.to_bytes(), &row),
             })?;
             backup.finish()

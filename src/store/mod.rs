@@ -15,7 +15,7 @@
 //! name made of  "binding" lineage                                   the user    number (8)  number (4)  "head"
 //! row           Binding   TokenRow, SecretRow, LedgerRow, GrantRow  AccountRow  AuditRow    IndexRow    HeadRow
 //!
-//! Besides: 0 "frozen" (freeze.rs), "renewal" and "reissue" ‖ lineage (renewals.rs, reissues.rs); 3 "open" ‖ token id, "pruned"; 9 segments, by number (8) (audit/mod.rs).
+//! Besides: 0 "frozen" (freeze.rs), "clock" (clock_offset.rs), "renewal" and "reissue" ‖ lineage (renewals.rs, reissues.rs); 3 "open" ‖ token id, "pruned"; 9 segments, by number (8) (audit/mod.rs).
 //! ```
 //!
 //! A lineage is random and is the name as it is; a name made of text is a keyed hash (keys.rs), which
@@ -33,6 +33,7 @@ pub(crate) mod backup;
 mod batch;
 mod blobs;
 mod bundle;
+mod clock_offset;
 mod committer;
 mod copies;
 mod damage;
@@ -96,6 +97,7 @@ use crate::crypto::{CryptoError, DataKey, RecordCipher, VaultId};
 use crate::environment::Environment;
 use crate::locked::{LockLevel, Locked};
 use crate::secret::SecretBytes;
+use crate::server_clock::ServerClock;
 use chrono::{DateTime, Utc};
 use committer::{Committer, Ticket};
 use disk::Disk;
@@ -221,7 +223,7 @@ impl Key {
             Tree::Tokens | Tree::Secrets | Tree::Ledger | Tree::Grants => Self::Id(name),
             Tree::Meta => {
                 let of_row = [renewals::key_of(row), reissues::key_of(row)];
-                let known = [Self::binding(), freeze::key()].into_iter();
+                let known = [Self::binding(), freeze::key(), clock_offset::key()].into_iter();
                 let mut known = known.chain(of_row.into_iter().flatten());
                 let known = known.find(|key| keys.name(tree, key) == name);
                 known.ok_or(StoreError::unreadable(tree, "a record is not known"))?
@@ -338,6 +340,7 @@ impl Store {
     pub(crate) fn watch(
         &self,
         clock: &Arc<dyn Clock>,
+        server_clock: &Arc<ServerClock>,
         frozen: impl Fn(bool) + Send + Sync + 'static,
     ) -> Result<(), StoreError> {
         self.freeze.listen(frozen);
@@ -352,6 +355,7 @@ impl Store {
         });
         let (log, now) = (Arc::clone(&self.audit), Arc::clone(clock));
         let (ledger, mut rounds) = (Arc::clone(&self.ledger), 0_u32);
+        let (server_clock, mut offset) = (Arc::clone(server_clock), self.kept_offset());
         // What may be written later than it happens is written here, apart from the watch over FREEZE,
         // which a commit must not hold up.
         let flush = Ticker::start("bitgo-vault-flush", move |round| {
@@ -362,6 +366,7 @@ impl Store {
             if round == Round::Last || rounds.is_multiple_of(FLUSH_ROUNDS) {
                 // What cannot be written waits, and whoever cannot write is told elsewhere.
                 let _ = log.flush(now.now(), round == Round::Last);
+                let _ = offset.keep(server_clock.offset_ms());
             }
         });
         lock(&self.tickers).extend([watch?, flush?]);

@@ -82,6 +82,7 @@ pub(crate) fn recode_rows(bytes: &[u8]) -> Vec<(&'static str, SecretBytes)> {
         ("ledger", recoded::<LedgerRow>(bytes)),
         ("grant", recoded::<GrantRow>(bytes)),
         ("reissue", recoded::<ReissueRow>(bytes)),
+        ("clock", recoded::<ClockOffsetRow>(bytes)),
         ("renewal", recoded::<RenewalMemoryRow>(bytes)),
         ("audit", recoded::<AuditRow>(bytes)),
         ("segment", recoded::<SegmentRow>(bytes)),
@@ -286,6 +287,12 @@ pub(super) struct RenewalMemoryRow {
     pub(super) need: u8,
     /// The token that the server called dead.
     pub(super) dead: Option<[u8; 16]>,
+}
+
+/// How far BitGo's clock is ahead of the machine's.
+#[derive(Encode, Decode)]
+pub(super) struct ClockOffsetRow {
+    pub(super) ms: i64,
 }
 
 /// How a token is minted anew, and what of its predecessors is still to be ended.

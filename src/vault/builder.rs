@@ -367,7 +367,7 @@ impl VaultBuilder {
             )
         });
         let (events, keys) = (Arc::clone(&core.events), Arc::clone(&core.keys));
-        core.store.watch(&core.clock, move |is_frozen| {
+        core.store.watch(&core.clock, &core.server_clock, move |is_frozen| {
             match is_frozen {
                 true => keys.shut(),
                 false => keys.reopen(),

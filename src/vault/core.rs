@@ -1,5 +1,6 @@
 //! What every part of the vault works on.
 
+use super::clock_skew::ToldOf;
 use super::control::Server;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
@@ -8,7 +9,6 @@ use super::login::Login;
 use super::refusals::Refusals;
 use super::retire::Retirements;
 use super::revoke::Revocations;
-use super::server_time::ServerTime;
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::crypto::{AuthVersion, EcdhPublicKey, LastStep};
@@ -19,6 +19,7 @@ use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
 use crate::refresh::{Tracker, WindowSettings};
 use crate::renewal_memory::Need;
+use crate::server_clock::{Hearing, ServerClock};
 use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
 use chrono::{DateTime, Utc};
@@ -47,7 +48,9 @@ pub(super) struct Core {
     pub(super) refusals: Refusals,
     /// Shared with what outlives nobody but must not keep the vault open.
     pub(super) events: Arc<Outlet>,
-    pub(super) server_time: ServerTime,
+    /// Shared with the client, which hears, and the store, which remembers.
+    pub(super) server_clock: Arc<ServerClock>,
+    pub(super) skew_told_of: ToldOf,
     pub(super) keys: Arc<Keys>,
     pub(super) control: Server,
     pub(super) revocations: Revocations,
@@ -56,7 +59,8 @@ pub(super) struct Core {
     pub(super) logins: Mutex<HashMap<LineageId, Arc<Login>>>,
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
-    /// By the wall clock, in milliseconds since 1970.
+    /// In milliseconds since 1970, by the wall clock, or as requests are dated where that is later: what
+    /// is known of BitGo's clock may be out of date.
     pub(super) opened_at_ms: i64,
     /// Held for a look-up or an insertion, never across either's consequences.
     entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
@@ -92,19 +96,24 @@ impl Core {
         keys: Keys,
         control: Server,
     ) -> Self {
+        let (opened_at, wall_ms) = (clock.monotonic(), clock.now_ms());
+        let (seen_ms, offset_ms) = (store.seen_ms(), store.clock_offset_ms());
+        let server_clock = Arc::new(ServerClock::resume(seen_ms, offset_ms, opened_at));
+        let opened_at_ms = wall_ms.max(server_clock.dated_ms(wall_ms));
         Self {
             keys: Arc::new(keys),
-            refusals: Refusals::new(clock.now().timestamp_millis()),
-            server_time: ServerTime::resume(store.seen_ms(), clock.monotonic()),
-            opened_at: clock.monotonic(),
+            refusals: Refusals::new(opened_at_ms),
+            client: client.sharing(&server_clock),
+            server_clock,
+            skew_told_of: ToldOf::default(),
+            opened_at,
             events: Arc::default(),
-            opened_at_ms: clock.now().timestamp_millis(),
+            opened_at_ms,
             revocations: Revocations::default(),
             retirements: Arc::default(),
             logins: Mutex::default(),
             control,
             store,
-            client,
             clock,
             environment,
             server_key,
@@ -126,11 +135,8 @@ impl Core {
 
     /// Now, by all clocks.
     pub(super) fn moment(&self) -> Moment {
-        // Heard first: a time that is heard after the clock was read would be taken for further ahead.
-        let heard_ms = self.client.heard_ms();
         let (wall_ms, monotonic) = (self.clock.now_ms(), self.clock.monotonic());
-        self.server_time.note(heard_ms, monotonic + self.clock.grain());
-        Moment { monotonic, server_ms: self.server_time.now_ms(monotonic), wall_ms }
+        Moment { monotonic, server_ms: self.server_clock.now_ms(monotonic), wall_ms }
     }
 
     /// The later of the machine's time and BitGo's, which is what tokens end by.
@@ -138,9 +144,18 @@ impl Core {
         latest(self.moment())
     }
 
-    /// BitGo signed something at this time, which was heard just now.
-    pub(super) fn hear(&self, server_ms: i64) {
-        self.server_time.note(server_ms, self.clock.monotonic() + self.clock.grain());
+    /// Now, as requests are dated and answers judged.
+    pub(super) fn dated_now(&self) -> DateTime<Utc> {
+        let dated_ms = self.server_clock.dated_ms(self.clock.now_ms());
+        DateTime::from_timestamp_millis(dated_ms).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// BitGo signed something at this time, which was heard just now, and asked for `since`.
+    pub(super) fn hear(&self, answered_ms: i64, since: Duration) {
+        let (wall_ms, monotonic) = (self.clock.now_ms(), self.clock.monotonic());
+        let round_trip = monotonic.saturating_sub(since);
+        let monotonic = monotonic + self.clock.grain();
+        self.server_clock.hear(&Hearing { answered_ms, wall_ms, monotonic, round_trip }, None);
     }
 
     /// Runs work that blocks (Argon2, a commit) where it may. It runs to its end in any case.

@@ -9,7 +9,7 @@ use crate::refresh::Standing;
 use crate::renewal_memory::Need;
 use crate::telemetry;
 use crate::token::Label;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::OnceLock;
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -142,6 +142,13 @@ pub enum Alarm {
         /// The token.
         token_id: TokenId,
     },
+    /// This machine's clock and BitGo's are so far apart that requests are refused, and further than the
+    /// vault makes up for: set it. No token is held to be dead for that.
+    #[non_exhaustive]
+    ClockSkew {
+        /// How far this machine's is ahead; less than nothing where it is behind.
+        ahead: TimeDelta,
+    },
     /// A token that was unlocked at BitGo locks again.
     #[non_exhaustive]
     Locking {
@@ -164,6 +171,7 @@ impl Alarm {
             Self::Orphan { .. } => "orphan",
             Self::FormerAlive { .. } => "former-alive",
             Self::Locking { .. } => "locking",
+            Self::ClockSkew { .. } => "clock-skew",
         }
     }
 }

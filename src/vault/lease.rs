@@ -144,7 +144,8 @@ impl<'r> Lease<'r> {
             Some(token) => Auth::Bearer(token),
         };
         let id = grasp.held.record.info.id;
-        let signed = Signed::new(request, auth, reservation, now.wall_ms)?;
+        let dated_ms = grasp.core.server_clock.dated_ms(now.wall_ms);
+        let signed = Signed::new(request, auth, reservation, dated_ms, now.monotonic)?;
         signed.note(id, now.wall_ms);
         telemetry::signed(since);
         Ok(signed)

@@ -7,6 +7,7 @@
 //! A long-lived token bears at BitGo the vault's label and a random suffix (`market-maker#9f2c…`).
 //! Where the answer to its making is lost it is looked for by that, and revoked: nobody holds it.
 
+use super::clock_skew;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::TokenStatus;
@@ -39,7 +40,8 @@ pub(super) async fn issue(
     let label = Label::new(token.label())?;
     let _claim = core.claim(&label)?;
     // Before anybody is asked for a password.
-    Bearer::of(&core, &session)?;
+    let bearer = Bearer::of(&core, &session)?;
+    clock_skew::settle(&core, bearer.credential.auth()).await?;
     let otp = core.ask(&Arc::new(otp)).await?;
     let bearer = Bearer::of(&core, &session)?;
     let sent = token.labelled(suffixed(&label)?);
@@ -237,7 +239,7 @@ pub(super) async fn own_record(
     id: Option<TokenId>,
 ) -> Result<WireRecord, Error> {
     let credential = Credential::of(core, token)?;
-    let record = core.client.session(credential.auth()).await?;
+    let record = clock_skew::session(core, credential.auth()).await?;
     if id.is_some_and(|id| id != record.id) {
         return Err(Error::WrongRecord);
     }

@@ -22,7 +22,7 @@
 //! retire      what was replaced is revoked
 //! rules       the vault's own rules for a token: read, and edited
 //! send        the same, with the vault's own HTTP client
-//! server_time what the server's clock shows, by its verified answers
+//! clock_skew  a machine's clock that is wrong: found, made up for or told
 //! refusals    that one refusal gives back one reservation
 //! reconciliation  what BitGo counted, held against the ledger
 //! export      what is known of the tokens, as JSON
@@ -37,6 +37,7 @@
 mod audit;
 mod builder;
 mod check;
+mod clock_skew;
 mod control;
 mod core;
 mod credential;
@@ -64,7 +65,6 @@ mod retire;
 mod revoke;
 mod rules;
 mod send;
-mod server_time;
 mod session;
 mod signed;
 mod totp;
@@ -140,7 +140,8 @@ impl Vault {
     /// [`Error::IssuedInClear`] or [`Error::NoEcdhKey`] for an account without an ECDH keychain, and
     /// [`Error::CannotSign`] for an older token (see
     /// [`VaultBuilder::dangerous_accept_tokens_in_clear`]);
-    /// [`Error::ArrivedExpired`] if the clocks disagree; [`Error::Store`]. Nothing is kept then.
+    /// [`Error::ClockSkew`] or [`Error::ArrivedExpired`] if the clocks disagree; [`Error::Store`]. Nothing
+    /// is kept then.
     pub async fn login(&self, label: &str, login: Login) -> Result<TokenStatus, Error> {
         let label = Label::new(label)?;
         let span = tracing::info_span!("vault.login", %label);

@@ -15,8 +15,8 @@ use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::{Alarm, Event};
-use super::{mint, session};
-use crate::api::ApiError;
+use super::{clock_skew, mint, session};
+use crate::api::{ApiError, Client};
 use crate::crypto::WINDOW_BACK_MS;
 use crate::error::Error;
 use crate::policy::{Book, Denied, Drift, Escrow, Quiet, Rule, Sample};
@@ -119,7 +119,9 @@ async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Res
     let escrow = core.store.escrow(lineage);
     let before = escrow.as_ref().map(|escrow| (escrow.look(Book::sampling), escrow.quiet()));
     let asked_ms = core.moment().server_ms;
-    let (record, answered_at) = core.client.session_sample(credential.auth()).await?;
+    let auth = credential.auth();
+    let sample = |client: Client| async move { client.session_sample(auth).await };
+    let (record, answered_at) = clock_skew::ask(core, auth, sample).await?;
     let Some(answered_ms) = answered_at.map(|at| at.timestamp_millis()) else {
         return Err(unreconciled(
             "answers to this token bear no hmac, so what they say frees nothing: issue a new one",
@@ -156,7 +158,6 @@ async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Res
             ));
         };
         let rules = now.record.rules.clone();
-        core.hear(answered_ms);
         match (escrow, before) {
             (Some(escrow), Some((sampling, quiet))) if is_believed => {
                 let sample = Sample {

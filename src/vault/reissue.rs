@@ -15,6 +15,7 @@
 //! written down and is told of, and the next token is minted all the same.
 
 use super::Vault;
+use super::clock_skew;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Held, TokenStatus};
@@ -169,6 +170,7 @@ async fn mint_next(
     }
     let former: Vec<_> = left.retired.iter().map(|retired| retired.token_id).collect();
     let user = session.account.user().to_owned();
+    clock_skew::settle(core, bearer.auth()).await?;
     let orphans = end_leftovers(core, bearer, &label, &user, left).await?;
     if orphans.len() > ORPHANS_MAX {
         return Err(RenewalError::Orphans);

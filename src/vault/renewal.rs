@@ -4,14 +4,15 @@
 //! by asking for its own record, and was committed.
 
 use super::Vault;
+use super::clock_skew;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::{Alarm, Event};
 use super::mint::{self, Opened};
 use super::{oauth, probe, reissue};
-use crate::api::ApiError;
 use crate::api::wire::IssuedToken;
+use crate::api::{ApiError, Client};
 use crate::clock::Stopwatch;
 use crate::crypto::ExtensionKey;
 use crate::error::Error;
@@ -65,6 +66,10 @@ impl RenewalError {
                         && error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
             {
                 Failure::Transient { retry_after: error.retry_after() }
+            }
+            // It is told of, and goes on once the clock is set.
+            Self::Failed(Error::ClockSkew { .. }) if way != Renewal::Reissue => {
+                Failure::Transient { retry_after: None }
             }
             Self::Failed(Error::Interrupted) => Failure::Transient { retry_after: None },
             Self::Unchanged
@@ -359,11 +364,12 @@ async fn extend(
     let extension = ExtensionKey::from_wif(wif).map_err(Error::crypto("kept extension key"))?;
     let credential = Credential::of(core, &secret.token)?;
 
-    let asked_at = core.clock.now();
+    let auth = credential.auth();
+    clock_skew::settle(core, auth).await?;
     let duration = lifetime.as_secs().max(1).to_string();
-    let timestamp_ms = asked_at.timestamp_millis();
+    let timestamp_ms = core.dated_now().timestamp_millis();
     let signature = extension.sign(timestamp_ms, &secret.token, &duration);
-    core.client.extend_token(credential.auth(), timestamp_ms, &signature, &duration).await?;
+    core.client.extend_token(auth, timestamp_ms, &signature, &duration).await?;
 
     let record = mint::own_record(core, &secret.token, Some(held.record.info.id)).await?;
     let mut info = record.to_info(TokenKind::Session, held.record.info.issued_in_clear);
@@ -427,5 +433,7 @@ async fn fetch(core: &Arc<Core>, held: &Held) -> Result<Successor, RenewalError>
 async fn ask(core: &Core, bearer: &Held) -> Result<IssuedToken, Error> {
     let secret = core.store.open_secret(bearer.record.lineage, &bearer.secret)?;
     let credential = Credential::of(core, &secret.token)?;
-    Ok(core.client.internal_access_token(credential.auth()).await?)
+    let auth = credential.auth();
+    let fetch = |client: Client| async move { client.internal_access_token(auth).await };
+    clock_skew::ask(core, auth, fetch).await
 }

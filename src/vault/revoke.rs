@@ -8,6 +8,7 @@
 //! ```
 
 use super::Vault;
+use super::clock_skew;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Entry, Held};
@@ -242,8 +243,8 @@ pub(super) async fn delete(
         Err(error) => error,
     };
     // One that is no long-lived token may not be found, though it lives.
-    match core.client.session(itself.auth()).await {
-        Err(error) if is_dead(&error, itself) => Ok(()),
+    match clock_skew::session(core, itself.auth()).await {
+        Err(Error::Api(error)) if is_dead(&error, itself) => Ok(()),
         _ => Err(refused.into()),
     }
 }

@@ -12,6 +12,7 @@ use crate::id::TokenId;
 use crate::policy::{Method, Outcome, Request};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
+use std::time::Duration;
 
 /// A signed request. Dropped without its answer, what it moves counts as spent.
 #[must_use]
@@ -24,6 +25,8 @@ pub struct Signed<'r> {
     version: Option<AuthVersion>,
     /// The latest time the server was known to have signed when this was signed.
     floor_ms: i64,
+    /// In the clock's monotonic time.
+    signed_at: Duration,
     reservation: Reservation,
 }
 
@@ -34,12 +37,13 @@ impl std::fmt::Debug for Signed<'_> {
 }
 
 impl<'r> Signed<'r> {
-    /// Signs `request`; should that fail, the reservation is dropped as it came.
+    /// Signs `request`, dated `now_ms`; should that fail, the reservation is dropped as it came.
     pub(super) fn new(
         request: &'r Request,
         auth: Auth<'_>,
         mut reservation: Reservation,
         now_ms: i64,
+        signed_at: Duration,
     ) -> Result<Self, Error> {
         let request_id = RequestId::random().map_err(Error::crypto("request's new id"))?;
         let method = http_method(request.method());
@@ -54,9 +58,9 @@ impl<'r> Signed<'r> {
             Auth::Bearer(_) => None,
         };
         let core = &reservation.grasp().core;
-        let floor_ms = core.refusals.newest_ms().max(core.client.heard_ms());
+        let floor_ms = core.refusals.newest_ms().max(core.server_clock.heard_ms());
         reservation.commit(now_ms);
-        Ok(Self { request, method, proof, request_id, version, floor_ms, reservation })
+        Ok(Self { request, method, proof, request_id, version, floor_ms, signed_at, reservation })
     }
 
     /// The headers to send the request with: once, over TLS, body and target unchanged.
@@ -109,11 +113,15 @@ impl<'r> Signed<'r> {
             target: self.request.target(),
             request_id: self.request_id,
         };
-        let answered_at = match asked.verify(status, headers, body, core.clock.now()) {
+        let answered_at = match asked.verify(status, headers, body, core.dated_now()) {
             Ok(answered_at) => answered_at,
             Err(distrust) => {
-                if distrust != Distrust::OtherRequest {
-                    self.doubt(status, headers, body, false);
+                match distrust {
+                    Distrust::OtherRequest => {}
+                    Distrust::OutsideWindow { answered_at } if answered_at > core.dated_now() => {
+                        self.ask_after_clock();
+                    }
+                    _ => self.doubt(status, headers, body, false),
                 }
                 self.reservation.settle(Outcome::Uncertain);
                 return Err(Error::Untrusted(distrust));
@@ -139,12 +147,19 @@ impl<'r> Signed<'r> {
         }
     }
 
+    /// BitGo signed it at a time that is still to come here, so that this machine's clock is wrong. The
+    /// token is asked about, which makes up for that.
+    fn ask_after_clock(&self) {
+        let grasp = self.grasp();
+        probe::note_refusal(&grasp.core, &grasp.held, Some(Doubt::Unclear), false);
+    }
+
     /// What a verified answer comes to, unless it may have been shown before.
     fn heard(&self, at: DateTime<Utc>, outcome: Outcome, headers: &HeaderMap) -> Outcome {
         let (refusals, at_ms) = (&self.grasp().core.refusals, at.timestamp_millis());
         refusals.note(at_ms);
         let core = &self.grasp().core;
-        core.hear(at_ms);
+        core.hear(at_ms, self.signed_at);
         let is_bound = self.version == Some(AuthVersion::V4);
         if outcome != Outcome::Rejected || is_bound || !self.reservation.is_made() {
             return outcome;

@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 6] = [
         "rotation",
         "scope",
         "secret",
+        "server_clock",
         "sync",
         "telemetry",
         "token",

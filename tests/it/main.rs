@@ -9,6 +9,8 @@ mod authority;
 #[cfg(feature = "emulator")]
 mod bad_input;
 #[cfg(feature = "emulator")]
+mod clock_skew;
+#[cfg(feature = "emulator")]
 mod control;
 #[cfg(feature = "emulator")]
 mod crash;

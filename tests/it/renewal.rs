@@ -403,14 +403,11 @@ async fn an_unsigned_refusal_is_asked_about_again_at_once() {
             let desk = desk(way, ten_minutes()).await;
             sleep(Duration::from_secs(399)).await;
             let before = asked(&desk, way);
-            outage(&desk, way, FaultKind::Status(status, "{}".into()));
-            // So far off, the server knows no bearer and signs nothing.
-            desk.bitgo.set_clock_offset_ms(600_000);
+            outage(&desk, way, FaultKind::Unsigned(status, "{}".into()));
             sleep(Duration::from_secs(6)).await;
             let during = token(&desk);
             assert!(asked(&desk, way) - before >= 3, "{printed}: {}", asked(&desk, way) - before);
             assert!(during.last_error.unwrap().contains("not signed"), "{printed}");
-            desk.bitgo.set_clock_offset_ms(0);
             desk.bitgo.clear_faults();
             sleep(Duration::from_secs(10)).await;
             until(|| token(&desk).renewals == 1).await;

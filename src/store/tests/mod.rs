@@ -46,7 +46,7 @@ fn try_create(place: &Place) -> Result<Store, StoreError> {
     Store::create(place, &passphrase(), kdf(), &Environment::Test, NOW)
 }
 
-fn open(dir: &Path) -> Result<Store, StoreError> {
+pub(super) fn open(dir: &Path) -> Result<Store, StoreError> {
     open_with(dir, &passphrase(), &Environment::Test)
 }
 

@@ -254,6 +254,7 @@ impl Stage {
                 Alarm::Refused { standing, .. } => format!("{standing:?}").to_lowercase(),
                 Alarm::Locking { .. } => "locking".into(),
                 Alarm::Orphan { .. } => "orphan".into(),
+                Alarm::ClockSkew { .. } => "clock skew".into(),
                 other => format!("{other:?}"),
             });
         }
