@@ -41,8 +41,22 @@ impl Need {
         Self::LookAtError,
     ];
 
-    /// What it is in a few words.
+    /// Its name, which stays.
     pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NewToken => "new-token",
+            Self::SignOn => "sign-on",
+            Self::OneTimePassword => "one-time-password",
+            Self::Endpoint => "endpoint",
+            Self::RefreshToken => "refresh-token",
+            Self::Login => "login",
+            Self::Disk => "disk",
+            Self::LookAtError => "look-at-error",
+        }
+    }
+
+    /// What to do, in a few words.
+    pub fn advice(self) -> &'static str {
         match self {
             Self::NewToken => "issue it anew",
             Self::SignOn => "sign on at bitgo",
@@ -75,13 +89,13 @@ pub(crate) struct RenewalMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
-    fn every_need_says_what_to_do() {
-        let words: Vec<_> = Need::ALL.iter().map(|need| need.as_str()).collect();
-        let mut apart = words.clone();
-        apart.sort_unstable();
-        apart.dedup();
-        assert_eq!(apart.len(), words.len());
+    fn every_need_has_a_name_and_says_what_to_do() {
+        for words in [Need::ALL.map(Need::as_str), Need::ALL.map(Need::advice)] {
+            let apart: BTreeSet<_> = words.iter().collect();
+            assert_eq!(apart.len(), words.len(), "{words:?}");
+        }
     }
 }

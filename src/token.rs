@@ -81,6 +81,19 @@ pub enum Renewal {
     Reissue,
 }
 
+impl Renewal {
+    /// The way's name in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Extend { .. } => "extend",
+            Self::InternalToken => "internal-token",
+            Self::Oauth => "oauth",
+            Self::Reissue => "reissue",
+        }
+    }
+}
+
 /// The spending limit of one coin as the server counts it: over the token's whole life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpendingLimit {

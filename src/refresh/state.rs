@@ -68,6 +68,17 @@ pub enum Standing {
     Revoked,
 }
 
+impl Standing {
+    /// The standing's name, which stays.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Suspect => "suspect",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// What became of a question after a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

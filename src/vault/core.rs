@@ -254,7 +254,9 @@ impl Core {
         let held = entry.held()?;
         let (lineage, now) = (held.record.lineage, self.latest_now());
         let outlook = self.tracker.outlook(lineage, now).unwrap_or_default();
-        Some(entry.status(&held, self.store.counters(lineage), outlook, now))
+        let (counters, is_unreconciled) =
+            (self.store.counters(lineage), self.store.is_unreconciled(lineage));
+        Some(entry.status(&held, counters, is_unreconciled, outlook, now))
     }
 
     pub(super) fn list(&self) -> Vec<TokenStatus> {
