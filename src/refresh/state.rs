@@ -239,6 +239,16 @@ impl State {
     /// the server has nothing to do with how it is renewed; what it waited for has.
     pub(crate) fn in_place_of(self, former: &Self, is_renewing: bool) -> Self {
         if former.life.token != self.life.token {
+    /// What its grant says of whether a human must sign in, whatever was remembered of that.
+    pub(crate) fn wanting_sign_in(mut self, wants: bool) -> Self {
+        match (wants, self.need) {
+            (true, _) => self.need = Some(Need::RefreshToken),
+            (false, Some(Need::RefreshToken)) => (self.need, self.not_before) = (None, None),
+            (false, _) => {}
+        }
+        self
+    }
+
             return Self { is_renewing, ..self };
         }
         Self {
