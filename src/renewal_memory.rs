@@ -13,8 +13,11 @@ pub enum Need {
     SignOn,
     /// The one-time password was refused, or none was brought: see to its provider.
     OneTimePassword,
-    /// BitGo's endpoint has moved: set its path
-    /// ([`ClientSettings`](crate::api::ClientSettings)).
+    /// BitGo's endpoint has moved, and the token can be had no other way. Open the vault with its new
+    /// path ([`ClientSettings::path`](crate::api::ClientSettings::path) with
+    /// [`Endpoint::InternalToken`](crate::api::Endpoint::InternalToken)); or put a token in its place that
+    /// is minted anew ([`Vault::issue`](crate::Vault::issue), then
+    /// [`Vault::reissue`](crate::Vault::reissue)).
     Endpoint,
     /// The refresh token is spent, or may be: sign in anew
     /// ([`Vault::sign_in_oauth`](crate::Vault::sign_in_oauth)).
@@ -61,7 +64,9 @@ impl Need {
             Self::NewToken => "issue it anew",
             Self::SignOn => "sign on at bitgo",
             Self::OneTimePassword => "see to the one-time password",
-            Self::Endpoint => "set the endpoint's path",
+            Self::Endpoint => {
+                "reopen the vault with the endpoint's new path, or issue a token in its place"
+            }
             Self::RefreshToken => "sign in anew at bitgo",
             Self::Login => "give the login that mints the next token",
             Self::Disk => "make room on the disk, then reopen the vault",
