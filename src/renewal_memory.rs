@@ -89,6 +89,8 @@ pub(crate) struct RenewalMemory {
     pub(crate) need: Option<Need>,
     /// The token that the server called dead.
     pub(crate) dead: Option<TokenId>,
+    /// Tokens in a row that died soon after they were renewed.
+    pub(crate) deaths: u32,
 }
 
 #[cfg(test)]
