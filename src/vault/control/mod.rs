@@ -9,8 +9,9 @@
 //!   answer: {"ok":…} or {"error":"…"}
 //! ```
 //!
-//! What `status` answers is in [`status`]; `docs/CONTROL.md` tells every field. A request has a capped length and time, and few are heard at once. No answer holds a token, a key or
-//! a signature, and nothing loosens: to thaw, unlock, expose or allow takes the vault itself.
+//! `docs/CONTROL.md` tells every field of what `status` answers. A request has a capped length and time,
+//! and few are heard at once. No answer holds a token, a key or a signature, and nothing loosens: to
+//! thaw, unlock, expose or allow takes the vault itself.
 
 mod client;
 mod line;
