@@ -244,6 +244,10 @@ mod tests {
                 Error::LabelTaken { label: label() },
                 "a token is kept as desk already: remove it, or choose another label",
             ),
+            (
+                Error::KeptAlready { label: label() },
+                "that token is kept as desk already: use it there, or remove it there first",
+            ),
             (Error::EmptyPassphrase, "an empty passphrase protects nothing: choose one"),
             (
                 Error::IssuedInClear,

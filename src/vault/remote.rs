@@ -95,7 +95,7 @@ async fn list(core: Arc<Core>, session: Label) -> Result<RemoteTokens, Error> {
     Ok(told)
 }
 
-/// Whether a token that is not listed is dead, and not of a kind that never is.
+/// Whether a token that is not listed is dead: of a kind that BitGo never lists that tells nothing.
 async fn is_dead(core: &Core, held: &Held) -> bool {
     match held.record.info.kind {
         TokenKind::LongLived => true,

@@ -102,7 +102,8 @@ async fn a_token_that_bitgo_could_not_be_asked_about_only_views() {
         let viewed = desk.vault.send("mm", &desk.view()).await.unwrap();
         assert_eq!((viewed.status(), viewed.is_verified()), (200, true), "{printed}");
         let build = format!("/api/v2/tbtc/wallet/{}/tx/build", desk.wallet);
-        let build = Request::post(&build).json(&json!({"recipients": []})).unwrap();
+        let recipients = json!([{"address": "tb1qexample", "amount": "1"}]);
+        let build = Request::post(&build).json(&json!({ "recipients": recipients })).unwrap();
         for denied in [&desk.withdrawal(1), &build] {
             let error = desk.vault.lease("mm", denied).map(drop).unwrap_err();
             assert_eq!(told(&error), "denied by unverified", "{printed}");
