@@ -6,8 +6,8 @@ use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
-    Amount, AuditAction, Coin, Counter, Environment, Error, FileSystem, Label, Login, Passphrase,
-    Request, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
+    AccessToken, Amount, AuditAction, Coin, Counter, Environment, Error, FileSystem, Label, Login,
+    Passphrase, Request, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -96,6 +96,12 @@ impl Desk {
 
     pub(crate) fn login(&self) -> Login {
         Login::new(self.bitgo.email(), self.bitgo.password(), self.bitgo.otp())
+    }
+
+    /// The token that BitGo issued last, as whoever else has it would hand it over.
+    pub(crate) fn newest(&self) -> AccessToken {
+        let mut secrets = self.bitgo.secrets().into_iter();
+        AccessToken::new(secrets.rfind(|secret| secret.starts_with("v2x")).unwrap())
     }
 
     /// Issues a token that may spend up to `limit` from the desk's wallet.

@@ -12,17 +12,11 @@ use std::time::Duration;
 
 const RECORD: (&str, &str) = ("GET", "/api/v2/user/session");
 
-/// The token that was issued last, as somebody else would have it.
-fn newest(desk: &Desk) -> AccessToken {
-    let tokens = desk.bitgo.secrets().into_iter().filter(|secret| secret.starts_with("v2x"));
-    AccessToken::new(tokens.last().unwrap())
-}
-
 /// A token that may spend up to `limit`, which the vault does not keep.
 async fn stray(desk: &Desk, limit: u128) -> (TokenId, AccessToken) {
     let id = desk.issue("stray", limit).await.info.id;
     desk.vault.remove("stray").await.unwrap();
-    (id, newest(desk))
+    (id, desk.newest())
 }
 
 /// BitGo cannot be asked about a token until its faults are cleared.
@@ -57,7 +51,7 @@ async fn what_it_spent_before_counts() {
     desk.issue("mm", 1000).await;
     assert_eq!(spend(&desk, 300).await, "Accepted");
     desk.vault.remove("mm").await.unwrap();
-    let token = newest(&desk);
+    let token = desk.newest();
     let status = import(&desk, "mm", &token).await.unwrap();
     let info = &status.info;
     assert_eq!((info.kind, status.renewal), (TokenKind::Imported, Renewal::Manual));
@@ -75,7 +69,7 @@ async fn a_token_without_a_limit_is_imported_and_spends_nothing() {
     let desk = Desk::new().await;
     desk.mint(bot("stray").scope("wallet_spend_all".parse().unwrap())).await;
     desk.vault.remove("stray").await.unwrap();
-    import(&desk, "mm", &newest(&desk)).await.unwrap();
+    import(&desk, "mm", &desk.newest()).await.unwrap();
     assert_eq!(spend(&desk, 1).await, "denied by no-limit");
 }
 
@@ -95,7 +89,7 @@ async fn a_token_that_bitgo_could_not_be_asked_about_only_views() {
         let id = token.await.info.id;
         desk.vault.remove("stray").await.unwrap();
         desk.bitgo.inject(Fault::new(kind).on(RECORD.0, RECORD.1));
-        let status = import(&desk, "mm", &newest(&desk)).await.unwrap();
+        let status = import(&desk, "mm", &desk.newest()).await.unwrap();
         assert!(status.is_unverified && status.info.id != id, "{printed}");
         assert_eq!(status.info.kind, TokenKind::Unverified);
 
@@ -171,7 +165,7 @@ async fn a_token_that_has_ended_is_not_kept() {
 async fn one_token_has_one_label_and_one_label_one_token() {
     let desk = Desk::new().await;
     desk.issue("mm", 1000).await;
-    let token = newest(&desk);
+    let token = desk.newest();
     let taken = import(&desk, "mm", &token).await.unwrap_err();
     assert!(matches!(taken, Error::LabelTaken { .. }), "{taken}");
     let kept = |error: Error, expect: &str| match error {
@@ -245,7 +239,7 @@ async fn it_is_revoked_by_the_id_that_bitgo_knows() {
 #[tokio::test]
 async fn a_session_that_was_imported_is_revoked_by_logging_out() {
     let desk = Desk::new().await;
-    let session = newest(&desk);
+    let session = desk.newest();
     desk.vault.remove("desk").await.unwrap();
     import(&desk, "mm", &session).await.unwrap();
     let not_found = FaultKind::Status(404, "{}".into());
