@@ -77,6 +77,12 @@ pub enum Error {
         /// The label.
         label: Label,
     },
+    /// The very token is kept under another label.
+    #[error("that token is kept as {label} already: use it there, or remove it there first")]
+    KeptAlready {
+        /// The label.
+        label: Label,
+    },
     /// The passphrase is empty.
     #[error("an empty passphrase protects nothing: choose one")]
     EmptyPassphrase,
@@ -251,6 +257,10 @@ mod tests {
             (
                 Error::LabelTaken { label: label() },
                 "a token is kept as desk already: remove it, or choose another label",
+            ),
+            (
+                Error::KeptAlready { label: label() },
+                "that token is kept as desk already: use it there, or remove it there first",
             ),
             (Error::EmptyPassphrase, "an empty passphrase protects nothing: choose one"),
             (

@@ -22,6 +22,16 @@ impl Vault {
         Ok(self.core.blocking(|core| core.store.audit()).await??)
     }
 
+    /// The entries of the audit log from that number on, oldest first, for who follows it: ask again
+    /// with the number after the last one told. It costs next to nothing while those are among the last
+    /// 48; with older ones it is as [`Vault::audit`]. Entries that were pruned are not told.
+    ///
+    /// # Errors
+    /// As [`Vault::audit`].
+    pub async fn audit_since(&self, number: u64) -> Result<Vec<AuditEntry>, Error> {
+        Ok(self.core.blocking(move |core| core.store.audit_since(number)).await??)
+    }
+
     /// Verifies the audit log from its beginning, or from what was pruned, to its end. Opening the vault
     /// reads no more of it than its last 48 entries.
     ///

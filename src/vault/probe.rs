@@ -32,7 +32,7 @@ pub(super) async fn ask(core: &Core, held: &Held) -> Verdict {
 /// What an answer about a token's own record says of it.
 fn judged(held: &Held, answer: Result<TokenRecord, Error>) -> Verdict {
     match answer {
-        Ok(record) if record.id == held.record.info.id => Verdict::Alive,
+        Ok(record) if record.id == held.record.info.id || held.is_unverified() => Verdict::Alive,
         Ok(_) => Verdict::Unknown,
         Err(Error::Api(ApiError::TokenDead(refusal) | ApiError::Unauthorized(refusal))) => {
             match refusal.is_verified() {

@@ -28,6 +28,26 @@ async fn told(vault: &Vault, actions: &[AuditAction]) -> Vec<AuditEntry> {
 }
 
 #[tokio::test]
+async fn who_follows_the_log_is_told_each_entry_once() {
+    let desk = desk().await;
+    let (mut told, mut next) = (Vec::new(), 0);
+    // More than a segment of 48, so that one is sealed on the way.
+    for round in 0..60 {
+        desk.vault.forbid_raw_exposure("bot").await.unwrap();
+        if round % 7 == 0 {
+            let new = desk.vault.audit_since(next).await.unwrap();
+            next = new.last().map_or(next, |last| last.number + 1);
+            told.extend(new);
+        }
+    }
+    told.extend(desk.vault.audit_since(next).await.unwrap());
+    let all = desk.vault.audit().await.unwrap();
+    assert!(all.len() > 48 && told == all);
+    assert_eq!(desk.vault.audit_since(40).await.unwrap(), all[40..]);
+    assert_eq!(desk.vault.audit_since(u64::MAX).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn requests_are_one_entry_a_minute_with_their_sum_and_ids() {
     use AuditAction::{Denied, Signed, Viewed};
     let desk = desk().await;

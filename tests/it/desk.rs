@@ -6,8 +6,8 @@ use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
-    Amount, AuditAction, Coin, Counter, Environment, Error, FileSystem, Label, Login, Passphrase,
-    Request, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
+    AccessToken, Amount, AuditAction, Coin, Counter, Environment, Error, FileSystem, Label, Login,
+    Passphrase, Request, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -98,6 +98,12 @@ impl Desk {
         Login::new(self.bitgo.email(), self.bitgo.password(), self.bitgo.otp())
     }
 
+    /// The token that BitGo issued last, as whoever else has it would hand it over.
+    pub(crate) fn newest(&self) -> AccessToken {
+        let mut secrets = self.bitgo.secrets().into_iter();
+        AccessToken::new(secrets.rfind(|secret| secret.starts_with("v2x")).unwrap())
+    }
+
     /// Issues a token that may spend up to `limit` from the desk's wallet.
     pub(crate) async fn issue(&self, label: &str, limit: u128) -> TokenStatus {
         self.mint(self.spender(label, limit)).await
@@ -141,12 +147,17 @@ pub(crate) fn options(
     environment: &Environment,
     clock: &Arc<TokioClock>,
 ) -> VaultBuilder {
+    set_up(Vault::builder(path, environment.clone()), clock)
+}
+
+/// What all vaults of tests are opened with.
+pub(crate) fn set_up(options: VaultBuilder, clock: &Arc<TokioClock>) -> VaultBuilder {
     // The cheapest costs there are: what is tested here is not Argon2.
     let kdf = KdfParams::new(8, 1, 1).unwrap();
     // A container's temporary directory lies on overlayfs.
     // Nothing is asked twice: a fault that is injected once is seen.
     let client = ClientSettings::default().retries(0);
-    Vault::builder(path, environment.clone())
+    options
         .kdf(kdf)
         .client(client)
         .clock(clock.clone())

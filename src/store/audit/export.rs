@@ -166,6 +166,24 @@ impl Store {
         Ok(entries)
     }
 
+    /// The entries from that number on, oldest first: those of the open segment as this process has read
+    /// or written them; with older ones the whole chain is read.
+    pub(crate) fn audit_since(&self, number: u64) -> Result<Vec<AuditEntry>, StoreError> {
+        let recent = {
+            let state = lock(&self.audit.state);
+            let numbered = (state.sealed.entries..).zip(&state.open);
+            let numbered = numbered.filter(|(at, _)| *at >= number);
+            let is_all = number >= state.sealed.entries;
+            is_all.then(|| numbered.map(|(at, row)| row.entry(at)).collect())
+        };
+        if let Some(recent) = recent {
+            return recent;
+        }
+        let mut entries = self.audit()?;
+        entries.retain(|entry| entry.number >= number);
+        Ok(entries)
+    }
+
     /// The lines of the last entries, oldest first, from what this process has read or written: of the
     /// open segment alone.
     pub(crate) fn audit_tail(&self, count: usize) -> Result<Vec<String>, StoreError> {

@@ -305,6 +305,32 @@ fn an_exposed_token_whose_ledger_is_lost_stays_exposed() {
 }
 
 #[test]
+fn a_vault_that_lost_its_environment_is_repaired_by_who_names_it() {
+    let (dir, backup_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (dir, backup) = (dir.path(), backup_dir.path().join("backup"));
+    let store = create(dir);
+    add(&store, "desk");
+    store.back_up(&backup, NOW).unwrap();
+    let name = store.disk.epoch().keys.name(Tree::Meta, &Key::binding());
+    drop(store);
+    edit(dir, |db| drop(db.remove([&[Tree::Meta as u8], &name[..]].concat()).unwrap()));
+    let unnamed = |backup: Option<&Path>| {
+        Store::repair(&place(dir), &passphrase(), None, backup, NOW).map(|(store, _)| store)
+    };
+    for opening in [Opening::Whole, Opening::Degraded] {
+        let opened = Store::open_as(opening, &place(dir), &passphrase(), None, NOW);
+        assert_eq!(opened.is_ok(), opening == Opening::Degraded);
+        assert!(
+            opened.is_ok_and(|store| store.environment().is_err()) || opening == Opening::Whole
+        );
+    }
+    assert!(matches!(unnamed(None), Err(StoreError::NoEnvironment)));
+    assert_eq!(databases(dir), ["db.0"], "nothing has changed");
+    let mended = unnamed(Some(&backup)).unwrap();
+    assert_eq!(mended.environment().unwrap(), Environment::Test, "the backup tells it");
+}
+
+#[test]
 fn a_repair_of_what_is_whole_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (lineages, vault) = broken(dir.path(), &[]);

@@ -13,6 +13,8 @@ mod sync;
 mod coin_map;
 #[path = "../../../src/coin_table/mod.rs"]
 mod coin_table;
+#[path = "../../../src/decimal.rs"]
+mod decimal;
 #[path = "../../../src/id.rs"]
 mod id;
 #[path = "../../../src/money.rs"]
