@@ -266,6 +266,14 @@ async fn log_in(desk: &Desk, own: &Own) {
     }
     say(vault.issue("desk", bot("free"), desk.bitgo.otp()).await).unwrap();
     say(vault.fetch_internal("desk", "internal").await).unwrap();
+
+    say(vault.issue("desk", desk.spender("stray", LIMIT), desk.bitgo.otp()).await).unwrap();
+    let stray = desk.newest();
+    say(vault.remove("stray").await).unwrap();
+    fail(desk, RECORD, unavailable());
+    say(vault.import("imported", stray).await).unwrap();
+    say(vault.reconcile("imported").await).unwrap();
+    say(vault.remove("imported").await).unwrap();
 }
 
 async fn spend(desk: &Desk, own: &Own) {
