@@ -22,30 +22,30 @@ pub(in crate::store) struct LedgerRow<'a> {
 
 #[derive(Encode, Decode)]
 pub(in crate::store) struct CounterRow {
-    is_of_server: bool,
-    own_total: Option<u128>,
-    limit: Option<u128>,
-    total: Option<u128>,
-    accepted: u128,
-    pending: u128,
-    uncertain: u128,
+    pub(super) is_of_server: bool,
+    pub(super) own_total: Option<u128>,
+    pub(super) limit: Option<u128>,
+    pub(super) total: Option<u128>,
+    pub(super) accepted: u128,
+    pub(super) pending: u128,
+    pub(super) uncertain: u128,
     /// Leased, signed or allotted: a crash cannot tell them apart.
-    reserved: u128,
-    foreign: u128,
-    in_doubt: u128,
-    carried: u128,
-    renewed: u128,
+    pub(super) reserved: u128,
+    pub(super) foreign: u128,
+    pub(super) in_doubt: u128,
+    pub(super) carried: u128,
+    pub(super) renewed: u128,
 }
 
 /// What went out within a while. A slot is its end, a sum and a number of requests.
 #[derive(Encode, BorrowDecode)]
 pub(in crate::store) struct WindowRow<'a> {
-    purpose: u8,
-    coin: Cow<'a, str>,
-    period_ms: u64,
-    sum: Option<u128>,
-    count: Option<u32>,
-    slots: Vec<(i64, u128, u64)>,
+    pub(super) purpose: u8,
+    pub(super) coin: Cow<'a, str>,
+    pub(super) period_ms: u64,
+    pub(super) sum: Option<u128>,
+    pub(super) count: Option<u32>,
+    pub(super) slots: Vec<(i64, u128, u64)>,
 }
 
 impl LedgerRow<'_> {

@@ -233,8 +233,10 @@ pub(super) struct HeadRow {
 
 #[cfg(test)]
 mod tests {
+    use super::ledger::{CounterRow, WindowRow};
     use super::*;
-    use crate::policy::WINDOWS_MAX;
+    use crate::policy::{Meter, WINDOWS_MAX};
+    use std::borrow::Cow;
 
     fn head() -> HeadRow {
         let totals = [(3, [4; 32]); Tree::KEPT.len()];
