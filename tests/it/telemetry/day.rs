@@ -418,15 +418,14 @@ async fn doubt(desk: &Desk) {
     told("token.refused", 1).await;
     until(is_good).await;
 
-    // Nobody signs for who is so far off.
-    let apart = TimeDelta::minutes(10);
-    desk.clock.jump(apart);
-    desk.bitgo.set_clock_offset_ms(-apart.num_milliseconds());
-    send(vault, "bot", &desk.view()).await;
-    told("clock.skewed", 1).await;
-    desk.clock.jump(-apart);
-    desk.bitgo.set_clock_offset_ms(0);
-    until(is_good).await;
+    // Nobody signs for who is so far off, until requests are dated otherwise; and then anew.
+    for (apart, event) in [(7, "clock.corrected"), (-7, "clock.right")] {
+        desk.clock.jump(TimeDelta::minutes(apart));
+        desk.bitgo.set_clock_offset_ms(if apart > 0 { -apart * 60_000 } else { 0 });
+        send(vault, "bot", &desk.view()).await;
+        told(event, 1).await;
+        until(is_good).await;
+    }
 }
 
 async fn renew(desk: &Desk) {
@@ -600,6 +599,14 @@ async fn travel() -> Desk {
     send(&older.vault, "older", &older.view()).await;
     say(older.vault.lease("older", &older.view())).unwrap_err();
     older.vault.close().await.unwrap();
+
+    // Too far off for one that has never heard of BitGo's time.
+    let lost = Desk::empty(Emulator::builder()).await;
+    lost.clock.jump(TimeDelta::minutes(11));
+    lost.bitgo.set_clock_offset_ms(-11 * 60_000);
+    say(lost.vault.login("lost", lost.login()).await).unwrap_err();
+    told("clock.skewed", 1).await;
+    lost.vault.close().await.unwrap();
     desk
 }
 
