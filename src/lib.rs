@@ -135,8 +135,8 @@ pub use store::{
 };
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{
-    Alarm, Answer, Control, ControlError, ControlStatus, ControlToken, ControlUnavailable,
-    ControlVerdict, Event, Events, Lease, Login, Revocation, Signed, TokenStatus, Vault,
-    VaultBuilder,
+    Alarm, Answer, Control, ControlCounter, ControlError, ControlStatus, ControlToken,
+    ControlUnavailable, ControlVerdict, Event, Events, Lease, Login, Revocation, Signed,
+    TokenStatus, Vault, VaultBuilder,
 };
 pub use word_error::WordError;

@@ -13,8 +13,11 @@ pub enum Need {
     SignOn,
     /// The one-time password was refused, or none was brought: see to its provider.
     OneTimePassword,
-    /// BitGo's endpoint has moved: set its path
-    /// ([`ClientSettings`](crate::api::ClientSettings)).
+    /// BitGo's endpoint has moved, and the token can be had no other way. Open the vault with its new
+    /// path ([`ClientSettings::path`](crate::api::ClientSettings::path) with
+    /// [`Endpoint::InternalToken`](crate::api::Endpoint::InternalToken)); or put a token in its place that
+    /// is minted anew ([`Vault::issue`](crate::Vault::issue), then
+    /// [`Vault::reissue`](crate::Vault::reissue)).
     Endpoint,
     /// The refresh token is spent, or may be: sign in anew
     /// ([`Vault::sign_in_oauth`](crate::Vault::sign_in_oauth)).
@@ -41,13 +44,29 @@ impl Need {
         Self::LookAtError,
     ];
 
-    /// What it is in a few words.
+    /// Its name, which stays.
     pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NewToken => "new-token",
+            Self::SignOn => "sign-on",
+            Self::OneTimePassword => "one-time-password",
+            Self::Endpoint => "endpoint",
+            Self::RefreshToken => "refresh-token",
+            Self::Login => "login",
+            Self::Disk => "disk",
+            Self::LookAtError => "look-at-error",
+        }
+    }
+
+    /// What to do, in a few words.
+    pub fn advice(self) -> &'static str {
         match self {
             Self::NewToken => "issue it anew",
             Self::SignOn => "sign on at bitgo",
             Self::OneTimePassword => "see to the one-time password",
-            Self::Endpoint => "set the endpoint's path",
+            Self::Endpoint => {
+                "reopen the vault with the endpoint's new path, or issue a token in its place"
+            }
             Self::RefreshToken => "sign in anew at bitgo",
             Self::Login => "give the login that mints the next token",
             Self::Disk => "make room on the disk, then reopen the vault",
@@ -70,18 +89,20 @@ pub(crate) struct RenewalMemory {
     pub(crate) need: Option<Need>,
     /// The token that the server called dead.
     pub(crate) dead: Option<TokenId>,
+    /// Tokens in a row that died soon after they were renewed.
+    pub(crate) deaths: u32,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
-    fn every_need_says_what_to_do() {
-        let words: Vec<_> = Need::ALL.iter().map(|need| need.as_str()).collect();
-        let mut apart = words.clone();
-        apart.sort_unstable();
-        apart.dedup();
-        assert_eq!(apart.len(), words.len());
+    fn every_need_has_a_name_and_says_what_to_do() {
+        for words in [Need::ALL.map(Need::as_str), Need::ALL.map(Need::advice)] {
+            let apart: BTreeSet<_> = words.iter().collect();
+            assert_eq!(apart.len(), words.len(), "{words:?}");
+        }
     }
 }

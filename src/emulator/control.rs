@@ -15,6 +15,7 @@
 //!
 //! ```text
 //! {"kind": "status", "status": 503, "body": "{}"}        {"kind": "html"}
+//! {"kind": "unsigned", "status": 401, "body": "{}"}      {"kind": "late", "ms": 120000}
 //! {"kind": "retryAfter", "secs": 7, "asDate": true}      {"kind": "redirect", "location": "/"}
 //! {"kind": "delay", "ms": 1500}                          {"kind": "answeredAt", "ms": -600000}
 //! {"kind": "restart", "ms": 2000}                        {"kind": "reset"}
@@ -84,12 +85,14 @@ fn kind(body: &Object<'_>) -> Result<FaultKind, Refused> {
         let ms = u64::try_from(ms()?).map_err(|_| Refused::invalid("ms must not be negative"))?;
         Ok::<_, Refused>(Duration::from_millis(ms))
     };
+    let answer = || {
+        let status = number(body, "status")?.filter(|status| (200..600).contains(status));
+        let status = status.ok_or_else(|| Refused::invalid("status must lie in 200 to 599"))?;
+        Ok::<_, Refused>((status, body.text("body")?.unwrap_or_default().into_owned()))
+    };
     Ok(match body.text("kind")?.as_deref() {
-        Some("status") => {
-            let status = number(body, "status")?.filter(|status| (200..600).contains(status));
-            let status = status.ok_or_else(|| Refused::invalid("status must lie in 200 to 599"))?;
-            FaultKind::Status(status, body.text("body")?.unwrap_or_default().into_owned())
-        }
+        Some("status") => answer().map(|(status, body)| FaultKind::Status(status, body))?,
+        Some("unsigned") => answer().map(|(status, body)| FaultKind::Unsigned(status, body))?,
         Some("retryAfter") if body.flag("asDate")? == Some(true) => {
             FaultKind::RetryAfterDate(secs()?)
         }
@@ -198,4 +201,40 @@ fn number<T: TryFrom<u64>>(body: &Object<'_>, name: &'static str) -> Result<Opti
 fn signed_ms(body: &Object<'_>, name: &str) -> Result<Option<i64>, Refused> {
     let number = body.raw(name).map(str::parse).transpose();
     number.map_err(|_| Refused::invalid("milliseconds must be whole"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kinds by their names in the source.
+    fn kinds() -> Vec<&'static str> {
+        let source = include_str!("fault.rs");
+        let (_, rest) = source.split_once("pub enum FaultKind {").unwrap();
+        let (kinds, _) = rest.split_once("\n}").unwrap();
+        let names = kinds.lines().filter_map(|line| line.strip_prefix("    "));
+        let names = names.filter(|line| line.starts_with(|first: char| first.is_uppercase()));
+        names.map(|line| line.split(['(', ',']).next().unwrap()).collect()
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_asked_for_and_told_of() {
+        let table = include_str!("control.rs").split("use super").next().unwrap();
+        let kinds = kinds();
+        assert!(kinds.len() > 20, "{kinds:?}");
+        for name in kinds {
+            let (word, is_date) = match name {
+                "RetryAfterDate" => ("RetryAfter", true),
+                word => (word, false),
+            };
+            let word = format!("{}{}", word[..1].to_lowercase(), &word[1..]);
+            let body = format!(
+                r#"{{"kind": "{word}", "status": 503, "secs": 7, "asDate": {is_date}, "ms": 1}}"#
+            );
+            let kind = kind(&Object::parse(body.as_bytes()).unwrap()).unwrap();
+            let made = format!("{kind:?}");
+            assert_eq!(made.split('(').next(), Some(name));
+            assert!(table.contains(&format!("\"{word}\"")), "{word}");
+        }
+    }
 }

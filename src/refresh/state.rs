@@ -31,8 +31,9 @@
 //! dies soon after it was renewed counts as a failure, or each use would cost a renewal.
 //!
 //! Every list of actions but the last ends in `WaitUntil`: until then nothing has to be looked at.
-//! After a restart a token remembers its failures, its wait, its need, and that it was dead; then it
-//! is probed once, for the server has the last word.
+//! After a restart a token remembers its failures, its wait, its need, how many before it died as they
+//! came, and that it was dead; then it is probed once, for the server has the last word. It counts as
+//! renewed when it was made.
 
 use super::failure::{Failure, HUMAN_WAIT, cut, left_in_window};
 use super::notice::{self, Notice};
@@ -66,6 +67,17 @@ pub enum Standing {
     Suspect,
     /// The server says that it is dead.
     Revoked,
+}
+
+impl Standing {
+    /// The standing's name, which stays.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Suspect => "suspect",
+            Self::Revoked => "revoked",
+        }
+    }
 }
 
 /// What became of a question after a token.
@@ -204,8 +216,11 @@ impl State {
 
     /// Goes on where it was before a restart.
     pub(crate) fn recalling(mut self, memory: RenewalMemory, now: DateTime<Utc>) -> Self {
-        let RenewalMemory { failures, not_before, need, dead } = memory;
+        let RenewalMemory { failures, not_before, need, dead, deaths } = memory;
         (self.failures, self.not_before, self.need) = (failures, cut(not_before, now), need);
+        // A process that dies with its tokens, and is started again, must not renew one for each start.
+        let made_at = self.life.expires_at.map(|end| before(end, self.life.lifetime).min(now));
+        (self.deaths, self.renewed_at) = (deaths, made_at);
         // What it was for is not remembered.
         self.is_firm = not_before.is_some();
         if dead == Some(self.life.token) {
@@ -222,6 +237,16 @@ impl State {
     /// The next attempt will want this of a human, who is told before the token ends.
     pub(crate) fn lacking(self, need: Need) -> Self {
         Self { lack: Some(need), ..self }
+    }
+
+    /// What its grant says of whether a human must sign in, whatever was remembered of that.
+    pub(crate) fn wanting_sign_in(mut self, wants: bool) -> Self {
+        match (wants, self.need) {
+            (true, _) => self.need = Some(Need::RefreshToken),
+            (false, Some(Need::RefreshToken)) => (self.need, self.not_before) = (None, None),
+            (false, _) => {}
+        }
+        self
     }
 
     /// Takes another's place, while that one's attempt is on its way or not. How the token stands with
@@ -247,8 +272,8 @@ impl State {
 
     pub(crate) fn memory(&self) -> RenewalMemory {
         let dead = (self.standing == Standing::Revoked).then_some(self.life.token);
-        let Self { failures, not_before, need, .. } = *self;
-        RenewalMemory { failures, not_before, need, dead }
+        let Self { failures, not_before, need, deaths, .. } = *self;
+        RenewalMemory { failures, not_before, need, dead, deaths }
     }
 
     pub(crate) fn outlook(&self, now: DateTime<Utc>) -> Outlook {

@@ -149,10 +149,17 @@ impl Desk {
     fn track(&mut self, lineage: LineageId, state: State) {
         let sent = |(of, sent, _): &(LineageId, Sent, _)| *of == lineage && *sent == Sent::Renewal;
         let is_renewing = self.on_their_way.values().any(sent);
-        match lock(&self.board).get_mut(&lineage) {
-            Some(former) => *former = state.in_place_of(former, is_renewing),
+        let is_remembered = match lock(&self.board).get_mut(&lineage) {
+            Some(former) => {
+                let known = former.memory();
+                *former = state.in_place_of(former, is_renewing);
+                former.memory() == known
+            }
             // It was removed since, which is heard of next.
             None => return,
+        };
+        if !is_remembered {
+            self.act(lineage, Action::Remember);
         }
         self.happen(lineage, Event::Passed);
     }

@@ -35,6 +35,18 @@ pub enum Phase {
     Expired,
 }
 
+impl Phase {
+    /// The phase's name, which stays.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Advisory => "advisory",
+            Self::Mandatory => "mandatory",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// What was said of the windows; where nothing was, the lifetime decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WindowSettings {

@@ -286,6 +286,8 @@ pub(super) struct RenewalMemoryRow {
     pub(super) need: u8,
     /// The token that the server called dead.
     pub(super) dead: Option<[u8; 16]>,
+    /// Tokens in a row that died soon after they were renewed.
+    pub(super) deaths: u32,
 }
 
 /// How a token is minted anew, and what of its predecessors is still to be ended.

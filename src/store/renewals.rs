@@ -45,6 +45,7 @@ fn memory(row: &RenewalMemoryRow) -> RenewalMemory {
         not_before: row.not_before_ms.and_then(DateTime::from_timestamp_millis),
         need: usize::from(row.need).checked_sub(1).and_then(|place| Need::ALL.get(place)).copied(),
         dead: row.dead.map(TokenId::from_bytes),
+        deaths: row.deaths,
     }
 }
 
@@ -57,6 +58,7 @@ fn row(lineage: LineageId, memory: &RenewalMemory) -> RenewalMemoryRow {
         not_before_ms: memory.not_before.map(|at| at.timestamp_millis()),
         need: number.unwrap_or_default(),
         dead: memory.dead.map(|token| *token.as_bytes()),
+        deaths: memory.deaths,
     }
 }
 
@@ -84,7 +86,7 @@ mod tests {
         for need in Need::ALL.map(Some).into_iter().chain([None]) {
             let not_before = DateTime::from_timestamp_millis(1_767_323_045_678);
             let dead = Some(TokenId::from_bytes([7; 16]));
-            let memory = RenewalMemory { failures: 3, not_before, need, dead };
+            let memory = RenewalMemory { failures: 3, not_before, need, dead, deaths: 2 };
             store.remember_renewal(lineage, &memory).unwrap();
             assert_eq!(store.renewal_memory(lineage), Some(memory));
         }

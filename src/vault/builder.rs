@@ -376,7 +376,7 @@ impl VaultBuilder {
         })?;
         for (record, secret) in tokens {
             let (lineage, is_revoked) = (record.lineage, record.is_revoked);
-            core.keep(record, secret);
+            core.keep_on(record, secret);
             if is_revoked && core.store.check_writable().is_ok() {
                 core.revocations.go_on(&core, lineage, Duration::ZERO);
             }

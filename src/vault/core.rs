@@ -5,6 +5,7 @@ use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
 use super::keys::Keys;
 use super::login::Login;
+use super::oauth;
 use super::refusals::Refusals;
 use super::retire::Retirements;
 use super::revoke::Revocations;
@@ -17,8 +18,8 @@ use crate::error::Error;
 use crate::id::LineageId;
 use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
-use crate::refresh::{Tracker, WindowSettings};
-use crate::renewal_memory::Need;
+use crate::refresh::{State, Tracker, WindowSettings};
+use crate::renewal_memory::{Need, RenewalMemory};
 use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
 use chrono::{DateTime, Utc};
@@ -216,16 +217,33 @@ impl Core {
         self.find(|held| held.record.lineage == lineage).map(|(entry, _)| entry)
     }
 
-    /// Holds a token that is stored, and sees to its renewal.
+    /// Holds a token that has come, and sees to its renewal.
     pub(super) fn keep(&self, record: TokenRecord, secret: SealedSecret) -> Arc<Entry> {
-        let label = record.label.clone();
-        let (lineage, is_revoked) = (record.lineage, record.is_revoked);
+        let held = Held::new(record, secret, self.windows);
+        let state = held.renewal_state();
+        self.hold(held, RenewalMemory::default(), state)
+    }
+
+    /// The same with one that was here before the vault was opened: its renewal goes on where it was.
+    pub(super) fn keep_on(&self, record: TokenRecord, secret: SealedSecret) {
+        let (lineage, renewal) = (record.lineage, record.renewal);
         let memory = self.store.renewal_memory(lineage).unwrap_or_default();
         let held = Held::new(record, secret, self.windows);
         let mut state = held.renewal_state().recalling(memory, self.clock.now());
-        if held.record.renewal == Renewal::Reissue && self.login_of(lineage).is_none() {
+        if renewal == Renewal::Reissue {
             state = state.lacking(Need::Login);
         }
+        if renewal == Renewal::Oauth
+            && let Some(wants) = oauth::wants_sign_in(&self.store, lineage)
+        {
+            state = state.wanting_sign_in(wants);
+        }
+        self.hold(held, memory, state);
+    }
+
+    fn hold(&self, held: Held, memory: RenewalMemory, state: State) -> Arc<Entry> {
+        let TokenRecord { lineage, is_revoked, .. } = held.record;
+        let label = held.record.label.clone();
         let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys), memory));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(label, Arc::clone(&entry));
@@ -256,7 +274,9 @@ impl Core {
         let held = entry.held()?;
         let (lineage, now) = (held.record.lineage, self.latest_now());
         let outlook = self.tracker.outlook(lineage, now).unwrap_or_default();
-        Some(entry.status(&held, self.store.counters(lineage), outlook, now))
+        let (counters, is_unreconciled) =
+            (self.store.counters(lineage), self.store.is_unreconciled(lineage));
+        Some(entry.status(&held, counters, is_unreconciled, outlook, now))
     }
 
     pub(super) fn list(&self) -> Vec<TokenStatus> {

@@ -281,6 +281,7 @@ impl Entry {
         &self,
         held: &Held,
         counters: Option<CoinMap<Counter>>,
+        is_unreconciled: bool,
         outlook: Outlook,
         now: DateTime<Utc>,
     ) -> TokenStatus {
@@ -295,6 +296,7 @@ impl Entry {
             rules: LocalRules::clone(&held.record.rules),
             rules_version: held.record.rules.version(),
             is_revoked: held.record.is_revoked,
+            is_unreconciled,
             phase: held.phase(now),
             standing: held.standing(),
             renewal_at: outlook.renewal_at,
@@ -324,6 +326,9 @@ pub struct TokenStatus {
     pub rules_version: u64,
     /// Whether BitGo is asked to revoke it: nothing is leased with it any more.
     pub is_revoked: bool,
+    /// Whether it spends nothing until it is reconciled ([`Vault::reconcile`](crate::Vault::reconcile)):
+    /// its past is not known.
+    pub is_unreconciled: bool,
     /// Where it stands in its life.
     pub phase: Phase,
     /// How it stands with the server.

@@ -72,7 +72,8 @@ mod upkeep;
 
 pub use builder::VaultBuilder;
 pub use control::{
-    Control, ControlError, ControlStatus, ControlToken, ControlUnavailable, ControlVerdict,
+    Control, ControlCounter, ControlError, ControlStatus, ControlToken, ControlUnavailable,
+    ControlVerdict,
 };
 pub use entry::TokenStatus;
 pub use events::{Alarm, Event, Events};

@@ -101,6 +101,13 @@ async fn rotate_kept(core: &Arc<Core>, lineage: LineageId) -> Result<OauthTokens
     Ok(rotate(core, lineage, grant, Store::keep_grant).await?)
 }
 
+/// Whether a human must sign in before a token is renewed: of that the grant itself has the last word,
+/// whatever was remembered, for it is what rotates. `None` where it cannot be read.
+pub(super) fn wants_sign_in(store: &Store, lineage: LineageId) -> Option<bool> {
+    let grant = store.grant(lineage).ok()?;
+    Some(grant.is_none_or(|grant| grant.rotation.before_sending().is_none()))
+}
+
 /// How a grant is kept: before its token is, or with it.
 type Keep = fn(&Store, LineageId, &Grant) -> Result<(), StoreError>;
 

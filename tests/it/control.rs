@@ -1,14 +1,20 @@
 //! The control socket: another process asks the one that holds the vault, and is told no secret.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, passphrase, told, until};
+use crate::desk::{Desk, passphrase, told, until, withdrawal};
 use crate::victim::{self, Victim, say};
-use bitgo_vault::{Control, ControlError, ControlUnavailable, Request, Vault};
+use bitgo_vault::emulator::{Fault, FaultKind};
+use bitgo_vault::test_util::TokioClock;
+use bitgo_vault::{
+    Control, ControlError, ControlStatus, ControlToken, ControlUnavailable, Environment, Request,
+    Standing, Vault,
+};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -88,7 +94,14 @@ async fn each_verb_answers_and_none_tells_a_secret() {
     let status = control.status().await.unwrap();
     assert!(!status.is_frozen && !status.is_degraded);
     let bot = status.tokens.iter().find(|token| token.label == "bot").unwrap();
-    assert_eq!(bot.spent["tbtc"], ("100".into(), Some("900".into())));
+    let spent = &bot.counters["tbtc"];
+    assert_eq!((spent.used.as_deref(), spent.left.as_deref()), (Some("100"), Some("900")));
+    assert_eq!((&*bot.who_acts, bot.need.as_deref()), ("human", Some("new-token")));
+    assert_eq!((&*bot.next_action, &bot.renewal_at), ("none", &None));
+    let internal = status.tokens.iter().find(|token| token.label == "internal").unwrap();
+    assert_eq!((&*internal.who_acts, &*internal.next_action), ("vault", "renew"));
+    assert!(internal.renewal_at < internal.expires_at);
+    assert_eq!(status, desk.vault.control_status(), "whoever holds the vault asks it by itself");
 
     let before = desk.vault.status("internal").unwrap().renewals;
     control.renew("internal").await.unwrap();
@@ -125,6 +138,79 @@ async fn each_verb_answers_and_none_tells_a_secret() {
     }
     assert!(desk.vault.is_frozen());
     desk.vault.thaw(passphrase()).await.unwrap();
+}
+
+/// How the vault stands, and its token of that label.
+async fn shown(desk: &Desk, label: &str) -> (ControlStatus, ControlToken) {
+    let status = Control::connect(desk.path()).await.unwrap().status().await.unwrap();
+    let token = status.tokens.iter().find(|token| token.label == label).unwrap().clone();
+    (status, token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_tells_of_a_refused_token_a_freeze_and_a_revocation() {
+    let desk = desk().await;
+    desk.bitgo.revoke(desk.vault.status("bot").unwrap().info.id);
+    desk.vault.send("bot", &desk.view()).await.unwrap();
+    until(|| desk.vault.status("bot").unwrap().standing == Standing::Revoked).await;
+    assert_eq!(shown(&desk, "bot").await.1.standing, "revoked");
+    desk.issue("other", 1).await;
+    desk.vault.freeze().await.unwrap();
+    let (status, other) = shown(&desk, "other").await;
+    assert!(status.is_frozen && !status.is_degraded);
+    assert_eq!((status.read_only, other.is_revoked), (None, false));
+    let deletion = Fault::new(FaultKind::DropBefore).on("DELETE", "/api/v2/user/accesstoken");
+    desk.bitgo.inject(deletion.times(u32::MAX));
+    desk.vault.revoke("other").await.unwrap();
+    let (_, other) = shown(&desk, "other").await;
+    assert_eq!(
+        (other.is_revoked, &*other.next_action, &*other.who_acts),
+        (true, "revoke", "vault")
+    );
+}
+
+/// The child: leases, and holds what it leased.
+#[tokio::test]
+async fn what_a_killed_process_had_leased_is_told_of_as_uncertain() {
+    if let Some(given) = victim::given() {
+        let [path, url, xpub, wallet] = &given[..] else { panic!("{given:?}") };
+        let environment = Environment::custom(url, xpub).unwrap();
+        let clock = Arc::new(TokioClock::new());
+        let options = crate::desk::options(Path::new(path), &environment, &clock);
+        let vault = options.unlock(passphrase()).await.unwrap();
+        let spend = withdrawal(wallet.parse().unwrap(), 300);
+        let _lease = vault.lease("bot", &spend).unwrap();
+        say("leased");
+        thread::sleep(Duration::from_secs(60));
+        return;
+    }
+    let desk = desk().await;
+    desk.vault.send("bot", &desk.withdrawal(100)).await.unwrap();
+    let (path, wallet) = (desk.path().display().to_string(), desk.wallet.to_string());
+    let (url, xpub) = (desk.bitgo.url().to_owned(), desk.bitgo.server_xpub().to_owned());
+    let desk = desk
+        .reopened_after(|| {
+            let name = "control::what_a_killed_process_had_leased_is_told_of_as_uncertain";
+            let child = Victim::start(name, &[&path, &url, &xpub, &wallet]);
+            while child.hear() != "leased" {}
+            child.kill();
+        })
+        .await;
+    let counter = &shown(&desk, "bot").await.1.counters["tbtc"];
+    assert_eq!((&*counter.accepted, &*counter.uncertain), ("100", "300"));
+    assert_eq!(counter.left.as_deref(), Some("600"));
+}
+
+#[tokio::test]
+async fn a_vault_that_takes_no_writes_says_so() {
+    let desk = desk().await;
+    let options = desk.options();
+    let (bitgo, dir) = desk.closed().await;
+    let vault = options.unlock_degraded(passphrase()).await.unwrap();
+    let status = vault.control_status();
+    assert!(status.read_only.is_some(), "{status:?}");
+    vault.close().await.unwrap();
+    drop((bitgo, dir));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,9 @@
 use crate::desk::{Desk, until};
 use bitgo_vault::api::OauthClient;
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
-use bitgo_vault::{ClientSecret, Error, RefreshToken, Renewal, TokenKind, TokenStatus};
+use bitgo_vault::{
+    Alarm, ClientSecret, Error, Event, Need, Phase, RefreshToken, Renewal, TokenKind, TokenStatus,
+};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -105,6 +107,40 @@ async fn a_spent_refresh_token_is_not_sent_for_ever_and_a_human_helps() {
     let (client, token) = grant(&desk);
     let taken = desk.vault.sign_in_oauth("session", client, token).await.unwrap_err();
     assert!(matches!(taken, Error::LabelTaken { .. }), "{taken}");
+}
+
+/// The server's word on a refresh token outlives its process: nobody has to fail again to learn it.
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_is_opened_with_a_spent_refresh_token_says_so_at_once() {
+    let desk = desk().await;
+    sign_in(&desk, grant(&desk)).await.unwrap();
+    let refused = FaultKind::Status(400, r#"{"error":"invalid_grant"}"#.into());
+    fault(&desk, REFRESH, refused, 1);
+    let refused = desk.vault.renew("bot").await.unwrap();
+    assert!(refused.last_error.is_some() && refused.need != Some(Need::RefreshToken));
+    let reopened = async |desk: Desk| {
+        let options = desk.options().dangerous_accept_tokens_in_clear();
+        desk.reopened_with(options).await
+    };
+    let desk = reopened(desk).await;
+    let mut events = desk.vault.events();
+    let status = desk.vault.status("bot").unwrap();
+    assert_eq!((status.need, status.phase), (Some(Need::RefreshToken), Phase::Fresh));
+    match events.next().await.unwrap() {
+        Event::Alarm { alarm: Alarm::NeedsHuman { need, .. }, label, .. } => {
+            assert_eq!((need, label.unwrap().as_str()), (Need::RefreshToken, "bot"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(sent(&desk), 2, "and nothing was sent for that");
+    desk.vault.send("bot", &desk.view()).await.unwrap();
+
+    // Who signed in anew is asked no more, over a reopening too.
+    sign_in(&desk, grant(&desk)).await.unwrap();
+    assert_eq!(desk.vault.status("bot").unwrap().need, None);
+    let desk = reopened(desk).await;
+    assert_eq!(desk.vault.status("bot").unwrap().need, None);
+    assert_eq!(desk.vault.renew("bot").await.unwrap().renewals, 1);
 }
 
 #[tokio::test(start_paused = true)]

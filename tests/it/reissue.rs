@@ -5,12 +5,13 @@
 use crate::desk::{self, Desk, coin, passphrase, told, until};
 use crate::victim::{self, Victim, random, say};
 use bitgo_vault::api::CreateToken;
-use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
+use bitgo_vault::emulator::{Emulator, Exchange, Fault, FaultKind};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
     Alarm, Amount, Environment, Error, Event, Events, Label, Login, LoginPassword, Need, Otp,
     Phase, Provider, Renewal, Standing, TokenId, TokenStatus, Vault, VaultBuilder, WalletId,
 };
+use chrono::TimeDelta;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +26,11 @@ const OWN_RECORD: (&str, &str) = ("GET", "/api/v2/user/session");
 
 /// What lives an hour, spends up to `limit`, and looks.
 fn plan(wallet: WalletId, limit: u128) -> CreateToken {
-    CreateToken::new(&Label::new("bot").unwrap(), HOUR)
+    plan_for(HOUR, wallet, limit)
+}
+
+fn plan_for(lifetime: Duration, wallet: WalletId, limit: u128) -> CreateToken {
+    CreateToken::new(&Label::new("bot").unwrap(), lifetime)
         .scope("wallet_spend_all".parse().unwrap())
         .scope("wallet_view_all".parse().unwrap())
         .permitted_wallet(wallet)
@@ -34,10 +39,15 @@ fn plan(wallet: WalletId, limit: u128) -> CreateToken {
 
 /// A vault that keeps such a token as `bot`, and no session.
 async fn desk() -> Desk {
+    desk_for(HOUR).await
+}
+
+async fn desk_for(lifetime: Duration) -> Desk {
     let desk = Desk::new().await;
-    desk.mint(plan(desk.wallet, 1000)).await;
+    let plan = plan_for(lifetime, desk.wallet, 1000);
+    desk.mint(plan.clone()).await;
     desk.vault.remove("desk").await.unwrap();
-    desk.vault.reissue("bot", plan(desk.wallet, 1000), desk.login()).await.unwrap();
+    desk.vault.reissue("bot", plan, desk.login()).await.unwrap();
     desk
 }
 
@@ -148,6 +158,106 @@ async fn what_cannot_be_revoked_is_told_of_and_tried_again_and_another_is_minted
     desk.vault.login("desk", desk.login()).await.unwrap();
     sleep(Duration::from_secs(400)).await;
     until(|| living(&desk) == [kept.info.id]).await;
+}
+
+/// The last answer to a call, as the server gave it.
+fn last_answer(desk: &Desk, (method, path): (&str, &str)) -> String {
+    let fits = |exchange: &Exchange| exchange.method == method && exchange.target.ends_with(path);
+    let last = desk.bitgo.traffic().into_iter().rfind(fits).unwrap();
+    String::from_utf8(last.answer_body).unwrap()
+}
+
+/// Sessions are tried by their labels: one of another account is not, one that fails is no end.
+#[tokio::test(start_paused = true)]
+async fn an_orphan_is_ended_by_whichever_session_can() {
+    let desk = desk().await;
+    fault(&desk, MINT, FaultKind::DropAfterEffect, 1);
+    fault(&desk, LIST, FaultKind::Forbidden, 1);
+    desk.vault.renew("bot").await.unwrap();
+    let kept = desk.vault.renew("bot").await.unwrap().info.id;
+
+    desk.vault.login("own", desk.login()).await.unwrap();
+    let answer = last_answer(&desk, LOGIN);
+    let mut other: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    other["user"]["id"] = "5900f0f0f0f0f0f0f0f0f0f0f0f0f0f0".into();
+    fault(&desk, LOGIN, FaultKind::Status(200, other.to_string()), 1);
+    desk.vault.login("a-other", desk.login()).await.unwrap();
+    desk.vault.remove("own").await.unwrap();
+    let looked = || desk.bitgo.requests("GET /api/v2/user/accesstoken");
+    let before = looked();
+    sleep(Duration::from_secs(301)).await;
+    assert_eq!((living(&desk).len(), looked()), (2, before), "the orphan, and what is kept");
+
+    let dead = desk.vault.login("b-dead", desk.login()).await.unwrap();
+    desk.bitgo.revoke(dead.info.id);
+    desk.vault.login("c-good", desk.login()).await.unwrap();
+    sleep(Duration::from_secs(301)).await;
+    until(|| living(&desk) == [kept]).await;
+    let dead = desk.vault.status("b-dead").unwrap().standing;
+    assert_eq!(dead, Standing::Good, "it was asked, for nobody knew better");
+}
+
+/// A wall clock that runs ahead does not let a token live that was to be revoked.
+#[tokio::test(start_paused = true)]
+async fn a_former_token_is_over_only_by_both_clocks() {
+    let desk = desk().await;
+    let first = bot(&desk).info.id;
+    let kept = desk.vault.renew("bot").await.unwrap().info.id;
+    // Without its login nothing else is minted meanwhile.
+    let desk = desk.reopened().await;
+    let ahead = TimeDelta::hours(3);
+    desk.clock.jump(ahead);
+    desk.bitgo.set_clock_offset_ms(-ahead.num_milliseconds());
+    sleep(Duration::from_secs(400)).await;
+    assert!(desk.bitgo.requests("DELETE /api/v2/user/accesstoken") > 0, "bitgo is asked");
+    desk.clock.jump(-ahead);
+    desk.bitgo.set_clock_offset_ms(0);
+    sleep(Duration::from_secs(301)).await;
+    until(|| living(&desk) == [kept]).await;
+    assert_ne!(first, kept);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_former_token_is_revoked_when_bitgo_asked_for_and_within_the_hour() {
+    for (asked, waits) in [(600, 600), (99_999, 3600)] {
+        let desk = desk_for(desk::DAY).await;
+        let kept = desk.vault.renew("bot").await.unwrap().info.id;
+        let asked_for = || desk.bitgo.requests("DELETE /api/v2/user/accesstoken");
+        let revocation = ("DELETE", "/api/v2/user/accesstoken");
+        fault(&desk, revocation, FaultKind::RetryAfter(asked), 1);
+        sleep(Duration::from_secs(61)).await;
+        until(|| asked_for() == 1).await;
+        sleep(Duration::from_secs(waits - 10)).await;
+        assert_eq!((asked_for(), living(&desk).len()), (1, 2), "{asked}");
+        sleep(Duration::from_secs(20)).await;
+        until(|| living(&desk) == [kept]).await;
+    }
+}
+
+/// What is in use is not taken for its own successor, and then revoked as the former one.
+#[tokio::test(start_paused = true)]
+async fn a_mint_that_answers_with_a_token_that_is_known_revokes_nothing() {
+    let desk = desk().await;
+    let first = bot(&desk).info.id;
+    let of_first = last_answer(&desk, MINT);
+    let again = |answer: &str| fault(&desk, MINT, FaultKind::Status(200, answer.into()), 1);
+    again(&of_first);
+    let same = desk.vault.renew("bot").await.unwrap();
+    let error = same.last_error.unwrap();
+    assert_eq!(error, "the server gave the same token with the same end again");
+    assert_eq!((same.info.id, same.need), (first, Some(Need::LookAtError)));
+    sleep(Duration::from_secs(400)).await;
+    assert_eq!(living(&desk), [first]);
+    assert_eq!(desk.bitgo.requests("DELETE"), 0);
+    desk.vault.send("bot", &desk.view()).await.unwrap();
+
+    // Nor one that was replaced and is still to be revoked.
+    let kept = desk.vault.renew("bot").await.unwrap().info.id;
+    again(&of_first);
+    let same = desk.vault.renew("bot").await.unwrap();
+    assert_eq!((same.info.id, same.last_error), (kept, Some(error)));
+    sleep(Duration::from_secs(400)).await;
+    until(|| living(&desk) == [kept]).await;
 }
 
 /// The label under which a token was minted that is told of.

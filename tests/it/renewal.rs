@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{Desk, passphrase, told, until};
+use bitgo_vault::api::{ClientSettings, Endpoint};
 use bitgo_vault::emulator::{Emulator, EmulatorBuilder, Fault, FaultKind};
-use bitgo_vault::{Error, Phase, TokenStatus};
+use bitgo_vault::{Error, Need, Phase, TokenStatus};
 use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -46,6 +47,24 @@ fn outage(desk: &Desk, way: (&str, &str), kind: FaultKind) {
 
 fn fault(desk: &Desk, (method, path): (&str, &str), kind: FaultKind, times: u32) {
     desk.bitgo.inject(Fault::new(kind).on(method, path).times(times));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_moved_is_asked_where_the_vault_is_opened_to_ask() {
+    let desk = desk(INTERNAL, ten_minutes()).await;
+    let moved = desk.options().client(
+        ClientSettings::default().retries(0).path(Endpoint::InternalToken, "/api/v2/user/moved"),
+    );
+    let desk = desk.reopened_with(moved).await;
+    let gone = desk.vault.renew("token").await.unwrap();
+    assert!(gone.last_error.unwrap().starts_with("the endpoint is gone"));
+    assert_eq!((gone.need, gone.phase), (Some(Need::Endpoint), Phase::Fresh));
+    desk.vault.send("token", &desk.view()).await.unwrap();
+    let desk = desk.reopened().await;
+    assert_eq!(token(&desk).need, Some(Need::Endpoint), "until it was asked");
+    sleep(7 * MINUTE).await;
+    until(|| token(&desk).renewals == 1).await;
+    assert_eq!(token(&desk).need, None);
 }
 
 #[tokio::test(start_paused = true)]

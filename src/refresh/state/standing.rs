@@ -117,7 +117,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::super::tests::*;
-    use super::super::{Action, Event, Failure, Need, Notice};
+    use super::super::{Action, Event, Failure, Need, Notice, RenewalMemory};
     use super::*;
     use chrono::TimeDelta;
 
@@ -142,6 +142,37 @@ mod tests {
             let (_, actions) = state.step(refused(true), later);
             assert!(actions.contains(&Action::Renew), "{actions:?}");
         }
+    }
+
+    #[test]
+    fn a_crash_loop_on_tokens_that_die_as_they_come_does_not_cost_a_renewal_each() {
+        for (is_costly, waits) in [(false, [0.5, 1.0, 2.0, 4.0]), (true, [900.0; 4])] {
+            let (mut memory, mut now, mut waited) = (RenewalMemory::default(), at(10), Vec::new());
+            for number in 0..4 {
+                // Each process knows of the token that the one before it got, and what was remembered.
+                let (token, end) = ([TOKEN, OTHER][number % 2], now + TimeDelta::minutes(60));
+                let life = life(token, Some(end), 3600);
+                let start = State::new(life, true).costly(is_costly).recalling(memory, now);
+                let (state, actions) = start.step(Event::Refused { token, is_signed: true }, now);
+                assert!(!actions.contains(&Action::Renew), "{actions:?}");
+                assert!(actions.contains(&Action::Remember));
+                let due = state.outlook(now).renewal_at.unwrap();
+                waited.push((due - now).as_seconds_f64());
+                let (state, _) = state.step(Event::Passed, due);
+                let next = [OTHER, TOKEN][number % 2];
+                let (state, _) = state.step(renewed(next, due.timestamp() + 3600), due);
+                (memory, now) = (state.memory(), due);
+            }
+            assert_eq!(waited, waits);
+        }
+    }
+
+    #[test]
+    fn a_token_that_lived_before_a_restart_is_replaced_at_once_when_it_dies() {
+        let deaths = RenewalMemory { deaths: 5, ..RenewalMemory::default() };
+        let (state, actions) = run(hour().recalling(deaths, at(600)), &[(601, refused(true))]);
+        assert!(actions[0].contains(&Action::Renew), "{actions:?}");
+        assert_eq!(state.memory().deaths, 0);
     }
 
     #[test]

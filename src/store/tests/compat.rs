@@ -182,6 +182,7 @@ fn a_store_to_freeze() {
         not_before: Some(at(50)),
         need: Some(Need::OneTimePassword),
         dead: Some(session.info.id),
+        deaths: 2,
     };
     store.remember_renewal(lineage(1), &memory).unwrap();
     spender.renewal = Renewal::Reissue;
@@ -268,10 +269,10 @@ fn told(store: &Store) -> String {
             }
         }
         if let Some(memory) = store.renewal_memory(*lineage) {
-            let RenewalMemory { failures, not_before, need, dead } = memory;
+            let RenewalMemory { failures, not_before, need, dead, deaths } = memory;
             let (wait, dead) = (time(not_before), dead.map_or("none".into(), |id| id.to_string()));
             say(format!(
-                "  renewal: {failures} failures, waits until {wait}, {need:?}, dead {dead}"
+                "  renewal: {failures} failures, waits until {wait}, {need:?}, dead {dead}, {deaths} deaths"
             ));
         }
         let LedgerRow { is_exposed, is_unreconciled, .. } = record::decode(&ledger).unwrap();

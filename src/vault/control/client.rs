@@ -1,10 +1,9 @@
 //! The other end of the control socket: for a command beside the bot that holds the vault.
 
-use super::{Ask, NAME, Reply, line};
+use super::{Ask, ControlStatus, NAME, Reply, line};
 use crate::policy::Request;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// The longest answer, in bytes: a status of ten thousand tokens.
-const ANSWER_MAX: usize = 16 << 20;
+const ANSWER_MAX: usize = 32 << 20;
 /// The longest an answer takes: one that asks BitGo waits for it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -49,46 +48,8 @@ pub enum ControlError {
     Io(#[from] io::Error),
 }
 
-/// A vault as the process that holds it sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct ControlStatus {
-    /// The process.
-    pub pid: u32,
-    /// Whether the vault is frozen.
-    pub is_frozen: bool,
-    /// Whether it was opened though it is damaged.
-    pub is_degraded: bool,
-    /// Its tokens.
-    pub tokens: Vec<ControlToken>,
-}
-
-/// A token, as [`ControlStatus`] tells of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct ControlToken {
-    /// The name it is kept under.
-    pub label: String,
-    /// Its id at BitGo.
-    pub id: String,
-    /// Where it stands in its life: `fresh`, `advisory`, `mandatory`, `expired`.
-    pub phase: String,
-    /// When it ends.
-    pub expires_at: Option<String>,
-    /// Attempts to renew it that failed since the last renewal.
-    pub failures: u32,
-    /// Why the last of them failed.
-    pub last_error: Option<String>,
-    /// By coin, in base units: what is spent or reserved, and what is left of the limit where it has
-    /// one.
-    pub spent: BTreeMap<String, (String, Option<String>)>,
-}
-
 /// What the rules say of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ControlVerdict {
     /// The rule that refuses, if one does.

@@ -9,16 +9,18 @@
 //!   answer: {"ok":…} or {"error":"…"}
 //! ```
 //!
-//! A request has a capped length and time, and few are heard at once. No answer holds a token, a key or
+//! What `status` answers is in [`status`]; `docs/CONTROL.md` tells every field. A request has a capped length and time, and few are heard at once. No answer holds a token, a key or
 //! a signature, and nothing loosens: to thaw, unlock, expose or allow takes the vault itself.
 
 mod client;
 mod line;
 mod server;
+mod status;
 
-pub use client::{Control, ControlError, ControlStatus, ControlToken, ControlVerdict};
+pub use client::{Control, ControlError, ControlVerdict};
 pub use server::ControlUnavailable;
 pub(super) use server::Server;
+pub use status::{ControlCounter, ControlStatus, ControlToken};
 
 use super::Vault;
 use serde::{Deserialize, Serialize};

@@ -1,14 +1,12 @@
 //! The end of the control socket that the vault serves. It does not keep the vault open.
 
-use super::client::{ControlStatus, ControlToken, ControlVerdict};
-use super::{Ask, NAME, Reply, line};
+use super::client::ControlVerdict;
+use super::{Ask, ControlStatus, NAME, Reply, line};
 use crate::error::Error;
 use crate::policy::Request;
-use crate::refresh::Phase;
 use crate::token::Label;
 use crate::vault::core::Core;
-use crate::vault::{TokenStatus, check, reconciliation, renewal};
-use chrono::SecondsFormat;
+use crate::vault::{check, reconciliation, renewal};
 use serde::Serialize;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -204,7 +202,7 @@ fn ok(answer: impl Serialize) -> Result<Vec<u8>, Error> {
 async fn answer(ask: Ask, core: &Weak<Core>) -> Result<Vec<u8>, Error> {
     let core = core.upgrade().ok_or(Error::Closed)?;
     match ask {
-        Ask::Status {} => ok(status(&core)),
+        Ask::Status {} => ok(ControlStatus::of(&core)),
         Ask::Freeze {} => {
             core.store.freeze().engage();
             core.blocking(|core| core.store.freeze_durably(core.clock.now())).await??;
@@ -237,38 +235,5 @@ async fn answer(ask: Ask, core: &Weak<Core>) -> Result<Vec<u8>, Error> {
                 }),
             }
         }
-    }
-}
-
-fn status(core: &Core) -> ControlStatus {
-    ControlStatus {
-        pid: std::process::id(),
-        is_frozen: core.store.freeze().is_frozen(),
-        is_degraded: core.store.damage().is_some(),
-        tokens: core.list().iter().map(token).collect(),
-    }
-}
-
-fn token(status: &TokenStatus) -> ControlToken {
-    let spent = status.counters.iter().map(|(coin, counter)| {
-        let used =
-            counter.used().map_or("more than can be counted".into(), |used| used.to_string());
-        (coin.to_string(), (used, counter.left().map(|left| left.to_string())))
-    });
-    let end = status.info.expires_at;
-    ControlToken {
-        label: status.label.to_string(),
-        id: status.info.id.to_string(),
-        phase: match status.phase {
-            Phase::Fresh => "fresh",
-            Phase::Advisory => "advisory",
-            Phase::Mandatory => "mandatory",
-            Phase::Expired => "expired",
-        }
-        .into(),
-        expires_at: end.map(|end| end.to_rfc3339_opts(SecondsFormat::Millis, true)),
-        failures: status.failures,
-        last_error: status.last_error.clone(),
-        spent: spent.collect(),
     }
 }

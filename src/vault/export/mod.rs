@@ -15,6 +15,7 @@
 mod rules;
 
 use super::Vault;
+use super::control::ControlCounter;
 use crate::coin_map::CoinMap;
 use crate::money::{Amount, Coin};
 use crate::policy::Counter;
@@ -88,7 +89,7 @@ struct AccessToken {
     renewal: Way,
     rules: Rules,
     /// `null` where the vault has no ledger for the token.
-    counters: Option<BTreeMap<String, Parts>>,
+    counters: Option<BTreeMap<String, ControlCounter>>,
 }
 
 /// The server's limits, and what it had counted when it was last asked.
@@ -118,23 +119,6 @@ enum Way {
     Reissue,
 }
 
-/// A counter of the vault's own: its parts, their sum, and what is left.
-#[derive(Serialize)]
-struct Parts {
-    limit: Option<String>,
-    total: Option<String>,
-    accepted: String,
-    pending: String,
-    uncertain: String,
-    reserved: String,
-    allotted: String,
-    foreign: String,
-    carried: String,
-    renewed: String,
-    used: Option<String>,
-    left: Option<String>,
-}
-
 impl AccessToken {
     fn of(record: &TokenRecord, counters: Option<CoinMap<Counter>>) -> Self {
         let TokenRecord { lineage, label, account, renewal, rules, info, .. } = record;
@@ -154,7 +138,8 @@ impl AccessToken {
         } = info;
         let limits = spending_limits.iter();
         let limits = limits.map(|(coin, limit)| (coin.to_string(), CoinLimit::of(limit)));
-        let parts = |(coin, counter): (Coin, Counter)| (coin.to_string(), Parts::of(&counter));
+        let parts =
+            |(coin, counter): (Coin, Counter)| (coin.to_string(), ControlCounter::from(&counter));
         Self {
             label: label.to_string(),
             lineage: lineage.to_string(),
@@ -200,37 +185,6 @@ impl CoinLimit {
             tx_value: spent.to_string(),
             tx_value_limit: digits(*limit),
             max_limit: limit.is_none(),
-        }
-    }
-}
-
-impl Parts {
-    fn of(counter: &Counter) -> Self {
-        let Counter {
-            limit,
-            total,
-            accepted,
-            pending,
-            uncertain,
-            reserved,
-            allotted,
-            foreign,
-            carried,
-            renewed,
-        } = counter;
-        Self {
-            limit: digits(*limit),
-            total: digits(*total),
-            accepted: accepted.to_string(),
-            pending: pending.to_string(),
-            uncertain: uncertain.to_string(),
-            reserved: reserved.to_string(),
-            allotted: allotted.to_string(),
-            foreign: foreign.to_string(),
-            carried: carried.to_string(),
-            renewed: renewed.to_string(),
-            used: digits(counter.used()),
-            left: digits(counter.left()),
         }
     }
 }

@@ -131,5 +131,6 @@ scenarios! {
     readers_just_before_the_end
     readers_while_renewal_is_advised
     a_crash_loop_on_what_is_final
+    a_crash_loop_on_tokens_that_die
     a_refresh_token_that_is_spent
 }
