@@ -34,7 +34,12 @@ impl fmt::Debug for SecretCommand {
 impl SecretCommand {
     /// The program: a path, or a name that is looked up in `PATH`.
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), without: Vec::new(), time_limit: TIME_LIMIT }
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            without: Vec::new(),
+            time_limit: TIME_LIMIT,
+        }
     }
 
     /// Adds an argument, as it stands.

@@ -29,20 +29,44 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// The vault's directory [default: bitgo-vault/vault below the user's data directory]
-    #[arg(long, global = true, env = "BITGO_VAULT_STORE", value_name = "DIRECTORY", help_heading = "Vault")]
+    #[arg(
+        long,
+        global = true,
+        env = "BITGO_VAULT_STORE",
+        value_name = "DIRECTORY",
+        help_heading = "Vault"
+    )]
     pub(crate) store: Option<PathBuf>,
     /// Where its anchor is, which tells whether the vault is the last that was written: best on another
     /// disk
-    #[arg(long, global = true, env = "BITGO_VAULT_ANCHOR", value_name = "FILE", help_heading = "Vault")]
+    #[arg(
+        long,
+        global = true,
+        env = "BITGO_VAULT_ANCHOR",
+        value_name = "FILE",
+        help_heading = "Vault"
+    )]
     pub(crate) anchor: Option<PathBuf>,
     /// Which BitGo it speaks to: of a new vault test, else what it was made for
     #[arg(long, global = true, env = "BITGO_VAULT_ENV", help_heading = "Vault")]
     pub(crate) env: Option<Service>,
     /// The root URI of a custom server
-    #[arg(long, global = true, env = "BITGO_VAULT_ROOT_URI", value_name = "URI", help_heading = "Vault")]
+    #[arg(
+        long,
+        global = true,
+        env = "BITGO_VAULT_ROOT_URI",
+        value_name = "URI",
+        help_heading = "Vault"
+    )]
     pub(crate) root_uri: Option<String>,
     /// The extended public key under which a custom server issues tokens
-    #[arg(long, global = true, env = "BITGO_VAULT_SERVER_XPUB", value_name = "XPUB", help_heading = "Vault")]
+    #[arg(
+        long,
+        global = true,
+        env = "BITGO_VAULT_SERVER_XPUB",
+        value_name = "XPUB",
+        help_heading = "Vault"
+    )]
     pub(crate) server_xpub: Option<String>,
     /// Work on a file system whose locks or syncs are not to be relied on
     #[arg(long, global = true, value_name = "NAME", help_heading = "Vault")]
@@ -73,6 +97,28 @@ pub(crate) enum Verb {
     Revoke(verb::revoke::Revoke),
     FetchInternal(verb::fetch_internal::FetchInternal),
     Status(verb::status::Status),
+    Freeze(verb::freeze::Freeze),
+    Thaw(verb::freeze::Thaw),
+    Unlock(verb::unlock::Unlock),
+    Passwd(verb::keeping::Passwd),
+    Rekey(verb::keeping::Rekey),
+    Backup(verb::keeping::Backup),
+    Restore(verb::keeping::Restore),
+    Audit(verb::audit::Audit),
+    Remove(verb::by_label::Remove),
+    /// Renew a token now, by its own way
+    Renew(verb::by_label::ByLabel),
+    /// Ask BitGo what a token spent, and count from there
+    Reconcile(verb::by_label::ByLabel),
+    /// Lock a session or token that was unlocked
+    Lock(verb::by_label::ByLabel),
+    /// End a session at BitGo, and forget it
+    Logout(verb::by_label::ByLabel),
+    Doctor(verb::doctor::Doctor),
+    Exec(verb::exec::Exec),
+    Envelope(verb::envelope::Envelopes),
+    Completions(verb::manual::Completions),
+    Man(verb::manual::Man),
     #[cfg(feature = "emulator")]
     Emulator(verb::emulator::Emulate),
 }

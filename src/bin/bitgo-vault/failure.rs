@@ -12,7 +12,7 @@ use bitgo_vault::api::ApiError;
 use bitgo_vault::{ControlError, Denied, Error, ProviderError, Rule, StoreError, WordError};
 use serde_json::{Value, json};
 use std::error::Error as StdError;
-use std::{fmt, io};
+use std::fmt;
 
 /// Why a verb did not do what was asked.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     /// It was said wrongly.
     Usage(String),
     /// Something beside the vault failed.
-    Io { doing: &'static str, source: io::Error },
+    Other { doing: &'static str, source: Box<dyn StdError + Send + Sync> },
 }
 
 /// Each kind with its exit code.
@@ -74,8 +74,10 @@ impl Failure {
     }
 
     /// A closure for `map_err` that says what was being done.
-    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { doing, source }
+    pub(crate) fn could_not<E: Into<Box<dyn StdError + Send + Sync>>>(
+        doing: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Self::Other { doing, source: source.into() }
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
@@ -85,7 +87,7 @@ impl Failure {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage(_) => Kind::Usage,
-            Self::Io { .. } => Kind::Other,
+            Self::Other { .. } => Kind::Other,
             Self::Control(ControlError::Foreign { .. }) => Kind::InUse,
             Self::Control(_) => Kind::Other,
             Self::Vault(error) => kind_of(error),
@@ -244,7 +246,7 @@ impl fmt::Display for Failure {
             Self::Vault(error) => error.fmt(f),
             Self::Control(error) => error.fmt(f),
             Self::Usage(why) => f.write_str(why),
-            Self::Io { doing, .. } => write!(f, "could not {doing}"),
+            Self::Other { doing, .. } => write!(f, "could not {doing}"),
         }
     }
 }
@@ -255,7 +257,7 @@ impl StdError for Failure {
             Self::Vault(error) => error.source(),
             Self::Control(error) => error.source(),
             Self::Usage(_) => None,
-            Self::Io { source, .. } => Some(source),
+            Self::Other { source, .. } => Some(&**source),
         }
     }
 }

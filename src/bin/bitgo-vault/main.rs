@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(failure::Failure::io("start the runtime"))
+        .map_err(failure::Failure::could_not("start the runtime"))
         .and_then(|runtime| runtime.block_on(verb::run(cli, &printer)));
     match done {
         Ok(code) => code,

@@ -102,8 +102,8 @@ impl Printer {
     pub(crate) fn say(&self, told: &impl Tell) -> Result<(), Failure> {
         let text = match self.json {
             true => {
-                let mut line = serde_json::to_string(told)
-                    .map_err(|error| Failure::io("write the answer")(error.into()))?;
+                let mut line =
+                    serde_json::to_string(told).map_err(Failure::could_not("write the answer"))?;
                 line.push('\n');
                 line
             }
@@ -183,7 +183,7 @@ impl Printer {
 fn put(mut to: impl io::Write, text: &str) -> Result<(), Failure> {
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::io("write the answer")(error))
+            Err(Failure::could_not("write the answer")(error))
         }
         _ => Ok(()),
     }

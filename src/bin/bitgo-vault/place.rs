@@ -6,7 +6,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::Printer;
-use bitgo_vault::{Control, Environment, FileSystem, Vault, VaultBuilder};
+use bitgo_vault::{Control, Environment, FileSystem, Passphrase, Vault, VaultBuilder};
 use clap::ValueEnum;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ impl Common {
         if let Some(store) = &self.store {
             return Ok(store.clone());
         }
-        let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let data =
+            env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
         data.or_else(home).map(|data| data.join(DEFAULT)).ok_or_else(|| {
             Failure::usage("neither HOME nor XDG_DATA_HOME is set: name the vault with --store")
@@ -60,7 +61,9 @@ impl Common {
     fn environment(&self) -> Result<Option<Environment>, Failure> {
         let custom = match (&self.root_uri, &self.server_xpub) {
             (None, None) => None,
-            (Some(root_uri), Some(server_xpub)) => Some(Environment::custom(root_uri, server_xpub)?),
+            (Some(root_uri), Some(server_xpub)) => {
+                Some(Environment::custom(root_uri, server_xpub)?)
+            }
             _ => return Err(Failure::usage("--root-uri and --server-xpub go together")),
         };
         match (self.env, custom) {
@@ -109,7 +112,14 @@ impl Common {
 
     /// Opens the vault for one verb: nobody is to ask this process anything meanwhile.
     pub(crate) async fn open(&self, printer: &Printer) -> Result<Vault, Failure> {
-        let passphrase = self.passphrase.ask()?;
+        self.open_with(self.passphrase.ask()?, printer).await
+    }
+
+    pub(crate) async fn open_with(
+        &self,
+        passphrase: Passphrase,
+        printer: &Printer,
+    ) -> Result<Vault, Failure> {
         let unlocking = self.builder()?.without_control_socket().unlock(passphrase);
         Ok(printer.busy("deriving the key", unlocking).await?)
     }

@@ -36,6 +36,21 @@ pub(crate) struct PassphraseArgs {
     passphrase_command: Option<String>,
 }
 
+/// Where a vault's next passphrase comes from
+#[derive(Args, Clone, Debug, Default)]
+#[group(multiple = false)]
+pub(crate) struct NewPassphraseArgs {
+    /// Read the new passphrase from this open descriptor
+    #[arg(long, value_name = "N")]
+    new_passphrase_fd: Option<u32>,
+    /// Read the new passphrase from this file
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+    /// Read the new passphrase from the first line that this shell command prints
+    #[arg(long, value_name = "COMMAND")]
+    new_passphrase_command: Option<String>,
+}
+
 /// Where the BitGo account's password comes from
 #[derive(Args, Clone, Debug, Default)]
 #[group(multiple = false)]
@@ -100,7 +115,20 @@ impl PassphraseArgs {
     }
 }
 
+impl NewPassphraseArgs {
+    /// Asks for it: twice, where somebody types it.
+    pub(crate) fn ask(&self) -> Result<Passphrase, Failure> {
+        let Self { new_passphrase_fd, new_passphrase_file, new_passphrase_command } = self;
+        of(*new_passphrase_fd, new_passphrase_file.as_ref(), new_passphrase_command.as_ref())
+            .map_or_else(twice, ask)
+    }
+}
+
 impl PasswordArgs {
+    pub(crate) fn ask(&self) -> Result<LoginPassword, Failure> {
+        ask(self.provider())
+    }
+
     pub(crate) fn provider(&self) -> Provider<LoginPassword> {
         let Self { password_fd, password_file, password_command } = self;
         of(*password_fd, password_file.as_ref(), password_command.as_ref())
@@ -119,7 +147,7 @@ impl OtpArgs {
 }
 
 /// Types a new passphrase twice: one that was mistyped opens nothing ever again.
-pub(crate) fn twice() -> Result<Passphrase, Failure> {
+fn twice() -> Result<Passphrase, Failure> {
     let [first, second] = [ask(Provider::<Passphrase>::prompt())?, ask(Provider::prompt())?];
     match first.expose() == second.expose() {
         true => Ok(first),

@@ -34,10 +34,14 @@ fn read_amount(coin: &Coin, text: &str) -> Result<Amount, String> {
         return Ok(in_base(digits)?);
     }
     if !unit.is_empty() && !unit.eq_ignore_ascii_case(coin.as_str()) {
-        return Err(format!("{unit} is not known: write {coin}=0.5, or base units as {coin}=50000base"));
+        return Err(format!(
+            "{unit} is not known: write {coin}=0.5, or base units as {coin}=50000base"
+        ));
     }
     let Some(decimals) = coin.decimals() else {
-        return Err(format!("how {coin} is counted is not known: write base units, as {coin}=50000base"));
+        return Err(format!(
+            "how {coin} is counted is not known: write base units, as {coin}=50000base"
+        ));
     };
     Amount::of_whole_units(digits, decimals)
         .map_err(|_| format!("want an amount of {coin} with at most {decimals} decimals"))

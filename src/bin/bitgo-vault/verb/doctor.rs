@@ -1,0 +1,95 @@
+//! `doctor`: what is wrong with a vault.
+
+use crate::cli::Common;
+use crate::failure::Failure;
+use crate::page::{Page, Printer, Tell, Tone, toned};
+use bitgo_vault::Report;
+use clap::Args;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Look at a vault, and say what is wrong with it; mends and changes nothing
+///
+/// Without the passphrase it sees the files and the clear part of the header. Exit code 8 if anything is wrong.
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// Open it as well, and look at every record
+    #[arg(long)]
+    deep: bool,
+}
+
+#[derive(Serialize)]
+struct Found {
+    is_well: bool,
+    faults: Vec<String>,
+    held_by: Option<String>,
+    generation: Option<u64>,
+    epoch: Option<u32>,
+    seals: Option<u64>,
+    is_rekeying: Option<bool>,
+    size_on_disk: u64,
+    leftovers: Vec<String>,
+    tokens: Option<u64>,
+    accounts: Option<u64>,
+    audit_entries: Option<u64>,
+    key_memory: Option<String>,
+}
+
+impl From<&Report> for Found {
+    fn from(report: &Report) -> Self {
+        let (header, contents) = (report.header.as_ref(), report.contents.as_ref());
+        Self {
+            is_well: report.faults.is_empty(),
+            faults: report.faults.iter().map(ToString::to_string).collect(),
+            held_by: report.holder.as_ref().map(ToString::to_string),
+            generation: header.map(|header| header.generation),
+            epoch: header.map(|header| header.epoch),
+            seals: header.map(|header| header.seals),
+            is_rekeying: header.map(|header| header.is_rekeying),
+            size_on_disk: report.size_on_disk,
+            leftovers: report.leftovers.clone(),
+            tokens: contents.map(|contents| contents.tokens),
+            accounts: contents.map(|contents| contents.accounts),
+            audit_entries: contents.map(|contents| contents.audit_entries),
+            key_memory: contents.map(|contents| contents.lock_level.to_string()),
+        }
+    }
+}
+
+impl Tell for Found {
+    fn tell(&self, page: &mut Page) {
+        match self.is_well {
+            true => page.line(toned(Tone::Good, "nothing is wrong, as far as could be seen")),
+            false => self.faults.iter().for_each(|fault| page.line(toned(Tone::Bad, fault))),
+        }
+        if let Some(holder) = &self.held_by {
+            page.pair("held by", holder);
+        }
+        page.pair("size", format_args!("{} KiB", self.size_on_disk / 1024));
+        if let Some(seals) = self.seals {
+            page.pair("seals", format_args!("{seals} of 2147483648"));
+        }
+        if let (Some(tokens), Some(accounts)) = (self.tokens, self.accounts) {
+            page.pair("keeps", format_args!("{tokens} tokens, keys of {accounts} accounts"));
+        }
+        if let Some(entries) = self.audit_entries {
+            page.pair("audit log", format_args!("{entries} entries"));
+        }
+        if let Some(level) = &self.key_memory {
+            page.pair("keys in memory", level);
+        }
+        for leftover in &self.leftovers {
+            page.pair("left over", leftover);
+        }
+    }
+}
+
+impl Doctor {
+    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<ExitCode, Failure> {
+        let passphrase = self.deep.then(|| common.passphrase.ask()).transpose()?;
+        let looking = common.builder()?.doctor(passphrase);
+        let found = Found::from(&printer.busy("looking", looking).await?);
+        printer.say(&found)?;
+        Ok(if found.is_well { ExitCode::SUCCESS } else { ExitCode::from(8) })
+    }
+}

@@ -1,0 +1,52 @@
+//! `exec`: a program with the token in its environment, for what cannot be signed.
+
+use crate::cli::Common;
+use crate::failure::Failure;
+use crate::hush::PASSPHRASE_VARIABLE;
+use crate::page::Printer;
+use crate::place::close;
+use bitgo_vault::Request;
+use clap::Args;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// The variable in which the program finds the token.
+const TOKEN_VARIABLE: &str = "BITGO_ACCESS_TOKEN";
+
+/// Run a program with the token in BITGO_ACCESS_TOKEN, where the token's rules allow raw exposure
+///
+/// The audit log tells of it first, and all that the token may still spend counts as spent: from here on only BitGo's
+/// own limit holds. The program takes this one's place, and so gets its signals and gives its exit code.
+#[derive(Args)]
+pub(crate) struct Exec {
+    /// What the token is kept as
+    label: String,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl Exec {
+    pub(crate) async fn run(
+        self,
+        common: &Common,
+        printer: &Printer,
+    ) -> Result<Infallible, Failure> {
+        let vault = common.open(printer).await?;
+        let any = Request::get("/api/v2/user/session").map_err(bitgo_vault::Error::from)?;
+        let token = vault.lease_wait(&self.label, &any).await?.expose_token().await;
+        close(vault).await?;
+        let token = token?;
+        let mut words = self.command.into_iter();
+        let program = words.next().ok_or_else(|| Failure::usage("name a program"))?;
+        // What the program inherits is the token, and nothing that opens the vault.
+        let error = Command::new(program)
+            .args(words)
+            .env(TOKEN_VARIABLE, token.expose())
+            .env_remove(PASSPHRASE_VARIABLE)
+            .exec();
+        Err(Failure::could_not("run the program")(error))
+    }
+}

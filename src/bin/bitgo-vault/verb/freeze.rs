@@ -1,0 +1,56 @@
+//! `freeze` and `thaw`: the kill switch.
+
+use crate::cli::Common;
+use crate::failure::Failure;
+use crate::page::{Page, Printer, Tell};
+use crate::place::close;
+use bitgo_vault::Vault;
+use clap::Args;
+use serde::Serialize;
+
+/// Stop all signing at once, without a passphrase
+///
+/// Whoever holds the vault stops within a second; it stays frozen over restarts. What is signed already, or was
+/// handed out, only revoke stops.
+#[derive(Args)]
+pub(crate) struct Freeze {}
+
+/// Let a frozen vault sign again
+#[derive(Args)]
+pub(crate) struct Thaw {}
+
+#[derive(Serialize)]
+struct Frozen {
+    is_frozen: bool,
+}
+
+impl Tell for Frozen {
+    fn tell(&self, page: &mut Page) {
+        page.line(match self.is_frozen {
+            true => "frozen: nothing is signed until bitgo-vault thaw",
+            false => "thawed",
+        });
+    }
+}
+
+impl Freeze {
+    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
+        match common.holder().await? {
+            Some(holder) => holder.freeze().await?,
+            None => Vault::freeze_at(common.store()?)?,
+        }
+        printer.say(&Frozen { is_frozen: true })
+    }
+}
+
+impl Thaw {
+    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
+        // The same passphrase opens the vault and thaws it.
+        let passphrase = || common.passphrase.ask();
+        let vault = common.open_with(passphrase()?, printer).await?;
+        let thawed = printer.busy("deriving the key", vault.thaw(passphrase()?)).await;
+        close(vault).await?;
+        thawed?;
+        printer.say(&Frozen { is_frozen: false })
+    }
+}
