@@ -77,6 +77,12 @@ pub enum Error {
         /// The label.
         label: Label,
     },
+    /// The very token is kept under another label.
+    #[error("that token is kept as {label} already: use it there, or remove it there first")]
+    KeptAlready {
+        /// The label.
+        label: Label,
+    },
     /// The passphrase is empty.
     #[error("an empty passphrase protects nothing: choose one")]
     EmptyPassphrase,

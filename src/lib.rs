@@ -79,6 +79,7 @@ struct Readme;
 mod clock;
 mod coin_map;
 mod coin_table;
+mod decimal;
 mod environment;
 mod extended_key;
 mod id;
@@ -136,7 +137,7 @@ pub use store::{
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{
     Alarm, Answer, Control, ControlCounter, ControlError, ControlStatus, ControlToken,
-    ControlUnavailable, ControlVerdict, Event, Events, Lease, Login, Revocation, Signed,
-    TokenStatus, Vault, VaultBuilder,
+    ControlUnavailable, ControlVerdict, Event, Events, Lease, Login, RemoteToken, RemoteTokens,
+    Revocation, Signed, TokenStatus, Vault, VaultBuilder,
 };
 pub use word_error::WordError;

@@ -3,6 +3,9 @@
 //! No floating point, no decimals, no silent wrap: an [`Amount`] is a `u128` whose
 //! arithmetic is checked by its caller through [`Amount::checked_add`] and its kin.
 
+use crate::coin_table::CoinFacts;
+use crate::decimal::{self, Decimal};
+use crate::word_error::WordError;
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -20,17 +23,13 @@ impl Coin {
     /// Reads a coin name.
     ///
     /// # Errors
-    /// [`WordError`](crate::word_error::WordError) if the name is empty, longer than 100 bytes, or
+    /// [`WordError`] if the name is empty, longer than 100 bytes, or
     /// holds anything but ASCII letters, digits and `: . _ -`.
-    pub fn new(name: &str) -> Result<Self, crate::word_error::WordError> {
+    pub fn new(name: &str) -> Result<Self, WordError> {
         let fits = !name.is_empty()
             && name.len() <= COIN_MAX
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":._-".contains(&b));
-        if fits {
-            Ok(Self(Cow::Owned(name.into())))
-        } else {
-            Err(crate::word_error::WordError::Coin)
-        }
+        if fits { Ok(Self(Cow::Owned(name.into()))) } else { Err(WordError::Coin) }
     }
 
     /// A coin of the compiled table, whose name is copied nowhere.
@@ -41,6 +40,12 @@ impl Coin {
     /// The name as BitGo writes it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// How many decimals a whole unit of it has, by the list that BitGo publishes: 8 for `tbtc`, 18 for
+    /// `hteth`. `None` for a coin that is not in it.
+    pub fn decimals(&self) -> Option<u8> {
+        CoinFacts::of(&self.0).map(|facts| facts.decimals)
     }
 }
 
@@ -68,6 +73,22 @@ impl Amount {
     /// The number of base units.
     pub const fn base_units(self) -> u128 {
         self.0
+    }
+
+    /// Reads an amount in whole units of a coin of so many `decimals`, exactly: `0.5` of 8 is 50 000 000.
+    ///
+    /// # Errors
+    /// [`WordError::WholeUnits`] for anything but plain digits with at most `decimals` of them behind a
+    /// point, and for what is 2^128 base units or more.
+    pub fn of_whole_units(text: &str, decimals: u8) -> Result<Self, WordError> {
+        let read = Decimal::read(text).and_then(|decimal| decimal.in_units(decimals));
+        read.ok_or(WordError::WholeUnits)
+    }
+
+    /// The amount in whole units of a coin of so many `decimals`, exactly and without zeros at its end:
+    /// 5 000 000 of 8 is `0.05`.
+    pub fn in_whole_units(self, decimals: u8) -> String {
+        decimal::in_whole_units(self, decimals)
     }
 
     /// The sum, or `None` where it cannot be counted.
@@ -104,7 +125,7 @@ impl fmt::Display for Amount {
 }
 
 impl FromStr for Amount {
-    type Err = crate::word_error::WordError;
+    type Err = WordError;
 
     /// Reads plain decimal digits: no sign, no exponent, no fraction, no leading zero.
     fn from_str(digits: &str) -> Result<Self, Self::Err> {
@@ -113,7 +134,7 @@ impl FromStr for Amount {
             && (digits == "0" || !digits.starts_with('0'));
         match digits.parse() {
             Ok(units) if plain => Ok(Self(units)),
-            _ => Err(crate::word_error::WordError::Amount),
+            _ => Err(WordError::Amount),
         }
     }
 }
@@ -121,6 +142,7 @@ impl FromStr for Amount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn amounts_are_plain_digits() {
@@ -140,6 +162,44 @@ mod tests {
             ("max", None),
         ] {
             assert_eq!(text.parse::<Amount>().ok().map(Amount::base_units), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn whole_units_are_exact_and_bear_no_needless_zeros() {
+        for (text, decimals, units, shown) in [
+            ("0.5", 8, 50_000_000, "0.5"),
+            ("0.050", 8, 5_000_000, "0.05"),
+            ("12", 8, 1_200_000_000, "12"),
+            ("100", 0, 100, "100"),
+            ("0.000000000000000001", 18, 1, "0.000000000000000001"),
+            ("0", 8, 0, "0"),
+            ("0.0", 8, 0, "0"),
+        ] {
+            let amount = Amount::of_whole_units(text, decimals).unwrap();
+            assert_eq!(
+                (amount, amount.in_whole_units(decimals)),
+                (Amount::new(units), shown.into())
+            );
+        }
+        for (text, decimals) in [("0.123456789", 8), ("1.0", 0), ("-1", 8), ("1e8", 8), ("", 8)] {
+            let refused = Amount::of_whole_units(text, decimals);
+            assert_eq!(refused, Err(WordError::WholeUnits), "{text}");
+        }
+        let decimals = |name| Coin::new(name).unwrap().decimals();
+        assert_eq!(
+            [decimals("tbtc"), decimals("hteth"), decimals("nocoin")],
+            [Some(8), Some(18), None]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_amount_in_whole_units_reads_as_itself(units: u128, decimals in 0_u8..=78) {
+            let amount = Amount::new(units);
+            let shown = amount.in_whole_units(decimals);
+            prop_assert_eq!(Amount::of_whole_units(&shown, decimals), Ok(amount), "{}", shown);
+            prop_assert!(!shown.contains('.') || !shown.ends_with(['0', '.']), "{}", shown);
         }
     }
 

@@ -60,6 +60,11 @@ pub enum TokenKind {
     Internal,
     /// What an OAuth client got for its refresh token.
     Oauth,
+    /// One that somebody had already: a session or a long-lived token, which its record does not tell.
+    Imported,
+    /// One that somebody had already, and of which BitGo could not be asked so far: it only views, and
+    /// its id is the vault's own.
+    Unverified,
 }
 
 /// How a token is renewed.

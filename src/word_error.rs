@@ -10,6 +10,12 @@ pub enum WordError {
     /// Not an amount.
     #[error("not an amount: plain digits in the coin's base unit are wanted, below 2^128")]
     Amount,
+    /// Not an amount in whole units of a coin.
+    #[error(
+        "not an amount of whole units: digits are wanted, and behind a point no more of them than the \
+         coin has decimals"
+    )]
+    WholeUnits,
     /// Not an id.
     #[error("not an id: 32 lower-case hex digits are wanted")]
     Id,

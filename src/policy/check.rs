@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! expired          the token has ended, or when it ends is not known
+//! unverified       in its place and that of scope: what BitGo was not asked about yet only views
 //! action           local: what it may be used for
 //! declared         local: whether a caller's word is taken for what cannot be read
 //! wallet           BitGo's list, then the local one
@@ -20,7 +21,7 @@ use super::{Action, ActionKind, Charge, Consulted, Denied, LocalRules, Purpose, 
 use crate::id::WalletId;
 use crate::money::{Amount, Coin};
 use crate::scope::{Permission, Reach, Scope};
-use crate::token::TokenInfo;
+use crate::token::{TokenInfo, TokenKind};
 
 /// Checks an action, now, in milliseconds since 1970; the first rule that forbids it denies.
 pub(crate) fn check(
@@ -64,7 +65,11 @@ fn each_rule(
     now_ms: i64,
     mut note: impl FnMut(Rule, Option<Numbers<'_>>, Result<(), Denied>) -> Result<(), Denied>,
 ) -> Result<(), Denied> {
-    note(Rule::Expired, None, check_expiry(token, now_ms))?;
+    let is_unverified = token.kind == TokenKind::Unverified;
+    match is_unverified {
+        true => note(Rule::Unverified, None, check_views(action.kind))?,
+        false => note(Rule::Expired, None, check_expiry(token, now_ms))?,
+    }
     if let Some(actions) = &rules.actions {
         note(Rule::Action, None, check_kind(action.kind, actions))?;
     }
@@ -76,7 +81,9 @@ fn each_rule(
         if let Some(wallets) = &rules.wallets {
             note(Rule::Wallet, None, check_own_wallet(action.wallet.as_ref(), wallets))?;
         }
-        note(Rule::Scope, None, check_scope(permission, action.wallet.as_ref(), token))?;
+        if !is_unverified {
+            note(Rule::Scope, None, check_scope(permission, action.wallet.as_ref(), token))?;
+        }
     }
     let is_order = action.kind == ActionKind::Order;
     if let Some(destinations) = rules.destinations.as_ref().filter(|_| !is_order) {
@@ -192,9 +199,26 @@ fn check_cap(rule: Rule, of: &str, coin: &Coin, asked: Amount, cap: Amount) -> R
     }
 }
 
+/// What it may do and when it ends BitGo alone knows, and refuses: a view that it refuses costs nothing.
+fn check_views(kind: ActionKind) -> Result<(), Denied> {
+    match kind {
+        ActionKind::View => Ok(()),
+        _ => Err(unverified()),
+    }
+}
+
+/// The refusal of a token that BitGo was not asked about yet.
+pub(crate) fn unverified() -> Denied {
+    Denied::new(
+        Rule::Unverified,
+        "the token is unverified, as bitgo could not be asked when it was imported: reconcile it",
+    )
+}
+
 /// Checks that the token has not ended by now, in milliseconds since 1970.
 pub(crate) fn check_expiry(token: &TokenInfo, now_ms: i64) -> Result<(), Denied> {
     match token.expires_at {
+        _ if token.kind == TokenKind::Unverified => Err(unverified()),
         Some(expires_at) if now_ms < expires_at.timestamp_millis() => Ok(()),
         Some(expires_at) => Err(Denied::new(
             Rule::Expired,
@@ -255,7 +279,6 @@ mod tests {
     use super::*;
     use crate::coin_map::CoinMap;
     use crate::id::TokenId;
-    use crate::token::TokenKind;
     use chrono::{DateTime, TimeDelta};
 
     const WALLET: WalletId = WalletId::from_bytes([1; 16]);
@@ -319,6 +342,29 @@ mod tests {
         assert_eq!(rule(Permission::WalletView, &token, 100), Some(Rule::Expired));
         token.expires_at = None;
         assert_eq!(rule(Permission::WalletView, &token, 0), Some(Rule::Expired));
+    }
+
+    #[test]
+    fn what_is_unverified_only_views() {
+        let mut token = token(&[]);
+        (token.kind, token.expires_at) = (TokenKind::Unverified, None);
+        let wallet = format!("/api/v2/tbtc/wallet/{WALLET}");
+        let body = r#"{"recipients":[{"address":"a","amount":7}]}"#;
+        let post =
+            |call: &str| Request::post(&format!("{wallet}/tx/{call}")).bytes(body.into()).unwrap();
+        let rules = LocalRules { wallets: Some(vec![OTHER]), ..LocalRules::default() };
+        for (request, rules, expect) in [
+            (Request::get(&wallet).unwrap(), LocalRules::default(), None),
+            (Request::get(&wallet).unwrap(), rules, Some(Rule::Wallet)),
+            (post("build"), LocalRules::default(), Some(Rule::Unverified)),
+            (post("initiate"), LocalRules::default(), Some(Rule::Unverified)),
+        ] {
+            let action = Action::of(&request, &rules.units).unwrap();
+            let denied = check(&action, &token, &rules, 0).err();
+            assert_eq!(denied.map(|denied| denied.rule()), expect, "{request:?}");
+        }
+        let denied = check_expiry(&token, 0).unwrap_err();
+        assert_eq!(denied.rule(), Rule::Unverified, "nor does it vouch for anything else");
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub enum Rule {
     Revoked,
     /// Somebody refused the token without signing that, and BitGo is asked.
     Suspect,
+    /// BitGo has not been asked yet what the token may do.
+    Unverified,
 }
 
 impl Rule {
@@ -87,6 +89,7 @@ impl Rule {
             Self::Frozen => "frozen",
             Self::Revoked => "revoked",
             Self::Suspect => "suspect",
+            Self::Unverified => "unverified",
         }
     }
 }

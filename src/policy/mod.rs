@@ -3,7 +3,7 @@
 //! ```text
 //! request    method, target and body as the exact bytes that will be signed
 //! action     request → what it would do: permission, wallet, transfers
-//! json       what it is read with: json_reader finds values, json closed lists of fields; decimal: amounts
+//! json       what it is read with: json_reader finds values, json closed lists of fields
 //! coins      how a coin that is named is counted
 //! rules      the vault's own rules for a token; their bounds; whether others loosen them
 //! check      action × token × rules → allowed, or the rule that forbids it
@@ -25,7 +25,6 @@ mod bounds;
 mod charges;
 mod check;
 mod coins;
-mod decimal;
 mod denied;
 mod escrow;
 mod explain;
@@ -51,7 +50,7 @@ pub(crate) use book::WINDOWS_MAX;
 pub(crate) use book::{Book, Draw, Meter, Sample, Sampling, Slot, Window, not_reconciled};
 pub use bounds::RulesError;
 pub(crate) use charges::charges;
-pub(crate) use check::{check, check_expiry, consult};
+pub(crate) use check::{check, check_expiry, consult, unverified};
 pub use denied::{Denied, Rule};
 pub(crate) use escrow::{Escrow, Ledger, Quiet};
 pub use explain::{Consulted, Explanation};

@@ -48,15 +48,16 @@ impl Store {
 
     /// Makes a vault of a backup, in a place that must not hold one. The passphrase is the backup's,
     /// and the vault's from then on; its costs are `kdf`, or the backup's where those are higher.
-    pub(crate) fn restore(
+    pub(crate) fn restore<'e>(
         opening: Opening,
         place: &Place,
         backup: &Path,
         passphrase: &Passphrase,
         kdf: KdfParams,
-        environment: &Environment,
+        environment: impl Into<Option<&'e Environment>>,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
+        let environment = environment.into();
         let mut records = Reader::open(backup, passphrase)?;
         let origin = *records.origin();
         let kdf = if kdf.is_at_least(origin.kdf) { kdf } else { origin.kdf };

@@ -163,6 +163,9 @@ pub enum StoreError {
         /// The root URI it is bound to.
         bound_to: String,
     },
+    /// Which BitGo environment the vault is for is neither said nor known from it.
+    #[error("which bitgo the vault is for is not known: name its environment to the builder")]
+    NoEnvironment,
     /// A write failed; the vault takes no more until it is reopened.
     #[error(
         "the vault is read-only since a write failed ({cause}): free space or mend the disk, then reopen it"
@@ -339,6 +342,10 @@ mod tests {
             (
                 StoreError::OtherEnvironment { bound_to: "https://x".into() },
                 "the vault is bound to https://x: unlock it with that environment and its server key",
+            ),
+            (
+                StoreError::NoEnvironment,
+                "which bitgo the vault is for is not known: name its environment to the builder",
             ),
             (
                 StoreError::ReadOnly { cause: "disk full".into() },

@@ -403,17 +403,24 @@ impl Store {
         self.commit(vec![Write::put(Tree::Meta, Key::binding(), &binding)?])
     }
 
-    fn check_binding(&self, environment: &Environment) -> Result<(), StoreError> {
-        let bound: record::Binding = self
-            .disk
-            .epoch()
-            .find(Tree::Meta, &Key::binding())?
-            .ok_or(StoreError::unreadable(Tree::Meta, "the binding record is missing"))?;
-        if bound == record::Binding::of(environment) {
-            Ok(())
-        } else {
-            Err(StoreError::OtherEnvironment { bound_to: bound.root_uri })
+    /// The environment that the vault is bound to.
+    pub(crate) fn environment(&self) -> Result<Environment, StoreError> {
+        let unreadable = |_| StoreError::unreadable(Tree::Meta, "the binding cannot be read");
+        self.binding()?.environment().map_err(unreadable)
+    }
+
+    /// Refuses an environment that the vault is not bound to. Without one it need only be bound.
+    fn check_binding(&self, environment: Option<&Environment>) -> Result<(), StoreError> {
+        let bound = self.binding()?;
+        match environment.is_none_or(|environment| bound == record::Binding::of(environment)) {
+            true => Ok(()),
+            false => Err(StoreError::OtherEnvironment { bound_to: bound.root_uri }),
         }
+    }
+
+    fn binding(&self) -> Result<record::Binding, StoreError> {
+        let missing = StoreError::unreadable(Tree::Meta, "the binding record is missing");
+        self.disk.epoch().find(Tree::Meta, &Key::binding())?.ok_or(missing)
     }
 }
 

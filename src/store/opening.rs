@@ -128,22 +128,22 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the vault in a place, if it is whole.
-    pub(crate) fn open(
+    /// Opens the vault in a place, if it is whole. Without an environment, whichever it is bound to.
+    pub(crate) fn open<'e>(
         place: &Place,
         passphrase: &Passphrase,
-        environment: &Environment,
+        environment: impl Into<Option<&'e Environment>>,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
         Self::open_as(Opening::Whole, place, passphrase, environment, now)
     }
 
     /// Opens the vault in a place.
-    pub(crate) fn open_as(
+    pub(crate) fn open_as<'e>(
         opening: Opening,
         place: &Place,
         passphrase: &Passphrase,
-        environment: &Environment,
+        environment: impl Into<Option<&'e Environment>>,
         opened_at: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
         let Unlocked { directory, lock_file, keyring, epoch, anchor } =
@@ -182,7 +182,7 @@ impl Store {
             false => Vec::new(),
         };
         let store = Self::start(disk, found, seals, memory, lock_file)?;
-        match store.check_binding(environment) {
+        match store.check_binding(environment.into()) {
             // Told by the damage. Where nothing is written or spent, whoever unlocks it is believed.
             Err(StoreError::Unreadable { .. } | StoreError::DamagedDatabase { .. })
                 if opening == Opening::Degraded && store.damage.is_some() => {}
@@ -204,13 +204,14 @@ impl Store {
     }
 
     /// Makes a damaged vault whole, and opens it; `None` where there was nothing to mend.
-    pub(crate) fn repair(
+    pub(crate) fn repair<'e>(
         place: &Place,
         passphrase: &Passphrase,
-        environment: &Environment,
+        environment: impl Into<Option<&'e Environment>>,
         backup: Option<&Path>,
         opened_at: DateTime<Utc>,
     ) -> Result<(Self, Option<Repair>), StoreError> {
+        let environment = environment.into();
         let unlocked = Unlocked::new(place, passphrase, opened_at)?;
         let memory = memory_cipher()?;
         let mut found = Found::examine(&unlocked.epoch, &memory)?;
@@ -228,7 +229,7 @@ impl Store {
         let plan = Plan {
             trusts_tokens: is_last && !damage.befell(Tree::Tokens),
             backup: backup.map(|path| read_backup(path, passphrase, vault_id)).transpose()?,
-            environment: environment.clone(),
+            environment: environment.cloned(),
             damage,
         };
         if let Ok(anchor) = &anchor {

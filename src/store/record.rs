@@ -125,6 +125,15 @@ impl Binding {
             server_xpub: environment.server_xpub().into(),
         }
     }
+
+    /// The environment that it is of: a pinned one, or another whose words are checked again.
+    pub(super) fn environment(&self) -> Result<Environment, Unreadable> {
+        let pinned = [Environment::Prod, Environment::Test];
+        match pinned.into_iter().find(|pinned| *self == Self::of(pinned)) {
+            Some(pinned) => Ok(pinned),
+            None => Ok(Environment::custom(&self.root_uri, &self.server_xpub)?),
+        }
+    }
 }
 
 /// What is known of a token.
@@ -179,6 +188,8 @@ impl<'a> From<&'a TokenInfo> for InfoRow<'a> {
                 TokenKind::LongLived => 1,
                 TokenKind::Internal => 2,
                 TokenKind::Oauth => 3,
+                TokenKind::Imported => 4,
+                TokenKind::Unverified => 5,
             },
             scopes: info.scopes.iter().map(|scope| scope.to_string().into()).collect(),
             enterprise: info.enterprise.map(|id| *id.as_bytes()),
@@ -220,6 +231,8 @@ impl TryFrom<InfoRow<'_>> for TokenInfo {
                 1 => TokenKind::LongLived,
                 2 => TokenKind::Internal,
                 3 => TokenKind::Oauth,
+                4 => TokenKind::Imported,
+                5 => TokenKind::Unverified,
                 _ => return Err(Unreadable),
             },
             scopes: row.scopes.iter().map(|scope| Scope::of_server(scope)).collect(),

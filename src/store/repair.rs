@@ -55,7 +55,8 @@ pub struct Repair {
 pub(super) struct Plan {
     pub(super) damage: Damage,
     pub(super) backup: Option<Spare>,
-    pub(super) environment: Environment,
+    /// What it is bound to, where that is known without it.
+    pub(super) environment: Option<Environment>,
     /// Whether the tokens and their ledgers add up, and are the last.
     pub(super) trusts_tokens: bool,
 }
@@ -75,7 +76,7 @@ impl Writer {
             if !trusts_tokens {
                 salvage.forbid_exposure();
             }
-            salvage.put_into(filling, &environment, &mut told)
+            salvage.put_into(filling, environment.as_ref(), &mut told)
         })?;
         Ok(told)
     }
@@ -265,7 +266,7 @@ impl Salvage {
     fn put_into(
         self,
         filling: &mut Filling,
-        environment: &Environment,
+        environment: Option<&Environment>,
         told: &mut Repair,
     ) -> Result<AuditEnd, StoreError> {
         for (tree, key, row) in &self.others {
@@ -278,6 +279,7 @@ impl Salvage {
             filling.put(Tree::Meta, &freeze::key(), &freeze::row()?)?;
         }
         if !has(&Key::binding()) {
+            let environment = environment.ok_or(StoreError::NoEnvironment)?;
             let binding = record::encode(&Binding::of(environment))?;
             filling.put(Tree::Meta, &Key::binding(), &binding)?;
         }

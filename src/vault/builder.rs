@@ -29,7 +29,8 @@ const LEASE_LIFETIME: Duration = Duration::from_secs(60);
 #[must_use]
 pub struct VaultBuilder {
     place: Place,
-    environment: Environment,
+    /// `None` for the one that the vault, or the backup, is bound to.
+    environment: Option<Environment>,
     kdf: KdfParams,
     auth_version: AuthVersion,
     accepts_clear: bool,
@@ -43,7 +44,7 @@ pub struct VaultBuilder {
 }
 
 impl VaultBuilder {
-    pub(super) fn new(path: &Path, environment: Environment) -> Self {
+    pub(super) fn new(path: &Path, environment: Option<Environment>) -> Self {
         Self {
             place: Place::new(path),
             environment,
@@ -186,14 +187,16 @@ impl VaultBuilder {
     /// [`Error::EmptyPassphrase`]; [`Error::NoRuntime`]; [`Error::Store`], such as
     /// [`AlreadyExists`](crate::StoreError::AlreadyExists),
     /// [`UnsafeDirectory`](crate::StoreError::UnsafeDirectory) and
-    /// [`UnsafeFileSystem`](crate::StoreError::UnsafeFileSystem).
+    /// [`UnsafeFileSystem`](crate::StoreError::UnsafeFileSystem), and
+    /// [`NoEnvironment`](crate::StoreError::NoEnvironment) of a builder by [`Vault::reopen`].
     pub async fn create(self, passphrase: Passphrase) -> Result<Vault, Error> {
         if passphrase.expose().is_empty() {
             return Err(Error::EmptyPassphrase);
         }
+        let environment = self.environment.clone().ok_or(StoreError::NoEnvironment)?;
         self.open(move |options| {
-            let Self { place, kdf, environment, .. } = options;
-            Store::create(place, &passphrase, *kdf, environment, options.clock.now())
+            let Self { place, kdf, .. } = options;
+            Store::create(place, &passphrase, *kdf, &environment, options.clock.now())
         })
         .await
     }
@@ -223,7 +226,7 @@ impl VaultBuilder {
     ///
     /// # Errors
     /// As [`VaultBuilder::unlock`], but for [`Damaged`](crate::StoreError::Damaged) and what is said
-    /// of the anchor.
+    /// of the anchor; [`NoEnvironment`](crate::StoreError::NoEnvironment) where that is lost as well.
     pub async fn unlock_degraded(self, passphrase: Passphrase) -> Result<Vault, Error> {
         self.unlock_as(Opening::Degraded, passphrase).await
     }
@@ -254,7 +257,7 @@ impl VaultBuilder {
         let opening = self.opening();
         self.open(move |options| {
             let Self { place, kdf, environment, .. } = options;
-            let now = options.clock.now();
+            let (environment, now) = (environment.as_ref(), options.clock.now());
             Store::restore(opening, place, &backup, &passphrase, *kdf, environment, now)
         })
         .await
@@ -270,7 +273,9 @@ impl VaultBuilder {
     /// # Errors
     /// As [`VaultBuilder::unlock`], but for [`Damaged`](crate::StoreError::Damaged);
     /// [`DamagedBackup`](crate::StoreError::DamagedBackup) and
-    /// [`OtherBackup`](crate::StoreError::OtherBackup). Nothing has changed then.
+    /// [`OtherBackup`](crate::StoreError::OtherBackup);
+    /// [`NoEnvironment`](crate::StoreError::NoEnvironment) where that is lost as well. Nothing has
+    /// changed then.
     pub async fn repair(
         self,
         backup: Option<&Path>,
@@ -281,7 +286,8 @@ impl VaultBuilder {
         let tell = Arc::clone(&told);
         let vault = self.open(move |options| {
             let Self { place, environment, .. } = options;
-            let (backup, now) = (backup.as_deref(), options.clock.now());
+            let (environment, backup) = (environment.as_ref(), backup.as_deref());
+            let now = options.clock.now();
             let (store, repair) = Store::repair(place, &passphrase, environment, backup, now)?;
             let _ = tell.set(repair);
             Ok(store)
@@ -312,7 +318,8 @@ impl VaultBuilder {
     async fn unlock_as(self, opening: Opening, passphrase: Passphrase) -> Result<Vault, Error> {
         self.open(move |options| {
             let Self { place, environment, .. } = options;
-            Store::open_as(opening, place, &passphrase, environment, options.clock.now())
+            let (environment, now) = (environment.as_ref(), options.clock.now());
+            Store::open_as(opening, place, &passphrase, environment, now)
         })
         .await
     }
@@ -332,16 +339,21 @@ impl VaultBuilder {
     ) -> Result<Vault, Error> {
         let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
         runtime.spawn(use_drivers()).await.map_err(|_| Error::NoRuntime)?;
-        let server_key = EcdhPublicKey::parse(self.environment.server_xpub())
-            .map_err(Error::crypto("environment's server key"))?;
-        let client = Client::new(&self.environment, Arc::clone(&self.clock), self.client.clone())?;
+        // Where it is known already, settings that do not fit are told before anything is made.
+        let named = self.environment.clone().map(|named| Counterpart::of(named, &self));
+        let named = named.transpose()?;
         let span = Span::current();
         let opened = runtime.spawn_blocking(move || {
             let store = span.in_scope(|| open(&self))?;
+            let counterpart = match named {
+                Some(named) => named,
+                None => Counterpart::of(bound_to(&store)?, &self)?,
+            };
             let tokens = store.take_opened();
-            Ok::<_, StoreError>((self, store, tokens))
+            Ok::<_, Error>((self, store, counterpart, tokens))
         });
-        let (options, store, tokens) = opened.await.map_err(Error::of_task)??;
+        let (options, store, counterpart, tokens) = opened.await.map_err(Error::of_task)??;
+        let Counterpart { environment, server_key, client } = counterpart;
         let (tracker, inbox) = refresh::channel();
         let keys = Keys::new()?;
         let (dir, serves) = (options.place.path().to_owned(), options.serves_control);
@@ -354,7 +366,7 @@ impl VaultBuilder {
                 store,
                 client,
                 options.clock,
-                options.environment,
+                environment,
                 server_key,
                 options.auth_version,
                 options.accepts_clear,
@@ -392,6 +404,30 @@ impl VaultBuilder {
         let hands = Arc::new(Hands::of(&core));
         let refresher = Arc::new(refresher);
         Ok(Vault { core, hands, refresher, reconciler: Arc::new(reconciler) })
+    }
+}
+
+/// The BitGo that a vault speaks to.
+struct Counterpart {
+    environment: Environment,
+    server_key: EcdhPublicKey,
+    client: Client,
+}
+
+impl Counterpart {
+    fn of(environment: Environment, options: &VaultBuilder) -> Result<Self, Error> {
+        let server_key = EcdhPublicKey::parse(environment.server_xpub())
+            .map_err(Error::crypto("environment's server key"))?;
+        let client = Client::new(&environment, Arc::clone(&options.clock), options.client.clone())?;
+        Ok(Self { environment, server_key, client })
+    }
+}
+
+/// What the vault itself says. One that is damaged may have lost it.
+fn bound_to(store: &Store) -> Result<Environment, StoreError> {
+    match store.environment() {
+        Err(_) if store.damage().is_some() => Err(StoreError::NoEnvironment),
+        told => told,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::policy::{Counter, Denied, LocalRules, Rule};
 use crate::refresh::{Life, Outlook, Phase, Standing, State, WindowSettings, Windows};
 use crate::renewal_memory::{Need, RenewalMemory};
 use crate::store::{SealedSecret, TokenRecord};
-use crate::token::{Label, Renewal, TokenInfo};
+use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use chrono::{DateTime, Utc};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -53,6 +53,11 @@ impl Held {
     pub(super) fn with(&self, record: TokenRecord) -> Self {
         let standing = Arc::clone(&self.standing);
         Self { standing, ..Self::new(record, self.secret.clone(), self.settings) }
+    }
+
+    /// Whether BitGo has yet to be asked what it may do.
+    pub(super) fn is_unverified(&self) -> bool {
+        self.record.info.kind == TokenKind::Unverified
     }
 
     /// How it stands with the server.
@@ -297,6 +302,7 @@ impl Entry {
             rules_version: held.record.rules.version(),
             is_revoked: held.record.is_revoked,
             is_unreconciled,
+            is_unverified: held.is_unverified(),
             phase: held.phase(now),
             standing: held.standing(),
             renewal_at: outlook.renewal_at,
@@ -329,6 +335,9 @@ pub struct TokenStatus {
     /// Whether it spends nothing until it is reconciled ([`Vault::reconcile`](crate::Vault::reconcile)):
     /// its past is not known.
     pub is_unreconciled: bool,
+    /// Whether BitGo could not be asked about it since it was imported ([`Vault::import`](crate::Vault::import)):
+    /// it only views, and what is told of it here is not known yet.
+    pub is_unverified: bool,
     /// Where it stands in its life.
     pub phase: Phase,
     /// How it stands with the server.

@@ -133,7 +133,10 @@ impl<'r> Lease<'r> {
     pub fn sign(self) -> Result<Signed<'r>, Error> {
         let (since, now) = (Stopwatch::start(), self.grasp().core.moment());
         self.check_void(now.monotonic)?;
-        policy::check_expiry(&self.grasp().held.record.info, now.latest_ms())?;
+        // When an unverified token ends BitGo alone knows; it is leased for views only.
+        if !self.grasp().held.is_unverified() {
+            policy::check_expiry(&self.grasp().held.record.info, now.latest_ms())?;
+        }
         let Self { request, sender, reservation, .. } = self;
         let grasp = reservation.grasp();
         let mut key = AuthKey::blank();
@@ -201,6 +204,9 @@ impl<'r> Lease<'r> {
     }
 
     fn check_exposable(&self) -> Result<(), Error> {
+        if self.grasp().held.is_unverified() {
+            return Err(policy::unverified().into());
+        }
         if !self.grasp().held.record.rules.raw_exposure {
             return Err(Denied::new(
                 Rule::RawExposure,

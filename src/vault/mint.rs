@@ -332,11 +332,18 @@ pub(super) async fn hold(
     secret: TokenSecret,
     account: Option<Account>,
 ) -> Result<TokenStatus, Error> {
-    let kept = core.blocking(move |core| {
-        let sealed = core.store.add_token(&record, &secret, account.as_ref())?;
-        let label = record.label.clone();
-        let entry = core.keep(record, sealed);
-        core.status(&entry).ok_or(Error::NoSuchToken { label })
-    });
-    kept.await?
+    core.blocking(move |core| put(core, record, &secret, account.as_ref())).await?
+}
+
+/// As [`hold`], for who may block.
+pub(super) fn put(
+    core: &Core,
+    record: TokenRecord,
+    secret: &TokenSecret,
+    account: Option<&Account>,
+) -> Result<TokenStatus, Error> {
+    let sealed = core.store.add_token(&record, secret, account)?;
+    let label = record.label.clone();
+    let entry = core.keep(record, sealed);
+    core.status(&entry).ok_or(Error::NoSuchToken { label })
 }

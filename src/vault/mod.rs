@@ -11,6 +11,7 @@
 //! hands       tokens at hand, from which threads lease without meeting each other
 //! credential  how a token proves itself: it signs, or it travels
 //! freeze      the kill switch
+//! import      a token that somebody has already
 //! passphrase  its change, and what deriving from it costs
 //! upkeep      another data key, a backup, tokens whose past was lost
 //! login       a session from an account's password
@@ -29,6 +30,7 @@
 //! gauges      how tokens stand, as metrics
 //! renewal     what renewing a token means
 //! probe       whether a token lives
+//! remote      the tokens that BitGo lists, beside those that are kept
 //! revoke      ended at BitGo, asked for until it is confirmed
 //! session     unlocked, locked, ended at BitGo
 //! totp        one-time passwords from a seed that is kept
@@ -47,6 +49,7 @@ mod freeze;
 #[cfg(feature = "metrics")]
 mod gauges;
 mod hands;
+mod import;
 mod keys;
 mod lease;
 mod login;
@@ -58,6 +61,7 @@ mod probe;
 mod reconciliation;
 mod refusals;
 mod reissue;
+mod remote;
 mod renewal;
 mod reservation;
 mod retire;
@@ -79,6 +83,7 @@ pub use entry::TokenStatus;
 pub use events::{Alarm, Event, Events};
 pub use lease::Lease;
 pub use login::Login;
+pub use remote::{RemoteToken, RemoteTokens};
 pub use revoke::Revocation;
 pub use send::Answer;
 pub use signed::Signed;
@@ -124,7 +129,18 @@ impl std::fmt::Debug for Vault {
 impl Vault {
     /// Begins to open the vault in the directory `path`, which speaks to `environment`.
     pub fn builder(path: impl AsRef<Path>, environment: Environment) -> VaultBuilder {
-        VaultBuilder::new(path.as_ref(), environment)
+        VaultBuilder::new(path.as_ref(), Some(environment))
+    }
+
+    /// Begins to open a vault that exists, in the directory `path`, or one from a backup. It speaks to
+    /// the environment that it was made for, which it keeps sealed.
+    pub fn reopen(path: impl AsRef<Path>) -> VaultBuilder {
+        VaultBuilder::new(path.as_ref(), None)
+    }
+
+    /// The BitGo that the vault speaks to.
+    pub fn environment(&self) -> &Environment {
+        &self.core.environment
     }
 
     /// Logs in and keeps the session as `label`. The login password opens the account's ECDH

@@ -54,7 +54,7 @@ pub(super) async fn ask(core: &Core, held: &Held) -> Verdict {
 /// What an answer about a token's own record says of it.
 fn judged(held: &Held, answer: Result<TokenRecord, ApiError>) -> Verdict {
     match answer {
-        Ok(record) if record.id == held.record.info.id => Verdict::Alive,
+        Ok(record) if record.id == held.record.info.id || held.is_unverified() => Verdict::Alive,
         Ok(_) => Verdict::Unknown,
         Err(ApiError::TokenDead(refusal) | ApiError::Unauthorized(refusal)) => {
             match refusal.is_verified() {

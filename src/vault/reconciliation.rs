@@ -5,6 +5,7 @@
 //! a token spent, or its rules run on confirmations         RECONCILE_EVERY since the last sample
 //! a crash, or a lost answer, left something uncertain      at once, and once a sample can resolve it
 //! its ledger is not believed                               once a sample can begin it anew
+//! it was imported unverified                               at once, and RECONCILE_EVERY since (import.rs)
 //! ```
 //!
 //! A sample resolves what is uncertain only if nothing that was signed can still be on its way: BitGo
@@ -15,12 +16,12 @@ use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::{Alarm, Event};
-use super::{mint, session};
+use super::{import, mint, session};
 use crate::api::ApiError;
 use crate::crypto::WINDOW_BACK_MS;
 use crate::error::Error;
 use crate::policy::{Book, Denied, Drift, Escrow, Quiet, Rule, Sample};
-use crate::refresh;
+use crate::refresh::{self, Standing};
 use crate::secret::Passphrase;
 use crate::store::AuditAction;
 use crate::token::{Label, SpendingLimit};
@@ -53,6 +54,8 @@ impl Vault {
     /// After a restore, a repair or an accepted rollback the vault does not know what was spent: this
     /// lets the token spend again. An internal token has to be reconciled before it is renewed: its
     /// successor's counter at BitGo does not tell what it spent, so that its budget is then gone.
+    ///
+    /// A token that was imported unverified ([`Vault::import`]) is verified by it.
     ///
     /// # Errors
     /// [`Error::Denied`] for a token whose ledger is not believed within ten minutes of the opening:
@@ -98,7 +101,13 @@ pub(super) async fn reconcile(
     entry: &Arc<Entry>,
 ) -> Result<(), Error> {
     let span = tracing::debug_span!("vault.reconcile", %label);
-    take_sample(core, label, entry).instrument(span).await
+    let reconciled = async {
+        match entry.held().is_some_and(|held| held.is_unverified()) {
+            true => import::verify(core, label, entry).await,
+            false => take_sample(core, label, entry).await,
+        }
+    };
+    reconciled.instrument(span).await
 }
 
 async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Result<(), Error> {
@@ -325,12 +334,15 @@ fn is_due(
         let has_reason = book.decay.is_some() || book.has_uncertain();
         (is_counted, book.is_unreconciled, book.draws(), has_reason)
     });
+    let last = asked.get(&held.record.label);
+    let has_waited = last.is_none_or(|last| now >= last.at.saturating_add(every));
+    if held.is_unverified() {
+        return has_waited && held.standing() != Standing::Revoked;
+    }
     // BitGo counts nothing, or its answers prove nothing.
     if !is_counted || held.record.info.issued_in_clear && !core.signs(held) {
         return false;
     }
-    let last = asked.get(&held.record.label);
-    let has_waited = last.is_none_or(|last| now >= last.at.saturating_add(every));
     if is_unreconciled {
         return has_waited && now.saturating_sub(core.opened_at) >= ON_ITS_WAY;
     }

@@ -63,7 +63,8 @@ impl Vault {
             let _one_at_a_time = core.begin_change();
             let entry = core.entry(&label)?;
             let held = entry.held().ok_or_else(|| Error::NoSuchToken { label: label.clone() })?;
-            let is_minted = held.record.info.kind == TokenKind::LongLived;
+            let is_minted =
+                matches!(held.record.info.kind, TokenKind::LongLived | TokenKind::Imported);
             let plan = token.to_plan().ok();
             let plan = plan.filter(|_| is_minted && held.record.account.is_some());
             let plan = plan.ok_or(Error::NotReissuable { label })?;

@@ -120,10 +120,14 @@ impl Vault {
     /// tells how it went ([`TokenStatus::last_error`]).
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`].
+    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`]. Of a token that was imported
+    /// unverified it is as [`Vault::reconcile`].
     pub async fn renew(&self, label: &str) -> Result<TokenStatus, Error> {
         let (core, label) = (&self.core, Label::new(label)?);
         let entry = core.entry(&label)?;
+        if entry.held().is_some_and(|held| held.is_unverified()) {
+            return self.reconcile(label.as_str()).await;
+        }
         let is_gone = || entry.held().is_none_or(|held| held.record.is_revoked);
         let is_over = || core.check_open().is_err() || is_gone();
         entry.await_attempt(|| begin(core, &label), is_over).await?;

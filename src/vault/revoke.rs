@@ -176,6 +176,8 @@ async fn attempt(core: &Arc<Core>, lineage: LineageId) -> Result<(), Error> {
     let Some(held) = entry.held() else { return Ok(()) };
     match held.record.info.kind {
         TokenKind::Session => log_out(core, &held).await?,
+        TokenKind::Imported => end_either(core, &held, held.record.info.id).await?,
+        TokenKind::Unverified => end_unverified(core, &held).await?,
         _ => {
             let account = held.record.account.as_deref();
             delete(core, held.record.info.id, account, &credential(core, &held)?).await?;
@@ -202,6 +204,33 @@ async fn log_out(core: &Core, held: &Held) -> Result<(), Error> {
     match core.client.logout(credential.auth()).await {
         Ok(()) => Ok(()),
         Err(error) if is_dead(&error, &credential) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends a token that may be a session, which is not to be deleted. `Ok` means that it is dead.
+async fn end_either(core: &Core, held: &Held, id: TokenId) -> Result<(), Error> {
+    let itself = credential(core, held)?;
+    match delete(core, id, held.record.account.as_deref(), &itself).await {
+        Err(Error::Api(refused)) if !refused.is_transient() => {
+            log_out(core, held).await?;
+            // Whatever it was: it is asked rather than believed.
+            match core.client.session(itself.auth()).await {
+                Err(error) if is_dead(&error, &itself) => Ok(()),
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(refused.into()),
+            }
+        }
+        deleted => deleted,
+    }
+}
+
+/// As [`end_either`], of a token whose id the vault does not know.
+async fn end_unverified(core: &Core, held: &Held) -> Result<(), Error> {
+    let itself = credential(core, held)?;
+    match core.client.session(itself.auth()).await {
+        Ok(record) => end_either(core, held, record.id).await,
+        Err(error) if is_dead(&error, &itself) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -162,7 +162,7 @@ async fn check_no_limits(core: &Arc<Core>, label: &Label, held: &Held) -> Result
     let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
     let own = mint::own_record(core, &secret.token, Some(held.record.info.id)).await?;
     let has_limits = own.unlock.has_limits()
-        || held.record.info.kind == TokenKind::LongLived
+        || matches!(held.record.info.kind, TokenKind::LongLived | TokenKind::Imported)
             && listed(core, label, held).await?.unlock.has_limits();
     match has_limits {
         true => Err(Error::HasLimits { label: label.clone() }),

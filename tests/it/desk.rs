@@ -141,12 +141,17 @@ pub(crate) fn options(
     environment: &Environment,
     clock: &Arc<TokioClock>,
 ) -> VaultBuilder {
+    set_up(Vault::builder(path, environment.clone()), clock)
+}
+
+/// What all vaults of tests are opened with.
+pub(crate) fn set_up(options: VaultBuilder, clock: &Arc<TokioClock>) -> VaultBuilder {
     // The cheapest costs there are: what is tested here is not Argon2.
     let kdf = KdfParams::new(8, 1, 1).unwrap();
     // A container's temporary directory lies on overlayfs.
     // Nothing is asked twice: a fault that is injected once is seen.
     let client = ClientSettings::default().retries(0);
-    Vault::builder(path, environment.clone())
+    options
         .kdf(kdf)
         .client(client)
         .clock(clock.clone())

@@ -11,6 +11,7 @@ const FLOORS: [&[&str]; 6] = [
         "clock",
         "coin_map",
         "coin_table",
+        "decimal",
         "environment",
         "extended_key",
         "id",

@@ -39,6 +39,8 @@ mod holder;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod hot_path;
 #[cfg(feature = "emulator")]
+mod import;
+#[cfg(feature = "emulator")]
 mod in_clear;
 #[cfg(feature = "emulator")]
 mod issue;
@@ -61,9 +63,13 @@ mod passphrase;
 #[cfg(feature = "emulator")]
 mod reissue;
 #[cfg(feature = "emulator")]
+mod remote;
+#[cfg(feature = "emulator")]
 mod renewal;
 #[cfg(feature = "emulator")]
 mod renewal_scenarios;
+#[cfg(feature = "emulator")]
+mod reopen;
 #[cfg(feature = "emulator")]
 mod replay;
 #[cfg(feature = "emulator")]

@@ -33,8 +33,7 @@ fn main() -> ExitCode {
         Err(error) => return Printer::of_arguments().usage(&error),
     };
     let printer = Printer::new(cli.common.json, cli.common.verbose);
-    let done = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failure::Failure::could_not("start the runtime"))

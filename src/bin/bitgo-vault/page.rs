@@ -61,7 +61,9 @@ impl Page {
             .set_width(width())
             .set_header(head.map(str::to_uppercase))
             .add_rows(rows);
-        table.column_iter_mut().for_each(|column| drop(column.set_padding((0, 2))));
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         for line in table.lines() {
             self.line(line.trim_end());
         }
@@ -92,10 +94,6 @@ impl Printer {
     /// For arguments that cannot be read: whether they ask for JSON is seen all the same.
     pub(crate) fn of_arguments() -> Self {
         Self::new(std::env::args_os().any(|argument| argument == "--json"), false)
-    }
-
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
     }
 
     /// Prints an answer.

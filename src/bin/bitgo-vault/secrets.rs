@@ -106,7 +106,7 @@ impl PassphraseArgs {
         of(*passphrase_fd, passphrase_file.as_ref(), passphrase_command.as_ref())
             .or_else(|| {
                 let text = Zeroizing::new(env::var(PASSPHRASE_VARIABLE).ok()?);
-                Some(Passphrase::new(&*text).into())
+                Some(Passphrase::new(text.as_str()).into())
             })
             .or_else(|| {
                 let credential = PathBuf::from(env::var_os(CREDENTIALS.0)?).join(CREDENTIALS.1);

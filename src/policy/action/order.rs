@@ -24,11 +24,11 @@
 //! What the desk charges on top, if anything, is not in the order, and is not counted here.
 
 use super::super::coins::Counted;
-use super::super::decimal::Decimal;
 use super::super::json::{Field, Fields, Kind, ONLY, at};
 use super::view::is_id;
 use super::{Action, ActionKind, Transfer, body, named_wallet, unknown_call};
 use crate::coin_map::CoinMap;
+use crate::decimal::Decimal;
 use crate::money::Amount;
 use crate::policy::{CoinUnit, Denied, Request};
 use crate::scope::Permission;

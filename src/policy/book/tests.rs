@@ -1,6 +1,7 @@
 //! Each bound by itself. All together stand against a plain model in test_util/ledger_model.rs.
 
-use super::{Book, Draw, Drawn, Drift, Moment, Sample};
+use super::super::Moment;
+use super::{Book, Draw, Drawn, Drift, Sample};
 use crate::id::TokenId;
 use crate::money::{Amount, Coin};
 use crate::policy::{Charge, CoinRules, Counter, LocalRules, Outcome, Purpose, Rule, WindowRule};

@@ -62,11 +62,16 @@ pub enum AuditAction {
     Revoked,
     /// A token's budget began anew, or was about to.
     BudgetRenewed,
+    /// A token that somebody had already was taken in, or was about to be; while it is unverified, by an
+    /// id of the vault's own.
+    Imported,
+    /// BitGo said what an imported token may do, and its ledger began at what BitGo counts.
+    Verified,
 }
 
 impl AuditAction {
     /// In the order of their numbers on disk: new ones come last.
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::Exposed,
         Self::ExposureAllowed,
         Self::ExposureForbidden,
@@ -94,6 +99,8 @@ impl AuditAction {
         Self::RevocationAsked,
         Self::Revoked,
         Self::BudgetRenewed,
+        Self::Imported,
+        Self::Verified,
     ];
 
     /// Its name in exports and logs.
@@ -126,6 +133,8 @@ impl AuditAction {
             Self::RevocationAsked => "revocationAsked",
             Self::Revoked => "revoked",
             Self::BudgetRenewed => "budgetRenewed",
+            Self::Imported => "imported",
+            Self::Verified => "verified",
         }
     }
 }

@@ -266,11 +266,34 @@ impl Store {
         let Some(record) = changed else {
             return self.audit.append(action, token_id, Vec::new(), now);
         };
+        self.append_change(action, token_id, record, |book| book.apply(&record.rules), now)
+    }
+
+    /// Appends that BitGo said what an imported token may do, and with it what it said; the token's
+    /// ledger begins at the server's counters.
+    pub(crate) fn append_verified(
+        &self,
+        record: &TokenRecord,
+        server_ms: i64,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let TokenRecord { info, rules, .. } = record;
+        let begin = |book: &mut Book| book.begin_anew(info, rules, server_ms);
+        self.append_change(AuditAction::Verified, Some(info.id), record, begin, now)
+    }
+
+    fn append_change(
+        &self,
+        action: AuditAction,
+        token_id: Option<TokenId>,
+        record: &TokenRecord,
+        bounds: impl FnOnce(&mut Book),
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let writes = vec![self.token_write(record)?];
         let entry = EntryRow::of(action, token_id, now);
         let state = &mut *lock(&self.audit.state);
         self.audit.append_to(state, vec![entry], writes, |writes, end| {
-            let bounds = |book: &mut Book| book.apply(&record.rules);
             self.commit_to_account(record.lineage, bounds, writes, Some(end))
         })
     }

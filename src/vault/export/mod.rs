@@ -150,6 +150,8 @@ impl AccessToken {
                 TokenKind::LongLived => "longLived",
                 TokenKind::Internal => "internal",
                 TokenKind::Oauth => "oauth",
+                TokenKind::Imported => "imported",
+                TokenKind::Unverified => "unverified",
             },
             scope: scopes.iter().map(ToString::to_string).collect(),
             enterprise: enterprise.map(|id| id.to_string()),

@@ -3,7 +3,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell, Tone, toned};
-use bitgo_vault::Report;
+use bitgo_vault::{LockLevel, Report};
 use clap::Args;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ struct Found {
     tokens: Option<u64>,
     accounts: Option<u64>,
     audit_entries: Option<u64>,
-    key_memory: Option<String>,
+    key_memory: Option<&'static str>,
 }
 
 impl From<&Report> for Found {
@@ -51,8 +51,17 @@ impl From<&Report> for Found {
             tokens: contents.map(|contents| contents.tokens),
             accounts: contents.map(|contents| contents.accounts),
             audit_entries: contents.map(|contents| contents.audit_entries),
-            key_memory: contents.map(|contents| contents.lock_level.to_string()),
+            key_memory: contents.map(|contents| key_memory(contents.lock_level)),
         }
+    }
+}
+
+/// How well keys are kept in memory here.
+fn key_memory(level: LockLevel) -> &'static str {
+    match level {
+        LockLevel::Secret => "secret, out of the kernel's own map",
+        LockLevel::Locked => "locked, and kept out of core dumps",
+        _ => "wiped on release only: the system refused to lock them",
     }
 }
 

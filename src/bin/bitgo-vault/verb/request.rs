@@ -42,7 +42,7 @@ impl RequestArgs {
             }
             Method::Post => Request::post(&self.path),
             Method::Put => Request::put(&self.path),
-            Method::Delete => Request::delete(&self.path),
+            _ => Request::delete(&self.path),
         };
         let body = body.map(|mut body| std::mem::take(&mut *body)).unwrap_or_default();
         let mut request = draft.bytes(body).map_err(bitgo_vault::Error::from)?;

@@ -1,4 +1,4 @@
-//! Decimals of whole units, as trading orders write amounts and prices, in exact arithmetic.
+//! Decimals of whole units, as people and trading orders write amounts and prices, in exact arithmetic.
 
 use crate::money::Amount;
 
@@ -7,7 +7,7 @@ const LENGTH_MAX: usize = 80;
 
 /// A number that is not negative: digits, and after a point more of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     /// All its digits.
     digits: u128,
     /// How many of them come after the point.
@@ -16,7 +16,7 @@ pub(super) struct Decimal {
 
 impl Decimal {
     /// Reads `12` or `12.345`: no sign, no exponent, no leading zero, digits on both sides of a point.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let (whole, fraction) = match text.split_once('.') {
             Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
             Some(_) => return None,
@@ -34,13 +34,13 @@ impl Decimal {
     }
 
     /// The same in base units of a coin of so many decimals; `None` if it is no whole number of them.
-    pub(super) fn in_units(self, decimals: u8) -> Option<Amount> {
+    pub(crate) fn in_units(self, decimals: u8) -> Option<Amount> {
         let shift = u32::from(decimals).checked_sub(self.scale)?;
         self.digits.checked_mul(10_u128.checked_pow(shift)?).map(Amount::new)
     }
 
     /// The product in base units of a coin of so many decimals, rounded up: never too little.
-    pub(super) fn times_in_units(self, price: Self, decimals: u8) -> Option<Amount> {
+    pub(crate) fn times_in_units(self, price: Self, decimals: u8) -> Option<Amount> {
         let digits = self.digits.checked_mul(price.digits)?;
         let scale = self.scale.checked_add(price.scale)?;
         match u32::from(decimals).checked_sub(scale) {
@@ -51,6 +51,17 @@ impl Decimal {
             }
         }
         .map(Amount::new)
+    }
+}
+
+/// An amount in whole units of a coin of so many decimals, without zeros at its end.
+pub(crate) fn in_whole_units(amount: Amount, decimals: u8) -> String {
+    let decimals = usize::from(decimals);
+    let digits = format!("{amount:0>width$}", width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    match fraction.trim_end_matches('0') {
+        "" => whole.to_owned(),
+        fraction => format!("{whole}.{fraction}"),
     }
 }
 

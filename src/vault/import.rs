@@ -1,0 +1,172 @@
+//! A token that somebody has already, such as one in an environment variable, taken into the vault.
+//!
+//! ```text
+//! import ── its own record ──────────> kept as any other, its ledger at the server's counters
+//!        ── BitGo is not reached ────> kept unverified, by an id of the vault's own: it only views
+//!        ── refused, or it has ended > not kept
+//! unverified ── reconcile, renew, or the vault by itself: its own record ──> kept as any other
+//! ```
+
+use super::Vault;
+use super::core::Core;
+use super::entry::{Entry, Held, TokenStatus};
+use super::mint;
+use crate::api::ApiError;
+use crate::coin_map::CoinMap;
+use crate::crypto;
+use crate::error::Error;
+use crate::id::TokenId;
+use crate::policy::KeptRules;
+use crate::refresh;
+use crate::secret::AccessToken;
+use crate::store::{AuditAction, TokenRecord, TokenSecret};
+use crate::token::{Label, Renewal, TokenInfo, TokenKind};
+use getrandom::SysRng;
+use std::sync::Arc;
+use tracing::Instrument;
+
+impl Vault {
+    /// Keeps a token that you have already, as `label`. BitGo is asked first, with the token itself, what
+    /// it may do, what it has spent and when it ends. It is not renewed by itself; once its account was
+    /// logged in to here, [`Vault::reissue`] has it minted anew.
+    ///
+    /// Where BitGo cannot be reached the token is kept *unverified*
+    /// ([`TokenStatus::is_unverified`]): it signs what only views, spends nothing and is not handed out,
+    /// and [`TokenInfo::id`] is the vault's own. The vault asks for the rest by itself, and by
+    /// [`Vault::reconcile`].
+    ///
+    /// # Errors
+    /// [`Error::LabelTaken`]; [`Error::KeptAlready`] for a token that is kept under another label;
+    /// [`Error::Api`] with what BitGo said, such as [`TokenDead`](ApiError::TokenDead);
+    /// [`Error::CannotSign`] for an older token (see
+    /// [`VaultBuilder::dangerous_accept_tokens_in_clear`](super::VaultBuilder::dangerous_accept_tokens_in_clear));
+    /// [`Error::ArrivedExpired`]; [`Error::Store`]. Nothing is kept then.
+    ///
+    /// # Security
+    /// Whoever had the token still has it. What they spend counts here once it is reconciled; to have it
+    /// alone, mint another in its place ([`Vault::reissue`], or [`Vault::issue`] and [`Vault::revoke`]).
+    pub async fn import(&self, label: &str, token: AccessToken) -> Result<TokenStatus, Error> {
+        let label = Label::new(label)?;
+        let span = tracing::info_span!("vault.import", %label);
+        self.core.run_to_end(|core| import(core, label, token).instrument(span)).await
+    }
+}
+
+async fn import(core: Arc<Core>, label: Label, token: AccessToken) -> Result<TokenStatus, Error> {
+    let _claim = core.claim(&label)?;
+    core.store.check_writable()?;
+    let Known { info, account } = match ask(&core, &token).await {
+        Err(Error::Api(error)) if error.is_transient() => {
+            tracing::warn!(
+                name: "import.unverified", %label, %error,
+                "a token is kept of which bitgo could not be asked: it only views"
+            );
+            Known { info: unverified(&token)?, account: None }
+        }
+        asked => asked?,
+    };
+    let (renewal, rules) = (Renewal::Manual, KeptRules::default());
+    let lineage = core.store.new_lineage()?;
+    let is_revoked = false;
+    let record = TokenRecord { lineage, label, account, renewal, rules, is_revoked, info };
+    let secret = TokenSecret { token, extension_key: None };
+    let kept = core.blocking(move |core| {
+        let _one_at_a_time = core.begin_change();
+        let id = record.info.id;
+        check_new(core, id)?;
+        core.store.append_audit(AuditAction::Imported, id, None, core.clock.now())?;
+        mint::put(core, record, &secret, None)
+    });
+    kept.await?
+}
+
+/// Asks BitGo about an unverified token, and keeps what it says. One that it refuses stays as it is.
+pub(super) async fn verify(
+    core: &Arc<Core>,
+    label: &Label,
+    entry: &Arc<Entry>,
+) -> Result<(), Error> {
+    let gone = || Error::NoSuchToken { label: label.clone() };
+    let held = entry.held().ok_or_else(gone)?;
+    core.store.check_writable()?;
+    let local = held.record.info.id;
+    let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
+    let asked = ask(core, &secret.token).await;
+    drop(secret);
+    if let Err(Error::Api(ApiError::TokenDead(refusal))) = &asked
+        && refusal.is_verified()
+    {
+        let refused = refresh::Event::Refused { token: local, is_signed: true };
+        core.tracker.happened(held.record.lineage, refused);
+    }
+    let Known { info, account } = asked?;
+    let (label, entry) = (label.clone(), Arc::clone(entry));
+    let verified = core.blocking(move |core| {
+        let _one_at_a_time = core.begin_change();
+        // Somebody else may have asked as well, or removed it.
+        let now = entry.held().ok_or(Error::NoSuchToken { label })?;
+        if !now.is_unverified() {
+            return Ok(());
+        }
+        check_new(core, info.id)?;
+        // The rules may have changed while BitGo was asked.
+        let record = TokenRecord { info, account, ..now.record.clone() };
+        let server_ms = core.moment().server_ms;
+        core.store.append_verified(&record, server_ms, core.clock.now())?;
+        let (lineage, is_revoked) = (record.lineage, record.is_revoked);
+        let verified = Held::new(record, now.secret.clone(), core.windows);
+        let state = verified.renewal_state();
+        entry.replace(verified);
+        if !is_revoked {
+            core.tracker.track(lineage, state);
+        }
+        Ok(())
+    });
+    verified.await?
+}
+
+/// What BitGo says of a token.
+struct Known {
+    info: TokenInfo,
+    /// Whose it is.
+    account: Option<String>,
+}
+
+async fn ask(core: &Arc<Core>, token: &AccessToken) -> Result<Known, Error> {
+    let record = mint::own_record(core, token, None).await?;
+    mint::look_for_spoofer(core, token, record.id).await?;
+    let kind = match record.internal {
+        Some(true) => TokenKind::Internal,
+        _ => TokenKind::Imported,
+    };
+    let info = mint::arrived(core, record.to_info(kind, !token.can_sign()))?;
+    Ok(Known { info, account: record.user.map(Into::into) })
+}
+
+/// All that is known of a token before BitGo is asked: nothing. Its id is made up, so that no two are
+/// taken for one.
+fn unverified(token: &AccessToken) -> Result<TokenInfo, Error> {
+    let id = crypto::random(&mut SysRng).map_err(Error::crypto("token's local id"))?;
+    Ok(TokenInfo {
+        id: TokenId::from_bytes(id),
+        kind: TokenKind::Unverified,
+        scopes: Vec::new(),
+        enterprise: None,
+        permitted_wallets: None,
+        created_at: None,
+        expires_at: None,
+        is_extensible: false,
+        ip_restrict: Vec::new(),
+        spending_limits: CoinMap::default(),
+        erc20_limit: None,
+        issued_in_clear: !token.can_sign(),
+    })
+}
+
+/// Refuses a token that is kept: two ledgers would each spend the whole of its limit.
+fn check_new(core: &Core, id: TokenId) -> Result<(), Error> {
+    match core.find(|held| held.record.info.id == id) {
+        Some((_, held)) => Err(Error::KeptAlready { label: held.record.label.clone() }),
+        None => Ok(()),
+    }
+}
