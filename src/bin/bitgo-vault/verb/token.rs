@@ -81,6 +81,7 @@ fn stands(status: &TokenStatus) -> &'static str {
         (Standing::Revoked, _) => "revoked",
         (Standing::Suspect, _) => "suspect",
         (_, Phase::Expired) => "expired",
+        (_, Phase::Fresh) => "good",
         _ if status.need.is_some() => "needs you",
         (_, Phase::Advisory | Phase::Mandatory) => "renewing soon",
         _ => "good",
@@ -131,8 +132,10 @@ impl Tell for Token {
             let left = counter.left().map_or("no bound".into(), |left| both_units(coin, left));
             page.pair("left", left);
         }
-        if let Some(need) = status.need {
-            page.pair("you must", need.advice());
+        match status.need {
+            Some(need) if status.phase != Phase::Fresh => page.pair("you must", need.advice()),
+            Some(need) => page.pair("before it ends", need.advice()),
+            None => page.pair("renewed", "by the vault, while somebody has it open"),
         }
         if let Some(error) = &status.last_error {
             page.pair("last error", error);
