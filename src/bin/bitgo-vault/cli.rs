@@ -89,6 +89,7 @@ pub(crate) enum Verb {
     Init(verb::init::Init),
     Login(verb::login::LogIn),
     Issue(verb::issue::Issue),
+    Import(verb::import::Import),
     List(verb::list::List),
     Show(verb::show::Show),
     Check(verb::check::Check),

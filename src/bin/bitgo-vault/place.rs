@@ -110,18 +110,31 @@ impl Common {
         }
     }
 
-    /// Opens the vault for one verb: nobody is to ask this process anything meanwhile.
-    pub(crate) async fn open(&self, printer: &Printer) -> Result<Vault, Failure> {
-        self.open_with(self.passphrase.ask()?, printer).await
+    /// Opens the vault for one verb, and closes it whatever becomes of that.
+    pub(crate) async fn within<T>(
+        &self,
+        printer: &Printer,
+        work: impl AsyncFnOnce(&Vault) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.opened_by(self.passphrase.ask()?, printer, work).await
     }
 
-    pub(crate) async fn open_with(
+    /// The same by a passphrase that was asked for already.
+    pub(crate) async fn opened_by<T>(
         &self,
         passphrase: Passphrase,
         printer: &Printer,
-    ) -> Result<Vault, Failure> {
+        work: impl AsyncFnOnce(&Vault) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        // Nobody is to ask this process anything meanwhile.
         let unlocking = self.builder()?.without_control_socket().unlock(passphrase);
-        Ok(printer.busy("deriving the key", unlocking).await?)
+        let vault = printer.busy("deriving the key", unlocking).await?;
+        let done = work(&vault).await;
+        let closed = close(vault).await;
+        // Why the verb failed says more than that the vault could not be closed after it.
+        let done = done?;
+        closed?;
+        Ok(done)
     }
 
     /// The process that holds the vault, if one does.

@@ -4,6 +4,7 @@
 //! --passphrase-fd N | --passphrase-file F | --passphrase-command CMD
 //!     else $BITGO_VAULT_PASSPHRASE, else systemd's credential bitgo-vault-passphrase, else a prompt
 //! --password-fd, --password-file, --password-command       else a prompt
+//! --token-fd, --token-file, --token-command                else a prompt
 //! --otp CODE, --otp-fd, --otp-file, --otp-command          else a prompt: it is good once, so argv may
 //!                                                          carry it
 //! ```
@@ -11,7 +12,8 @@
 use crate::failure::Failure;
 use crate::hush::PASSPHRASE_VARIABLE;
 use bitgo_vault::{
-    Clock, LoginPassword, Otp, Passphrase, Provided, Provider, SecretCommand, SystemClock,
+    AccessToken, Clock, LoginPassword, Otp, Passphrase, Provided, Provider, SecretCommand,
+    SystemClock,
 };
 use clap::Args;
 use std::env;
@@ -64,6 +66,21 @@ pub(crate) struct PasswordArgs {
     /// Read the password from the first line that this shell command prints
     #[arg(long, value_name = "COMMAND")]
     password_command: Option<String>,
+}
+
+/// Where a token comes from that somebody has already
+#[derive(Args, Clone, Debug, Default)]
+#[group(multiple = false)]
+pub(crate) struct TokenArgs {
+    /// Read the token from this open descriptor
+    #[arg(long, value_name = "N")]
+    token_fd: Option<u32>,
+    /// Read the token from this file
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Read the token from the first line that this shell command prints
+    #[arg(long, value_name = "COMMAND")]
+    token_command: Option<String>,
 }
 
 /// Where the one-time password comes from
@@ -133,6 +150,14 @@ impl PasswordArgs {
         let Self { password_fd, password_file, password_command } = self;
         of(*password_fd, password_file.as_ref(), password_command.as_ref())
             .unwrap_or_else(Provider::prompt)
+    }
+}
+
+impl TokenArgs {
+    pub(crate) fn ask(&self) -> Result<AccessToken, Failure> {
+        let Self { token_fd, token_file, token_command } = self;
+        let told = of(*token_fd, token_file.as_ref(), token_command.as_ref());
+        ask(told.unwrap_or_else(Provider::prompt))
     }
 }
 

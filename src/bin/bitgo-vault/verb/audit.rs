@@ -3,8 +3,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell, Tone, toned};
-use crate::place::close;
-use bitgo_vault::{AuditChain, AuditEntry, verify_audit_lines};
+use bitgo_vault::{AuditChain, AuditEntry, Vault, verify_audit_lines};
 use chrono::{DateTime, Local, NaiveDate, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -163,26 +162,28 @@ impl Audit {
                 printer.say(&Chain::of(&chain, Some(file)))
             }
             Some(What::Verify { file: None }) => {
-                let vault = common.open(printer).await?;
-                let chain = printer.busy("verifying", vault.verify_audit()).await;
-                close(vault).await?;
-                printer.say(&Chain::of(&chain?, None))
+                let verifying = async |vault: &Vault| {
+                    Ok(printer.busy("verifying", vault.verify_audit()).await?)
+                };
+                printer.say(&Chain::of(&common.within(printer, verifying).await?, None))
             }
             Some(What::Export { file, from, to }) => {
-                let mut options = OpenOptions::new();
-                let made = options.write(true).create_new(true).mode(0o600).open(&file);
-                let made = made.map_err(Failure::could_not("make the file"))?;
-                let vault = common.open(printer).await?;
-                let exporting = vault.export_audit(from, to, BufWriter::new(made));
-                let chain = printer.busy("exporting", exporting).await;
-                close(vault).await?;
-                printer.say(&Chain::of(&chain?, Some(file)))
+                let exporting = async |vault: &Vault| {
+                    let mut options = OpenOptions::new();
+                    let made = options.write(true).create_new(true).mode(0o600).open(&file);
+                    let made = made.map_err(Failure::could_not("make the file"))?;
+                    let exporting = vault.export_audit(from, to, BufWriter::new(made));
+                    Ok(printer.busy("exporting", exporting).await?)
+                };
+                let chain = common.within(printer, exporting).await?;
+                printer.say(&Chain::of(&chain, Some(file)))
             }
             Some(What::Prune { file, before }) => {
-                let vault = common.open(printer).await?;
-                let pruned = printer.busy("pruning", vault.prune_audit(before, &file)).await;
-                close(vault).await?;
-                printer.say(&Chain::of(&pruned?, Some(file)))
+                let pruning = async |vault: &Vault| {
+                    Ok(printer.busy("pruning", vault.prune_audit(before, &file)).await?)
+                };
+                let pruned = common.within(printer, pruning).await?;
+                printer.say(&Chain::of(&pruned, Some(file)))
             }
         }
     }
@@ -192,10 +193,8 @@ impl Audit {
             if self.follow {
                 return Err(Failure::usage("nobody holds the vault: nothing will come to follow"));
             }
-            let vault = common.open(printer).await?;
-            let entries = vault.audit().await;
-            close(vault).await?;
-            let entries = entries?;
+            let reading = async |vault: &Vault| Ok(vault.audit().await?);
+            let entries = common.within(printer, reading).await?;
             let shown = entries.iter().skip(entries.len().saturating_sub(self.last));
             return printer.say(&Log { entries: shown.map(Entry::from).collect() });
         };

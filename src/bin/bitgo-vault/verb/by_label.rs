@@ -4,7 +4,7 @@ use super::token::Token;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use crate::place::close;
+use bitgo_vault::Vault;
 use clap::Args;
 use serde::Serialize;
 
@@ -35,10 +35,10 @@ impl ByLabel {
             printer.busy("asking bitgo", holder.renew(&self.label)).await?;
             return printer.say(&Done { label: self.label, done: "renewed" });
         }
-        let vault = common.open(printer).await?;
-        let renewed = printer.busy("asking bitgo", vault.renew(&self.label)).await;
-        close(vault).await?;
-        printer.say(&Token::from(renewed?))
+        let renewing = async |vault: &Vault| {
+            Ok(printer.busy("asking bitgo", vault.renew(&self.label)).await?)
+        };
+        printer.say(&Token::from(common.within(printer, renewing).await?))
     }
 
     /// Asks BitGo what it counted.
@@ -47,27 +47,23 @@ impl ByLabel {
             printer.busy("asking bitgo", holder.reconcile(&self.label)).await?;
             return printer.say(&Done { label: self.label, done: "reconciled" });
         }
-        let vault = common.open(printer).await?;
-        let reconciled = printer.busy("asking bitgo", vault.reconcile(&self.label)).await;
-        close(vault).await?;
-        printer.say(&Token::from(reconciled?))
+        let asking = async |vault: &Vault| {
+            Ok(printer.busy("asking bitgo", vault.reconcile(&self.label)).await?)
+        };
+        printer.say(&Token::from(common.within(printer, asking).await?))
     }
 
     /// Locks a session that was unlocked.
     pub(crate) async fn lock(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let locked = vault.lock_session(&self.label).await;
-        close(vault).await?;
-        locked?;
+        let locking = async |vault: &Vault| Ok(vault.lock_session(&self.label).await?);
+        common.within(printer, locking).await?;
         printer.say(&Done { label: self.label, done: "locked" })
     }
 
     /// Ends a session at BitGo and here.
     pub(crate) async fn log_out(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let ended = vault.logout(&self.label).await;
-        close(vault).await?;
-        ended?;
+        let ending = async |vault: &Vault| Ok(vault.logout(&self.label).await?);
+        common.within(printer, ending).await?;
         printer.say(&Done { label: self.label, done: "logged out" })
     }
 }
@@ -87,13 +83,11 @@ pub(crate) struct Remove {
 impl Remove {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
         let label = self.token.label;
-        let vault = common.open(printer).await?;
-        let removed = match self.shred {
-            true => printer.busy("sealing anew", vault.remove_and_shred(&label)).await,
-            false => vault.remove(&label).await,
+        let removing = async |vault: &Vault| match self.shred {
+            true => Ok(printer.busy("sealing anew", vault.remove_and_shred(&label)).await?),
+            false => Ok(vault.remove(&label).await?),
         };
-        close(vault).await?;
-        removed?;
+        common.within(printer, removing).await?;
         printer.say(&Done { label, done: "removed" })
     }
 }

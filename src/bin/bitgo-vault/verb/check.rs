@@ -4,8 +4,7 @@ use super::request::RequestArgs;
 use crate::cli::Common;
 use crate::failure::{Failure, denied_to_json};
 use crate::page::{Page, Printer, Tell, Tone, toned};
-use crate::place::close;
-use bitgo_vault::{Consulted, Explanation};
+use bitgo_vault::{Consulted, Explanation, Vault};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -109,10 +108,10 @@ impl Check {
                 }
             }
             None => {
-                let vault = common.open(printer).await?;
-                let verdict = Verdict::of(&vault.check(&self.request.label, &request)?);
-                close(vault).await?;
-                verdict
+                let checking = async |vault: &Vault| {
+                    Ok(Verdict::of(&vault.check(&self.request.label, &request)?))
+                };
+                common.within(printer, checking).await?
             }
         };
         printer.say(&verdict)?;

@@ -4,8 +4,7 @@ use crate::cli::Common;
 use crate::failure::Failure;
 use crate::hush::PASSPHRASE_VARIABLE;
 use crate::page::Printer;
-use crate::place::close;
-use bitgo_vault::Request;
+use bitgo_vault::{Request, Vault};
 use clap::Args;
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -34,11 +33,12 @@ impl Exec {
         common: &Common,
         printer: &Printer,
     ) -> Result<Infallible, Failure> {
-        let vault = common.open(printer).await?;
-        let any = Request::get("/api/v2/user/session").map_err(bitgo_vault::Error::from)?;
-        let token = vault.lease_wait(&self.label, &any).await?.expose_token().await;
-        close(vault).await?;
-        let token = token?;
+        let exposing = async |vault: &Vault| {
+            let any = Request::get("/api/v2/user/session").map_err(bitgo_vault::Error::from)?;
+            Ok(vault.lease_wait(&self.label, &any).await?.expose_token().await?)
+        };
+        // The vault is closed before the program begins, which may open it.
+        let token = common.within(printer, exposing).await?;
         let mut words = self.command.into_iter();
         let program = words.next().ok_or_else(|| Failure::usage("name a program"))?;
         // What the program inherits is the token, and nothing that opens the vault.

@@ -4,7 +4,7 @@ use super::token::{Token, session};
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::Printer;
-use crate::place::close;
+use bitgo_vault::Vault;
 use clap::Args;
 
 /// Fetch the user's internal token, and renew it from then on
@@ -19,11 +19,12 @@ pub(crate) struct FetchInternal {
 
 impl FetchInternal {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let session = session(&vault, self.session.as_deref())?;
-        let fetching = vault.fetch_internal(session.as_str(), &self.label);
-        let status = printer.busy("fetching the token", fetching).await?;
-        close(vault).await?;
+        let fetching = async |vault: &Vault| {
+            let session = session(vault, self.session.as_deref())?;
+            let fetching = vault.fetch_internal(session.as_str(), &self.label);
+            Ok(printer.busy("fetching the token", fetching).await?)
+        };
+        let status = common.within(printer, fetching).await?;
         printer.say(&Token::from(status))
     }
 }

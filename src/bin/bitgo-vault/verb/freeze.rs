@@ -3,8 +3,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use crate::place::close;
-use bitgo_vault::Vault;
+use bitgo_vault::{Passphrase, Vault};
 use clap::Args;
 use serde::Serialize;
 
@@ -46,11 +45,11 @@ impl Freeze {
 impl Thaw {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
         // The same passphrase opens the vault and thaws it.
-        let passphrase = || common.passphrase.ask();
-        let vault = common.open_with(passphrase()?, printer).await?;
-        let thawed = printer.busy("deriving the key", vault.thaw(passphrase()?)).await;
-        close(vault).await?;
-        thawed?;
+        let passphrase = common.passphrase.ask()?;
+        let again = Passphrase::new(passphrase.expose());
+        let thawing =
+            async |vault: &Vault| Ok(printer.busy("deriving the key", vault.thaw(again)).await?);
+        common.opened_by(passphrase, printer, thawing).await?;
         printer.say(&Frozen { is_frozen: false })
     }
 }

@@ -4,11 +4,10 @@ use super::token::{Token, session};
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::Printer;
-use crate::place::close;
 use crate::secrets::OtpArgs;
 use crate::words::{Money, both_units, duration};
 use bitgo_vault::api::CreateToken;
-use bitgo_vault::{EnterpriseId, Label, Scope, WalletId};
+use bitgo_vault::{EnterpriseId, Label, Scope, Vault, WalletId};
 use clap::Args;
 use std::time::Duration;
 
@@ -64,11 +63,11 @@ impl Issue {
         if let Some(enterprise) = self.enterprise {
             token = token.enterprise(enterprise);
         }
-        let vault = common.open(printer).await?;
-        let session = session(&vault, self.session.as_deref())?;
-        let issuing = vault.issue(session.as_str(), token, self.otp.provider());
-        let status = printer.busy("minting the token", issuing).await?;
-        close(vault).await?;
+        let issuing = async |vault: &Vault| {
+            let session = session(vault, self.session.as_deref())?;
+            Ok(vault.issue(session.as_str(), token, self.otp.provider()).await?)
+        };
+        let status = common.within(printer, issuing).await?;
         printer.say(&Token::from(status))
     }
 }

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
 use crate::place::close;
 use crate::secrets::NewPassphraseArgs;
+use bitgo_vault::{Passphrase, Vault};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -79,33 +80,33 @@ impl Tell for Kept {
 
 impl Passwd {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let current = common.passphrase.ask()?;
-        let new = self.new.ask()?;
-        let changing = vault.change_passphrase(current, new);
-        let changed = printer.busy("deriving the keys", changing).await;
-        close(vault).await?;
-        changed?;
+        let passphrase = common.passphrase.ask()?;
+        let current = Passphrase::new(passphrase.expose());
+        let changing = async |vault: &Vault| {
+            let changing = vault.change_passphrase(current, self.new.ask()?);
+            Ok(printer.busy("deriving the keys", changing).await?)
+        };
+        common.opened_by(passphrase, printer, changing).await?;
         printer.say(&Kept::of("the passphrase is changed"))
     }
 }
 
 impl Rekey {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let rekeyed = printer.busy("sealing everything anew", vault.rekey()).await;
-        close(vault).await?;
-        rekeyed?;
+        let sealing = async |vault: &Vault| {
+            Ok(printer.busy("sealing everything anew", vault.rekey()).await?)
+        };
+        common.within(printer, sealing).await?;
         printer.say(&Kept::of("everything is sealed under a new key"))
     }
 }
 
 impl Backup {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let written = printer.busy("writing the backup", vault.back_up(&self.file)).await;
-        close(vault).await?;
-        written?;
+        let writing = async |vault: &Vault| {
+            Ok(printer.busy("writing the backup", vault.back_up(&self.file)).await?)
+        };
+        common.within(printer, writing).await?;
         printer.say(&Kept { file: Some(self.file), ..Kept::of("backed up") })
     }
 }

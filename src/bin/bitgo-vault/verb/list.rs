@@ -4,7 +4,7 @@ use super::token::Token;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use crate::place::close;
+use bitgo_vault::Vault;
 use clap::Args;
 use serde::Serialize;
 
@@ -38,9 +38,8 @@ impl Tell for Listed {
 
 impl List {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let tokens = vault.list().into_iter().map(Token::from).collect();
-        close(vault).await?;
+        let listing = async |vault: &Vault| Ok(vault.list().into_iter().map(Token::from).collect());
+        let tokens = common.within(printer, listing).await?;
         printer.say(&Listed { tokens })
     }
 }

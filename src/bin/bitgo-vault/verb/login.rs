@@ -4,9 +4,8 @@ use super::token::Token;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::Printer;
-use crate::place::close;
 use crate::secrets::{OtpArgs, PasswordArgs};
-use bitgo_vault::{Login, Phase, TokenKind};
+use bitgo_vault::{Login, Phase, TokenKind, Vault};
 use clap::Args;
 
 /// Log in to a BitGo account, which opens a session of an hour or two
@@ -31,18 +30,21 @@ pub(crate) struct LogIn {
 
 impl LogIn {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        // What has ended is in nobody's way.
-        if let Ok(former) = vault.status(&self.label)
-            && former.info.kind == TokenKind::Session
-            && former.phase == Phase::Expired
-        {
-            vault.remove(&self.label).await?;
-        }
-        let login = Login::new(self.email, self.password.provider(), self.otp.provider());
-        let login = if self.extensible { login.extensible() } else { login };
-        let status = vault.login(&self.label, login).await?;
-        close(vault).await?;
+        let Self { email, label, extensible, password, otp } = self;
+        let login = Login::new(email, password.provider(), otp.provider());
+        let login = if extensible { login.extensible() } else { login };
+        let entering = async |vault: &Vault| {
+            // What has ended is in nobody's way.
+            if let Ok(former) = vault.status(&label)
+                && former.info.kind == TokenKind::Session
+                && former.phase == Phase::Expired
+            {
+                vault.remove(&label).await?;
+            }
+            // No spinner: somebody may be typing.
+            Ok(vault.login(&label, login).await?)
+        };
+        let status = common.within(printer, entering).await?;
         printer.say(&Token::from(status))
     }
 }

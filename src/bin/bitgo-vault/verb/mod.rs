@@ -10,6 +10,7 @@ pub(crate) mod envelope;
 pub(crate) mod exec;
 pub(crate) mod fetch_internal;
 pub(crate) mod freeze;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod issue;
 pub(crate) mod keeping;
@@ -36,6 +37,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<ExitCode, Failure
         Verb::Init(init) => init.run(&common, printer).await,
         Verb::Login(login) => login.run(&common, printer).await,
         Verb::Issue(issue) => issue.run(&common, printer).await,
+        Verb::Import(import) => import.run(&common, printer).await,
         Verb::List(list) => list.run(&common, printer).await,
         Verb::Show(show) => show.run(&common, printer).await,
         Verb::Check(check) => return check.run(&common, printer).await,

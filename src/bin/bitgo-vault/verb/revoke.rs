@@ -3,8 +3,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use crate::place::close;
-use bitgo_vault::Revocation;
+use bitgo_vault::{Revocation, Vault};
 use clap::Args;
 use serde::Serialize;
 
@@ -37,9 +36,10 @@ impl Tell for Revoked {
 
 impl Revoke {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let revocation = printer.busy("asking bitgo", vault.revoke(&self.label)).await?;
-        close(vault).await?;
+        let revoking = async |vault: &Vault| {
+            Ok(printer.busy("asking bitgo", vault.revoke(&self.label)).await?)
+        };
+        let revocation = common.within(printer, revoking).await?;
         let is_confirmed = revocation == Revocation::Confirmed;
         printer.say(&Revoked { label: self.label, is_confirmed })
     }

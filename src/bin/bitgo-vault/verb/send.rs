@@ -4,8 +4,7 @@ use super::request::RequestArgs;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell, Tone, toned};
-use crate::place::close;
-use bitgo_vault::Answer;
+use bitgo_vault::{Answer, Vault};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
@@ -56,11 +55,11 @@ impl Tell for Answered {
 impl Send {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<ExitCode, Failure> {
         let request = self.request.read()?;
-        let vault = common.open(printer).await?;
-        let sending = vault.send(&self.request.label, &request);
-        let answer = printer.busy("asking bitgo", sending).await;
-        close(vault).await?;
-        let answered = Answered::from(&answer?);
+        let sending = async |vault: &Vault| {
+            let sending = vault.send(&self.request.label, &request);
+            Ok(printer.busy("asking bitgo", sending).await?)
+        };
+        let answered = Answered::from(&common.within(printer, sending).await?);
         printer.say(&answered)?;
         Ok(if answered.status < 400 { ExitCode::SUCCESS } else { ExitCode::from(6) })
     }

@@ -4,7 +4,7 @@ use super::token::Token;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::Printer;
-use crate::place::close;
+use bitgo_vault::Vault;
 use clap::Args;
 
 /// Show one token in full, but for the token itself
@@ -16,9 +16,8 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let status = vault.status(&self.label)?;
-        close(vault).await?;
+        let showing = async |vault: &Vault| Ok(vault.status(&self.label)?);
+        let status = common.within(printer, showing).await?;
         printer.say(&Token::from(status))
     }
 }

@@ -4,7 +4,7 @@ use super::request::RequestArgs;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use crate::place::close;
+use bitgo_vault::Vault;
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,13 +36,13 @@ impl Tell for Headers {
 impl Sign {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
         let request = self.request.read()?;
-        let vault = common.open(printer).await?;
-        let signed = vault.lease_wait(&self.request.label, &request).await?.sign()?;
-        let headers = signed.header_strings();
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let url = format!("{}{}", vault.environment().root_uri(), request.target());
-        drop(signed);
-        close(vault).await?;
-        printer.say(&Headers { url, headers })
+        let signing = async |vault: &Vault| {
+            let signed = vault.lease_wait(&self.request.label, &request).await?.sign()?;
+            let headers = signed.header_strings();
+            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            let url = format!("{}{}", vault.environment().root_uri(), request.target());
+            Ok(Headers { url, headers: headers.map(owned).collect() })
+        };
+        printer.say(&common.within(printer, signing).await?)
     }
 }

@@ -3,8 +3,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell, Tone, toned};
-use crate::place::close;
-use bitgo_vault::{ControlStatus, ControlToken};
+use bitgo_vault::{ControlStatus, ControlToken, Vault};
 use clap::Args;
 use serde::Serialize;
 use std::time::Duration;
@@ -77,9 +76,8 @@ impl Status {
             let stands = match common.holder().await? {
                 Some(holder) => Stands { status: holder.status().await?, is_held: true },
                 None => {
-                    let vault = common.open(printer).await?;
-                    let status = vault.control_status();
-                    close(vault).await?;
+                    let standing = async |vault: &Vault| Ok(vault.control_status());
+                    let status = common.within(printer, standing).await?;
                     Stands { status, is_held: false }
                 }
             };

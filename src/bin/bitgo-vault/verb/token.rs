@@ -16,6 +16,7 @@ pub(crate) struct Token {
     #[serde(flatten)]
     stands: ControlToken,
     kind: &'static str,
+    is_unverified: bool,
     scopes: Vec<String>,
     enterprise: Option<String>,
     wallets: Option<Vec<String>>,
@@ -35,6 +36,7 @@ impl From<TokenStatus> for Token {
         Self {
             stands: (&status).into(),
             kind: kind(info.kind),
+            is_unverified: status.is_unverified,
             scopes: info.scopes.iter().map(ToString::to_string).collect(),
             enterprise: info.enterprise.map(|id| id.to_string()),
             wallets: info
@@ -80,6 +82,7 @@ fn stands(status: &TokenStatus) -> &'static str {
         _ if status.is_revoked => "being revoked",
         (Standing::Revoked, _) => "revoked",
         (Standing::Suspect, _) => "suspect",
+        _ if status.is_unverified => "unverified",
         (_, Phase::Expired) => "expired",
         (_, Phase::Fresh) => "good",
         _ if status.need.is_some() => "needs you",
@@ -105,7 +108,7 @@ impl Tell for Token {
         let word = stands(status);
         let tone = match word {
             "good" => Tone::Good,
-            "renewing soon" | "needs you" | "suspect" => Tone::Doubtful,
+            "unverified" | "renewing soon" | "needs you" | "suspect" => Tone::Doubtful,
             _ => Tone::Bad,
         };
         page.line(format_args!("{} ({}): {}", status.label, self.kind, toned(tone, word)));

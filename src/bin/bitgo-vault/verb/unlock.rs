@@ -3,10 +3,9 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use crate::place::close;
 use crate::secrets::OtpArgs;
 use crate::words::{duration, when};
-use bitgo_vault::{Clock, SystemClock};
+use bitgo_vault::{Clock, SystemClock, Vault};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
@@ -42,9 +41,11 @@ impl Tell for Unlocked {
 
 impl Unlock {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let vault = common.open(printer).await?;
-        let until = vault.unlock_session(&self.label, self.otp.provider(), self.duration).await;
-        close(vault).await?;
-        printer.say(&Unlocked { label: self.label, until: until? })
+        let Self { label, duration, otp } = self;
+        let unlocking = async |vault: &Vault| {
+            Ok(vault.unlock_session(&label, otp.provider(), duration).await?)
+        };
+        let until = common.within(printer, unlocking).await?;
+        printer.say(&Unlocked { label, until })
     }
 }
