@@ -257,7 +257,10 @@ mod tests {
                 Error::ArrivedExpired { expired_at: DateTime::UNIX_EPOCH },
                 "the token that came had ended at 1970-01-01 00:00:00 UTC: check the clock, then try again",
             ),
-            (Error::Rules(RulesError::Period), "a window lasts from a minute to 366 days"),
+            (
+                Error::Rules(RulesError::Period),
+                "a window lasts whole seconds, from a minute to 366 days",
+            ),
             (
                 Error::LoosensRules { label: label() },
                 "the rules may allow desk what was not allowed before: give the passphrase with them",

@@ -46,6 +46,8 @@ pub struct ControlToken {
     pub is_revoked: bool,
     /// Whether it spends nothing until it is reconciled.
     pub is_unreconciled: bool,
+    /// Whether BitGo could not be asked about it since it was imported: it only views.
+    pub is_unverified: bool,
     /// When it ends.
     pub expires_at: Option<String>,
     /// How it is renewed: `manual`, `extend`, `internal-token`, `oauth`, `reissue`.
@@ -134,6 +136,7 @@ impl From<&TokenStatus> for ControlToken {
             standing: text(status.standing.as_str()),
             is_revoked: status.is_revoked,
             is_unreconciled: status.is_unreconciled,
+            is_unverified: status.is_unverified,
             expires_at: status.info.expires_at.map(time),
             renewal: text(status.renewal.as_str()),
             next_action: text(next_action(status)),
@@ -229,6 +232,7 @@ mod tests {
             rules_version: 0,
             is_revoked: false,
             is_unreconciled: false,
+            is_unverified: true,
             phase: Phase::Mandatory,
             standing: Standing::Suspect,
             renewal_at: Some(at(-2)),
@@ -254,6 +258,7 @@ mod tests {
             "standing": "suspect",
             "is_revoked": false,
             "is_unreconciled": false,
+            "is_unverified": true,
             "expires_at": "2026-01-02T03:04:05.678Z",
             "renewal": "oauth",
             "next_action": "ask",
