@@ -97,6 +97,7 @@ pub(crate) enum Verb {
     Send(verb::send::Send),
     Revoke(verb::revoke::Revoke),
     FetchInternal(verb::fetch_internal::FetchInternal),
+    Policy(verb::policy::Policy),
     Status(verb::status::Status),
     Freeze(verb::freeze::Freeze),
     Thaw(verb::freeze::Thaw),

@@ -107,6 +107,12 @@ impl PassphraseArgs {
         ask(self.provider())
     }
 
+    /// The same passphrase for a second use, where nobody typed it: a descriptor is read once. Whoever
+    /// types is asked anew.
+    pub(crate) fn repeat(&self, passphrase: &Passphrase) -> Option<Passphrase> {
+        self.told().map(|_| Passphrase::new(passphrase.expose()))
+    }
+
     /// Asks for the passphrase of a new vault: twice, where somebody types it.
     pub(crate) fn ask_new(&self) -> Result<Passphrase, Failure> {
         let Some(provider) = self.told() else { return twice() };

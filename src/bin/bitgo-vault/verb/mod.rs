@@ -17,6 +17,7 @@ pub(crate) mod keeping;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod manual;
+pub(crate) mod policy;
 pub(crate) mod request;
 pub(crate) mod revoke;
 pub(crate) mod send;
@@ -45,6 +46,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<ExitCode, Failure
         Verb::Send(send) => return send.run(&common, printer).await,
         Verb::Revoke(revoke) => revoke.run(&common, printer).await,
         Verb::FetchInternal(fetch) => fetch.run(&common, printer).await,
+        Verb::Policy(policy) => policy.run(&common, printer).await,
         Verb::Status(status) => status.run(&common, printer).await,
         Verb::Freeze(verb) => verb.run(&common, printer).await,
         Verb::Thaw(verb) => verb.run(&common, printer).await,

@@ -16,7 +16,6 @@ pub(crate) struct Token {
     #[serde(flatten)]
     stands: ControlToken,
     kind: &'static str,
-    is_unverified: bool,
     scopes: Vec<String>,
     enterprise: Option<String>,
     wallets: Option<Vec<String>>,
@@ -36,7 +35,6 @@ impl From<TokenStatus> for Token {
         Self {
             stands: (&status).into(),
             kind: kind(info.kind),
-            is_unverified: status.is_unverified,
             scopes: info.scopes.iter().map(ToString::to_string).collect(),
             enterprise: info.enterprise.map(|id| id.to_string()),
             wallets: info
@@ -117,7 +115,12 @@ impl Tell for Token {
         if let Some(made) = info.created_at {
             page.pair("made", when(made, now));
         }
-        page.pair("may", self.scopes.join(", "));
+        match status.is_unverified {
+            true => {
+                page.pair("may", "only view, until bitgo is asked: bitgo-vault reconcile LABEL")
+            }
+            false => page.pair("may", self.scopes.join(", ")),
+        }
         if let Some(wallets) = &self.wallets {
             page.pair("wallets", wallets.join(", "));
         }
@@ -136,6 +139,7 @@ impl Tell for Token {
             page.pair("left", left);
         }
         match status.need {
+            _ if status.is_unverified => {}
             Some(need) if status.phase != Phase::Fresh => page.pair("you must", need.advice()),
             Some(need) => page.pair("before it ends", need.advice()),
             None => page.pair("renewed", "by the vault, while somebody has it open"),
