@@ -9,11 +9,13 @@
 //! page     what is printed: for people, or one object of JSON
 //! failure  what went wrong, what to do, and the exit code
 //! hush     what the process keeps from others on the machine
+//! murmur   what the vault warns of meanwhile
 //! ```
 
 mod cli;
 mod failure;
 mod hush;
+mod murmur;
 mod page;
 mod place;
 mod secrets;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Err(error) => return Printer::of_arguments().usage(&error),
     };
     let printer = Printer::new(cli.common.json, cli.common.verbose);
+    murmur::to_whom_it_may_concern();
     let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

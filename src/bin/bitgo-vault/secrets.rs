@@ -17,19 +17,39 @@ use bitgo_vault::{
 };
 use clap::Args;
 use std::env;
+use std::fs::File;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Where systemd puts credentials (`LoadCredential=`), and what ours is called there.
 const CREDENTIALS: (&str, &str) = ("CREDENTIALS_DIRECTORY", "bitgo-vault-passphrase");
+
+/// A descriptor that the process was started with. It is taken over before anything else is started, so
+/// that no child inherits what it holds.
+#[derive(Clone, Debug)]
+struct Descriptor(Arc<File>);
+
+impl Descriptor {
+    fn take(number: &str) -> Result<Self, String> {
+        let number: RawFd = number.parse().map_err(|_| "want the number of a descriptor")?;
+        let file = File::open(format!("/dev/fd/{number}")).map_err(|error| error.to_string())?;
+        // Standard input is read to its end, and everybody's.
+        if number > 2 {
+            nix::unistd::close(number).map_err(|error| error.to_string())?;
+        }
+        Ok(Self(Arc::new(file)))
+    }
+}
 
 /// Where the vault's passphrase comes from
 #[derive(Args, Clone, Debug, Default)]
 #[group(multiple = false)]
 pub(crate) struct PassphraseArgs {
     /// Read the passphrase from this open descriptor
-    #[arg(long, global = true, value_name = "N", help_heading = "Passphrase")]
-    passphrase_fd: Option<u32>,
+    #[arg(long, global = true, value_name = "N", value_parser = Descriptor::take, help_heading = "Passphrase")]
+    passphrase_fd: Option<Descriptor>,
     /// Read the passphrase from this file
     #[arg(long, global = true, value_name = "FILE", help_heading = "Passphrase")]
     passphrase_file: Option<PathBuf>,
@@ -43,8 +63,8 @@ pub(crate) struct PassphraseArgs {
 #[group(multiple = false)]
 pub(crate) struct NewPassphraseArgs {
     /// Read the new passphrase from this open descriptor
-    #[arg(long, value_name = "N")]
-    new_passphrase_fd: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = Descriptor::take)]
+    new_passphrase_fd: Option<Descriptor>,
     /// Read the new passphrase from this file
     #[arg(long, value_name = "FILE")]
     new_passphrase_file: Option<PathBuf>,
@@ -58,8 +78,8 @@ pub(crate) struct NewPassphraseArgs {
 #[group(multiple = false)]
 pub(crate) struct PasswordArgs {
     /// Read the password from this open descriptor
-    #[arg(long, value_name = "N")]
-    password_fd: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = Descriptor::take)]
+    password_fd: Option<Descriptor>,
     /// Read the password from this file
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -73,8 +93,8 @@ pub(crate) struct PasswordArgs {
 #[group(multiple = false)]
 pub(crate) struct TokenArgs {
     /// Read the token from this open descriptor
-    #[arg(long, value_name = "N")]
-    token_fd: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = Descriptor::take)]
+    token_fd: Option<Descriptor>,
     /// Read the token from this file
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -91,8 +111,8 @@ pub(crate) struct OtpArgs {
     #[arg(long, value_name = "CODE")]
     otp: Option<String>,
     /// Read the one-time password from this open descriptor
-    #[arg(long, value_name = "N")]
-    otp_fd: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = Descriptor::take)]
+    otp_fd: Option<Descriptor>,
     /// Read the one-time password from this file
     #[arg(long, value_name = "FILE")]
     otp_file: Option<PathBuf>,
@@ -126,7 +146,7 @@ impl PassphraseArgs {
     /// Where it was said to come from; `None` where nobody said.
     fn told(&self) -> Option<Provider<Passphrase>> {
         let Self { passphrase_fd, passphrase_file, passphrase_command } = self;
-        of(*passphrase_fd, passphrase_file.as_ref(), passphrase_command.as_ref())
+        of(passphrase_fd.as_ref(), passphrase_file.as_ref(), passphrase_command.as_ref())
             .or_else(|| {
                 let text = Zeroizing::new(env::var(PASSPHRASE_VARIABLE).ok()?);
                 Some(Passphrase::new(text.as_str()).into())
@@ -142,8 +162,12 @@ impl NewPassphraseArgs {
     /// Asks for it: twice, where somebody types it.
     pub(crate) fn ask(&self) -> Result<Passphrase, Failure> {
         let Self { new_passphrase_fd, new_passphrase_file, new_passphrase_command } = self;
-        of(*new_passphrase_fd, new_passphrase_file.as_ref(), new_passphrase_command.as_ref())
-            .map_or_else(twice, ask)
+        of(
+            new_passphrase_fd.as_ref(),
+            new_passphrase_file.as_ref(),
+            new_passphrase_command.as_ref(),
+        )
+        .map_or_else(twice, ask)
     }
 }
 
@@ -154,7 +178,7 @@ impl PasswordArgs {
 
     pub(crate) fn provider(&self) -> Provider<LoginPassword> {
         let Self { password_fd, password_file, password_command } = self;
-        of(*password_fd, password_file.as_ref(), password_command.as_ref())
+        of(password_fd.as_ref(), password_file.as_ref(), password_command.as_ref())
             .unwrap_or_else(Provider::prompt)
     }
 }
@@ -162,7 +186,7 @@ impl PasswordArgs {
 impl TokenArgs {
     pub(crate) fn ask(&self) -> Result<AccessToken, Failure> {
         let Self { token_fd, token_file, token_command } = self;
-        let told = of(*token_fd, token_file.as_ref(), token_command.as_ref());
+        let told = of(token_fd.as_ref(), token_file.as_ref(), token_command.as_ref());
         ask(told.unwrap_or_else(Provider::prompt))
     }
 }
@@ -172,7 +196,7 @@ impl OtpArgs {
         let Self { otp, otp_fd, otp_file, otp_command } = self;
         otp.as_deref()
             .map(|otp| Otp::new(otp).into())
-            .or_else(|| of(*otp_fd, otp_file.as_ref(), otp_command.as_ref()))
+            .or_else(|| of(otp_fd.as_ref(), otp_file.as_ref(), otp_command.as_ref()))
             .unwrap_or_else(Provider::prompt)
     }
 }
@@ -192,12 +216,18 @@ fn ask<S: Provided>(provider: Provider<S>) -> Result<S, Failure> {
 }
 
 fn of<S: Provided>(
-    descriptor: Option<u32>,
+    descriptor: Option<&Descriptor>,
     file: Option<&PathBuf>,
     command: Option<&String>,
 ) -> Option<Provider<S>> {
-    if let Some(descriptor) = descriptor {
-        return Some(Provider::file(format!("/dev/fd/{descriptor}")));
+    if let Some(Descriptor(file)) = descriptor {
+        return Some(match file.try_clone() {
+            Ok(file) => Provider::descriptor(file),
+            Err(error) => {
+                let kind = error.kind();
+                Provider::closure(move || Err(std::io::Error::from(kind).into()))
+            }
+        });
     }
     let by_shell = |command: &String| {
         let command = SecretCommand::new("/bin/sh").arg("-c").arg(command);

@@ -4,7 +4,7 @@ use super::request::RequestArgs;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell, Tone, toned};
-use bitgo_vault::{Answer, Vault};
+use bitgo_vault::{Answer, Outcome, Vault};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 /// Send one request, if the rules allow it
 ///
-/// The answer is believed only with BitGo's signature. Exit code 6 if BitGo refuses the request.
+/// The answer is believed only with BitGo's signature. Exit code 5 if somebody must approve the request at BitGo,
+/// 6 if BitGo refuses it or what became of it is not known.
 #[derive(Args)]
 pub(crate) struct Send {
     #[command(flatten)]
@@ -45,6 +46,12 @@ impl Tell for Answered {
     fn tell(&self, page: &mut Page) {
         let tone = if self.status < 300 { Tone::Good } else { Tone::Bad };
         page.line(toned(tone, self.status));
+        if !self.is_verified {
+            page.line(toned(
+                Tone::Doubtful,
+                "nobody vouches for this answer: what it moves counts as spent",
+            ));
+        }
         match serde_json::to_string_pretty(&self.body) {
             Ok(body) => page.line(body),
             Err(_) => page.line(&self.body),
@@ -57,10 +64,15 @@ impl Send {
         let request = self.request.read()?;
         let sending = async |vault: &Vault| {
             let sending = vault.send(&self.request.label, &request);
-            Ok(printer.busy("asking bitgo", sending).await?)
+            let answer = printer.busy("asking bitgo", sending).await?;
+            // Before the vault is closed: whatever fails from here on, the request was made.
+            printer.say(&Answered::from(&answer))?;
+            Ok(match answer.outcome() {
+                Outcome::Accepted => ExitCode::SUCCESS,
+                Outcome::Pending => ExitCode::from(5),
+                _ => ExitCode::from(6),
+            })
         };
-        let answered = Answered::from(&common.within(printer, sending).await?);
-        printer.say(&answered)?;
-        Ok(if answered.status < 400 { ExitCode::SUCCESS } else { ExitCode::from(6) })
+        common.within(printer, sending).await
     }
 }
