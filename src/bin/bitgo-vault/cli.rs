@@ -110,6 +110,7 @@ pub(crate) enum Verb {
     Remove(verb::by_label::Remove),
     /// Renew a token now, by its own way
     Renew(verb::by_label::ByLabel),
+    Rotate(verb::rotate::Rotate),
     /// Ask BitGo what a token spent, and count from there
     Reconcile(verb::by_label::ByLabel),
     /// Lock a session or token that was unlocked

@@ -9,7 +9,10 @@
 //! ```
 
 use bitgo_vault::api::ApiError;
-use bitgo_vault::{ControlError, Denied, Error, ProviderError, Rule, StoreError, WordError};
+use bitgo_vault::{
+    ControlError, Denied, Error, Label, Need, ProviderError, Rule, StoreError, TokenStatus,
+    WordError,
+};
 use serde_json::{Value, json};
 use std::error::Error as StdError;
 use std::fmt;
@@ -21,6 +24,8 @@ pub(crate) enum Failure {
     Vault(Error),
     /// The process that holds the vault says so.
     Control(ControlError),
+    /// A token was not renewed.
+    NotRenewed { label: Label, why: String, need: Option<Need> },
     /// It was said wrongly.
     Usage(String),
     /// Something beside the vault failed.
@@ -80,6 +85,15 @@ impl Failure {
         move |source| Self::Other { doing, source: source.into() }
     }
 
+    /// How a renewal went that ended so, if `renewals` had gone well before it.
+    pub(crate) fn of_renewal(ended: TokenStatus, renewals: u64) -> Result<TokenStatus, Self> {
+        if ended.renewals != renewals {
+            return Ok(ended);
+        }
+        let why = ended.last_error.unwrap_or_else(|| "the attempt was cut short".into());
+        Err(Self::NotRenewed { label: ended.label, why, need: ended.need })
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         self.kind().exit_code()
     }
@@ -90,15 +104,19 @@ impl Failure {
             Self::Other { .. } => Kind::Other,
             Self::Control(ControlError::Foreign { .. }) => Kind::InUse,
             Self::Control(_) => Kind::Other,
+            Self::NotRenewed { need: Some(_), .. } => Kind::NeedsHuman,
+            Self::NotRenewed { need: None, .. } => Kind::Api,
             Self::Vault(error) => kind_of(error),
         }
     }
 
     /// What to do about it, in terms of the command, where the line before does not say it.
     pub(crate) fn remedy(&self) -> Option<String> {
-        let Self::Vault(error) = self else {
-            let wanted = matches!(self, Self::Usage(_));
-            return wanted.then(|| "see bitgo-vault help, or VERB --help".into());
+        let error = match self {
+            Self::Vault(error) => error,
+            Self::Usage(_) => return Some("see bitgo-vault help, or VERB --help".into()),
+            Self::NotRenewed { need, .. } => return need.map(|need| need.advice().into()),
+            _ => return None,
         };
         let remedy = match error {
             Error::Store(StoreError::NotFound { .. }) => {
@@ -245,6 +263,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Vault(error) => error.fmt(f),
             Self::Control(error) => error.fmt(f),
+            Self::NotRenewed { label, why, .. } => write!(f, "{label} is not renewed: {why}"),
             Self::Usage(why) => f.write_str(why),
             Self::Other { doing, .. } => write!(f, "could not {doing}"),
         }
@@ -256,7 +275,7 @@ impl StdError for Failure {
         match self {
             Self::Vault(error) => error.source(),
             Self::Control(error) => error.source(),
-            Self::Usage(_) => None,
+            Self::NotRenewed { .. } | Self::Usage(_) => None,
             Self::Other { source, .. } => Some(&**source),
         }
     }

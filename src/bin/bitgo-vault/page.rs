@@ -111,7 +111,7 @@ impl Printer {
                 page.0
             }
         };
-        put(anstream::stdout(), &text)
+        put(anstream::stdout(), text.as_bytes())
     }
 
     /// Tells people something beside the answer; a script gets the answer alone.
@@ -146,7 +146,10 @@ impl Printer {
     pub(crate) fn failure(&self, failure: &Failure) -> ExitCode {
         let code = failure.exit_code();
         if self.json {
-            let _ = put(anstream::stdout(), &format!("{}\n", json!({"error": failure.to_json()})));
+            let _ = put(
+                anstream::stdout(),
+                format!("{}\n", json!({"error": failure.to_json()})).as_bytes(),
+            );
             return ExitCode::from(code);
         }
         let mut page = Page::default();
@@ -161,7 +164,7 @@ impl Printer {
                 cause = error.source();
             }
         }
-        let _ = put(anstream::stderr(), &page.0);
+        let _ = put(anstream::stderr(), page.0.as_bytes());
         ExitCode::from(code)
     }
 
@@ -178,8 +181,8 @@ impl Printer {
 }
 
 /// Writes all of it. That nobody reads any more is no failure.
-fn put(mut to: impl io::Write, text: &str) -> Result<(), Failure> {
-    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+pub(crate) fn put(mut to: impl io::Write, text: &[u8]) -> Result<(), Failure> {
+    match to.write_all(text).and_then(|()| to.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::could_not("write the answer")(error))
         }

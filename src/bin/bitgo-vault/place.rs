@@ -116,18 +116,19 @@ impl Common {
         printer: &Printer,
         work: impl AsyncFnOnce(&Vault) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.opened_by(self.passphrase.ask()?, printer, work).await
+        self.opened(self.builder()?, self.passphrase.ask()?, printer, work).await
     }
 
-    /// The same by a passphrase that was asked for already.
-    pub(crate) async fn opened_by<T>(
+    /// The same as somebody wants it opened, by a passphrase that was asked for already.
+    pub(crate) async fn opened<T>(
         &self,
+        builder: VaultBuilder,
         passphrase: Passphrase,
         printer: &Printer,
         work: impl AsyncFnOnce(&Vault) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         // Nobody is to ask this process anything meanwhile.
-        let unlocking = self.builder()?.without_control_socket().unlock(passphrase);
+        let unlocking = builder.without_control_socket().unlock(passphrase);
         let vault = printer.busy("deriving the key", unlocking).await?;
         let done = work(&vault).await;
         let closed = close(vault).await;

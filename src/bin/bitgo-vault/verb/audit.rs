@@ -1,5 +1,6 @@
 //! `audit`: what the vault did, and proof that nobody rewrote it.
 
+use super::doctor::Found;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell, Tone, toned};
@@ -11,6 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// How often `--follow` looks again.
@@ -38,6 +40,10 @@ enum What {
     Verify {
         /// An exported file, which needs neither vault nor passphrase
         file: Option<PathBuf>,
+        /// Look only at what can be seen without the passphrase: that header, anchor and database are there and
+        /// well-formed. It does not show that entries are whole, or that none is missing
+        #[arg(long, conflicts_with = "file")]
+        structure: bool,
     },
     /// Write entries as lines of JSON whose chain anybody can verify
     Export {
@@ -152,16 +158,19 @@ impl Tell for Chain {
 }
 
 impl Audit {
-    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        match self.what {
+    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<ExitCode, Failure> {
+        let done = match self.what {
             None => self.show(common, printer).await,
-            Some(What::Verify { file: Some(file) }) => {
+            Some(What::Verify { structure: true, .. }) => {
+                return Found::look(common, printer, None).await?.told(printer);
+            }
+            Some(What::Verify { file: Some(file), .. }) => {
                 let opened = File::open(&file).map_err(Failure::could_not("open the file"))?;
                 let chain = verify_audit_lines(BufReader::new(opened))
                     .map_err(Failure::could_not("verify the lines"))?;
                 printer.say(&Chain::of(&chain, Some(file)))
             }
-            Some(What::Verify { file: None }) => {
+            Some(What::Verify { file: None, .. }) => {
                 let verifying = async |vault: &Vault| {
                     Ok(printer.busy("verifying", vault.verify_audit()).await?)
                 };
@@ -185,7 +194,8 @@ impl Audit {
                 let pruned = common.within(printer, pruning).await?;
                 printer.say(&Chain::of(&pruned, Some(file)))
             }
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 
     async fn show(&self, common: &Common, printer: &Printer) -> Result<(), Failure> {

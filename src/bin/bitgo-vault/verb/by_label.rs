@@ -33,10 +33,16 @@ impl ByLabel {
     pub(crate) async fn renew(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
         if let Some(holder) = common.holder().await? {
             printer.busy("asking bitgo", holder.renew(&self.label)).await?;
-            return printer.say(&Done { label: self.label, done: "renewed" });
+            return printer.say(&Done { label: self.label, done: "its renewal has begun" });
         }
         let renewing = async |vault: &Vault| {
-            Ok(printer.busy("asking bitgo", vault.renew(&self.label)).await?)
+            let before = vault.status(&self.label)?;
+            let ended = printer.busy("asking bitgo", vault.renew(&self.label)).await?;
+            // Of one that BitGo could not be asked about before, that it could be now is all there is.
+            match before.is_unverified {
+                true => Ok(ended),
+                false => Failure::of_renewal(ended, before.renewals),
+            }
         };
         printer.say(&Token::from(common.within(printer, renewing).await?))
     }

@@ -3,14 +3,15 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell, Tone, toned};
-use bitgo_vault::{LockLevel, Report};
+use bitgo_vault::{LockLevel, Passphrase, Report, StoreError};
 use clap::Args;
 use serde::Serialize;
 use std::process::ExitCode;
 
 /// Look at a vault, and say what is wrong with it; mends and changes nothing
 ///
-/// Without the passphrase it sees the files and the clear part of the header. Exit code 8 if anything is wrong.
+/// Without the passphrase it sees the files and the clear part of the header; while somebody holds the vault no more
+/// is looked at than that. Exit code 8 if anything is wrong.
 #[derive(Args)]
 pub(crate) struct Doctor {
     /// Open it as well, and look at every record
@@ -18,8 +19,9 @@ pub(crate) struct Doctor {
     deep: bool,
 }
 
+/// What was found, as far as it was looked for.
 #[derive(Serialize)]
-struct Found {
+pub(super) struct Found {
     is_well: bool,
     faults: Vec<String>,
     held_by: Option<String>,
@@ -38,10 +40,18 @@ struct Found {
 impl From<&Report> for Found {
     fn from(report: &Report) -> Self {
         let (header, contents) = (report.header.as_ref(), report.contents.as_ref());
+        // That somebody works with the vault is not wrong with it.
+        let is_held = |fault: &&StoreError| matches!(fault, StoreError::InUse { .. });
+        let held_by = report.faults.iter().find(is_held).map(|_| match &report.holder {
+            Some(holder) => holder.to_string(),
+            None => "a process that did not say who it is".into(),
+        });
+        let faults = report.faults.iter().filter(|fault| !is_held(fault));
+        let faults: Vec<_> = faults.map(ToString::to_string).collect();
         Self {
-            is_well: report.faults.is_empty(),
-            faults: report.faults.iter().map(ToString::to_string).collect(),
-            held_by: report.holder.as_ref().map(ToString::to_string),
+            is_well: faults.is_empty(),
+            faults,
+            held_by,
             generation: header.map(|header| header.generation),
             epoch: header.map(|header| header.epoch),
             seals: header.map(|header| header.seals),
@@ -62,6 +72,24 @@ fn key_memory(level: LockLevel) -> &'static str {
         LockLevel::Secret => "secret, out of the kernel's own map",
         LockLevel::Locked => "locked, and kept out of core dumps",
         _ => "wiped on release only: the system refused to lock them",
+    }
+}
+
+impl Found {
+    /// Looks at the vault; at its records too, if the passphrase is given.
+    pub(super) async fn look(
+        common: &Common,
+        printer: &Printer,
+        passphrase: Option<Passphrase>,
+    ) -> Result<Self, Failure> {
+        let looking = common.builder()?.doctor(passphrase);
+        Ok(Self::from(&printer.busy("looking", looking).await?))
+    }
+
+    /// Prints it, and answers how the verb ends.
+    pub(super) fn told(&self, printer: &Printer) -> Result<ExitCode, Failure> {
+        printer.say(self)?;
+        Ok(if self.is_well { ExitCode::SUCCESS } else { ExitCode::from(8) })
     }
 }
 
@@ -96,9 +124,6 @@ impl Tell for Found {
 impl Doctor {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<ExitCode, Failure> {
         let passphrase = self.deep.then(|| common.passphrase.ask()).transpose()?;
-        let looking = common.builder()?.doctor(passphrase);
-        let found = Found::from(&printer.busy("looking", looking).await?);
-        printer.say(&found)?;
-        Ok(if found.is_well { ExitCode::SUCCESS } else { ExitCode::from(8) })
+        Found::look(common, printer, passphrase).await?.told(printer)
     }
 }

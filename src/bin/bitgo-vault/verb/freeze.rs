@@ -49,7 +49,7 @@ impl Thaw {
         let again = Passphrase::new(passphrase.expose());
         let thawing =
             async |vault: &Vault| Ok(printer.busy("deriving the key", vault.thaw(again)).await?);
-        common.opened_by(passphrase, printer, thawing).await?;
+        common.opened(common.builder()?, passphrase, printer, thawing).await?;
         printer.say(&Frozen { is_frozen: false })
     }
 }

@@ -86,7 +86,7 @@ impl Passwd {
             let changing = vault.change_passphrase(current, self.new.ask()?);
             Ok(printer.busy("deriving the keys", changing).await?)
         };
-        common.opened_by(passphrase, printer, changing).await?;
+        common.opened(common.builder()?, passphrase, printer, changing).await?;
         printer.say(&Kept::of("the passphrase is changed"))
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod manual;
 pub(crate) mod policy;
 pub(crate) mod request;
 pub(crate) mod revoke;
+pub(crate) mod rotate;
 pub(crate) mod send;
 pub(crate) mod show;
 pub(crate) mod sign;
@@ -55,9 +56,10 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<ExitCode, Failure
         Verb::Rekey(verb) => verb.run(&common, printer).await,
         Verb::Backup(verb) => verb.run(&common, printer).await,
         Verb::Restore(verb) => verb.run(&common, printer).await,
-        Verb::Audit(verb) => verb.run(&common, printer).await,
+        Verb::Audit(verb) => return verb.run(&common, printer).await,
         Verb::Remove(verb) => verb.run(&common, printer).await,
         Verb::Renew(token) => token.renew(&common, printer).await,
+        Verb::Rotate(rotate) => rotate.run(&common, printer).await,
         Verb::Reconcile(token) => token.reconcile(&common, printer).await,
         Verb::Lock(token) => token.lock(&common, printer).await,
         Verb::Logout(token) => token.log_out(&common, printer).await,

@@ -109,7 +109,9 @@ impl Policy {
                     };
                     Ok((before, is_loosened))
                 };
-                let (before, is_loosened) = common.opened_by(passphrase, printer, setting).await?;
+                let builder = common.builder()?;
+                let (before, is_loosened) =
+                    common.opened(builder, passphrase, printer, setting).await?;
                 let mut changes = Vec::new();
                 compare("", &told(&before)?, &told(&rules)?, &mut changes);
                 printer.say(&Replaced { label, is_loosened, changes })
