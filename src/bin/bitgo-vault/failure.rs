@@ -15,7 +15,7 @@ use bitgo_vault::{
 };
 use serde_json::{Value, json};
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
 
 /// Why a verb did not do what was asked.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something beside the vault failed.
     Other { doing: &'static str, source: Box<dyn StdError + Send + Sync> },
+    /// A file is not what was written.
+    Altered(io::Error),
 }
 
 /// Each kind with its exit code.
@@ -102,6 +104,7 @@ impl Failure {
         match self {
             Self::Usage(_) => Kind::Usage,
             Self::Other { .. } => Kind::Other,
+            Self::Altered(_) => Kind::Damaged,
             Self::Control(ControlError::Foreign { .. }) => Kind::InUse,
             Self::Control(_) => Kind::Other,
             Self::NotRenewed { need: Some(_), .. } => Kind::NeedsHuman,
@@ -265,7 +268,8 @@ impl fmt::Display for Failure {
             Self::Control(error) => error.fmt(f),
             Self::NotRenewed { label, why, .. } => write!(f, "{label} is not renewed: {why}"),
             Self::Usage(why) => f.write_str(why),
-            Self::Other { doing, .. } => write!(f, "could not {doing}"),
+            Self::Other { doing, source } => write!(f, "could not {doing}: {source}"),
+            Self::Altered(why) => write!(f, "the file is not as it was written: {why}"),
         }
     }
 }
@@ -276,7 +280,8 @@ impl StdError for Failure {
             Self::Vault(error) => error.source(),
             Self::Control(error) => error.source(),
             Self::NotRenewed { .. } | Self::Usage(_) => None,
-            Self::Other { source, .. } => Some(&**source),
+            Self::Other { source, .. } => source.source(),
+            Self::Altered(why) => why.source(),
         }
     }
 }

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// How often `--follow` looks again.
 const EVERY: Duration = Duration::from_secs(1);
+/// The most entries that the holder tells at once.
+const TOLD: usize = 47;
 /// How many entries are shown.
 const SHOWN: usize = 50;
 
@@ -166,8 +168,7 @@ impl Audit {
             }
             Some(What::Verify { file: Some(file), .. }) => {
                 let opened = File::open(&file).map_err(Failure::could_not("open the file"))?;
-                let chain = verify_audit_lines(BufReader::new(opened))
-                    .map_err(Failure::could_not("verify the lines"))?;
+                let chain = verify_audit_lines(BufReader::new(opened)).map_err(Failure::Altered)?;
                 printer.say(&Chain::of(&chain, Some(file)))
             }
             Some(What::Verify { file: None, .. }) => {
@@ -210,12 +211,19 @@ impl Audit {
         };
         let mut last = None;
         loop {
-            let lines = holder.audit(self.last).await?;
+            // Of what came meanwhile, all that the holder tells.
+            let most = if last.is_some() { TOLD } else { self.last };
+            let lines = holder.audit(most).await?;
             let entries = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
             let number = |entry: &serde_json::Value| entry.get("number").and_then(|it| it.as_u64());
             let entries: Vec<serde_json::Value> =
                 entries.filter(|entry| number(entry) > last).collect();
             if let Some(newest) = entries.iter().filter_map(number).max() {
+                let oldest = entries.iter().filter_map(number).min();
+                let missed = last.zip(oldest).map_or(0, |(last, oldest)| oldest - last - 1);
+                if missed > 0 {
+                    printer.note(format_args!("{missed} entries came too fast: see audit export"));
+                }
                 last = Some(newest);
                 printer.say(&Lines { entries })?;
             } else if !self.follow {

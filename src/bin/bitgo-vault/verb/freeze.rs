@@ -6,6 +6,11 @@ use crate::page::{Page, Printer, Tell};
 use bitgo_vault::{Passphrase, Vault};
 use clap::Args;
 use serde::Serialize;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long the holder may take to say that it froze.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Stop all signing at once, without a passphrase
 ///
@@ -34,9 +39,19 @@ impl Tell for Frozen {
 
 impl Freeze {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        match common.holder().await? {
-            Some(holder) => holder.freeze().await?,
-            None => Vault::freeze_at(common.store()?)?,
+        // The file first, and whatever else fails: the holder's watch finds it within a second, however
+        // busy it is, and so does its next start.
+        Vault::freeze_at(common.store()?)?;
+        let asking = async {
+            if let Some(holder) = common.holder().await? {
+                holder.freeze().await?;
+            }
+            Ok::<_, Failure>(())
+        };
+        match timeout(PATIENCE, asking).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => printer.note(format_args!("{failure}; FREEZE is written")),
+            Err(_) => printer.note("its holder does not answer; FREEZE is written"),
         }
         printer.say(&Frozen { is_frozen: true })
     }

@@ -3,7 +3,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use bitgo_vault::{Error, LocalRules, Vault};
+use bitgo_vault::{Error, Label, LocalRules, Vault};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
@@ -38,6 +38,9 @@ enum What {
         /// The file with the rules; - is standard input
         #[arg(long, value_name = "FILE", default_value = "-")]
         file: PathBuf,
+        /// Agree to rules that allow what was not allowed before, where nobody is asked for the passphrase
+        #[arg(long)]
+        loosen: bool,
     },
 }
 
@@ -87,7 +90,7 @@ impl Policy {
                 let showing = async |vault: &Vault| Ok(vault.rules(&label)?);
                 printer.say(&Shown(told(&common.within(printer, showing).await?)?))
             }
-            What::Set { label, file } => {
+            What::Set { label, file, loosen } => {
                 let rules = LocalRules::from_json(&read(&file)?).map_err(Error::from)?;
                 let passphrase = common.passphrase.ask()?;
                 let again = common.passphrase.repeat(&passphrase);
@@ -95,6 +98,12 @@ impl Policy {
                     let before = vault.rules(&label)?;
                     let is_loosened = match vault.set_rules(&label, rules.clone(), None).await {
                         Err(Error::LoosensRules { .. }) => {
+                            // A file with a rule forgotten must not open what was closed.
+                            if again.is_some() && !loosen {
+                                return Err(
+                                    Error::LoosensRules { label: Label::new(&label)? }.into()
+                                );
+                            }
                             printer.note("the rules allow what was not allowed before");
                             let passphrase = again.map_or_else(|| common.passphrase.ask(), Ok)?;
                             let loosening =

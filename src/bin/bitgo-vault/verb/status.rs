@@ -75,6 +75,11 @@ impl Status {
         loop {
             let stands = match common.holder().await? {
                 Some(holder) => Stands { status: holder.status().await?, is_held: true },
+                None if self.watch => {
+                    return Err(Failure::usage(
+                        "nobody holds the vault: there is nothing to watch",
+                    ));
+                }
                 None => {
                     let standing = async |vault: &Vault| Ok(vault.control_status());
                     let status = common.within(printer, standing).await?;
