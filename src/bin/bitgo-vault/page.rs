@@ -114,6 +114,14 @@ impl Printer {
         put(anstream::stdout(), text.as_bytes())
     }
 
+    /// Begins at the top of an empty terminal, for what is shown again and again. A script, or a file,
+    /// gets one answer after the other.
+    pub(crate) fn clear(&self) {
+        if !self.json && io::stdout().is_terminal() {
+            let _ = put(io::stdout(), b"\x1b[H\x1b[2J");
+        }
+    }
+
     /// Tells people something beside the answer; a script gets the answer alone.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.json {
