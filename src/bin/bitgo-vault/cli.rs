@@ -14,7 +14,6 @@ use std::path::PathBuf;
 #[command(
     version,
     arg_required_else_help = true,
-    propagate_version = true,
     after_help = "Exit codes: 0 done, 1 other, 2 said wrongly, 3 denied by a rule, 4 wrong passphrase or none, \
                   5 a human must act, 6 BitGo, 7 the vault is open elsewhere, 8 damaged."
 )]
@@ -124,4 +123,15 @@ pub(crate) enum Verb {
     Man(verb::manual::Man),
     #[cfg(feature = "emulator")]
     Emulator(verb::emulator::Emulate),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_things_are_said_alike() {
+        Cli::command().debug_assert();
+    }
 }

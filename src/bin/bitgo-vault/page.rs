@@ -181,7 +181,7 @@ impl Printer {
         if error.use_stderr() && self.json {
             let line = error.to_string().lines().next().unwrap_or_default().to_owned();
             let line = line.strip_prefix("error: ").map_or(line.clone(), str::to_owned);
-            return self.failure(&Failure::Usage(line));
+            return self.failure(&Failure::Usage(format!("{line}: see VERB --help")));
         }
         let _ = error.print();
         ExitCode::from(if error.use_stderr() { 2 } else { 0 })
