@@ -14,7 +14,6 @@ use std::path::PathBuf;
 #[command(
     version,
     arg_required_else_help = true,
-    propagate_version = true,
     after_help = "Exit codes: 0 done, 1 other, 2 said wrongly, 3 denied by a rule, 4 wrong passphrase or none, \
                   5 a human must act, 6 BitGo, 7 the vault is open elsewhere, 8 damaged."
 )]
@@ -33,6 +32,7 @@ pub(crate) struct Common {
         long,
         global = true,
         env = "BITGO_VAULT_STORE",
+        hide_env_values = true,
         value_name = "DIRECTORY",
         help_heading = "Vault"
     )]
@@ -43,18 +43,26 @@ pub(crate) struct Common {
         long,
         global = true,
         env = "BITGO_VAULT_ANCHOR",
+        hide_env_values = true,
         value_name = "FILE",
         help_heading = "Vault"
     )]
     pub(crate) anchor: Option<PathBuf>,
     /// Which BitGo it speaks to: of a new vault test, else what it was made for
-    #[arg(long, global = true, env = "BITGO_VAULT_ENV", help_heading = "Vault")]
+    #[arg(
+        long,
+        global = true,
+        env = "BITGO_VAULT_ENV",
+        hide_env_values = true,
+        help_heading = "Vault"
+    )]
     pub(crate) env: Option<Service>,
     /// The root URI of a custom server
     #[arg(
         long,
         global = true,
         env = "BITGO_VAULT_ROOT_URI",
+        hide_env_values = true,
         value_name = "URI",
         help_heading = "Vault"
     )]
@@ -64,6 +72,7 @@ pub(crate) struct Common {
         long,
         global = true,
         env = "BITGO_VAULT_SERVER_XPUB",
+        hide_env_values = true,
         value_name = "XPUB",
         help_heading = "Vault"
     )]
@@ -124,4 +133,15 @@ pub(crate) enum Verb {
     Man(verb::manual::Man),
     #[cfg(feature = "emulator")]
     Emulator(verb::emulator::Emulate),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_things_are_said_alike() {
+        Cli::command().debug_assert();
+    }
 }

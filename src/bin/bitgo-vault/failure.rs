@@ -117,7 +117,9 @@ impl Failure {
     pub(crate) fn remedy(&self) -> Option<String> {
         let error = match self {
             Self::Vault(error) => error,
-            Self::Usage(_) => return Some("see bitgo-vault help, or VERB --help".into()),
+            Self::NotRenewed { need: Some(Need::Login), .. } => {
+                return Some("mint it by a login: bitgo-vault rotate LABEL --email EMAIL".into());
+            }
             Self::NotRenewed { need, .. } => return need.map(|need| need.advice().into()),
             _ => return None,
         };
@@ -134,12 +136,43 @@ impl Failure {
             Error::Store(error) if is_damage(error) => {
                 "look with bitgo-vault doctor, then mend with bitgo-vault restore --repair"
             }
+            Error::Store(StoreError::AlreadyExists { .. }) => {
+                "name another directory with --store; to replace the vault, move it away first"
+            }
+            Error::Store(StoreError::OtherEnvironment { .. }) => {
+                "leave --env and its kin away: the vault knows its bitgo; or name another with --store"
+            }
+            Error::Store(StoreError::BackupExists { .. } | StoreError::BackupUnfinished { .. }) => {
+                "name a file that is not there yet: bitgo-vault backup FILE"
+            }
+            Error::Store(StoreError::UnsafeFileSystem { .. }) => {
+                "choose a local disk with --store, or judge it yourself: --dangerous-allow-file-system NAME"
+            }
+            Error::EmptyPassphrase => {
+                "type a longer one, or name a source that is not empty with --passphrase-file, -fd or -command"
+            }
+            Error::LabelTaken { .. } => {
+                "choose another label, or make room with bitgo-vault revoke LABEL, or remove LABEL"
+            }
+            Error::UnfitToken(_) => {
+                "say --limit COIN=AMOUNT, or --no-limit for one that only looks; --ip and --duration \
+                 where they are named above"
+            }
+            Error::NotRenewable { .. } => {
+                "log in anew for a session: bitgo-vault login EMAIL; else bitgo-vault rotate LABEL --email EMAIL"
+            }
+            Error::CannotSign | Error::SendOnly | Error::IssuedInClear => {
+                "if the token may travel in clear, repeat it with --dangerous-accept-tokens-in-clear"
+            }
             Error::NoSuchToken { .. } => "see what is kept with bitgo-vault list",
             Error::Provider(ProviderError::NoTerminal(_)) => {
                 "without a terminal, name a source: --passphrase-file, --password-file, --otp and their kin"
             }
             Error::Denied(denied) => match denied.rule() {
                 Rule::Unreconciled => "run bitgo-vault reconcile LABEL",
+                Rule::RawExposure => {
+                    "use sign or send; or set rawExposure with bitgo-vault policy set LABEL, if you must"
+                }
                 Rule::Frozen => "run bitgo-vault thaw, once you know why it was frozen",
                 Rule::Limit | Rule::Total | Rule::NoLimit => {
                     "issue a token with another limit: bitgo-vault issue LABEL --limit COIN=AMOUNT"

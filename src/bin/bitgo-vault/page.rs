@@ -8,8 +8,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
+use std::error::Error as _;
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, IsTerminal, Write as _};
+use std::iter;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -114,6 +116,14 @@ impl Printer {
         put(anstream::stdout(), text.as_bytes())
     }
 
+    /// Begins at the top of an empty terminal, for what is shown again and again. A script, or a file,
+    /// gets one answer after the other.
+    pub(crate) fn clear(&self) {
+        if !self.json && io::stdout().is_terminal() {
+            let _ = put(io::stdout(), b"\x1b[H\x1b[2J");
+        }
+    }
+
     /// Tells people something beside the answer; a script gets the answer alone.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.json {
@@ -157,13 +167,14 @@ impl Printer {
         if let Some(remedy) = failure.remedy() {
             page.line(format_args!("{} {remedy}", toned(Tone::Good, "  do:")));
         }
-        if self.verbose {
-            let mut cause = std::error::Error::source(failure);
-            while let Some(error) = cause {
-                page.line(format_args!("  because: {error}"));
-                cause = error.source();
-            }
-        }
+        // What failed beside the vault says by its cause alone what to do.
+        let told = match (self.verbose, failure) {
+            (true, _) => usize::MAX,
+            (false, Failure::Other { .. }) => 1,
+            _ => 0,
+        };
+        let causes = iter::successors(failure.source(), |error| error.source());
+        causes.take(told).for_each(|error| page.line(format_args!("  because: {error}")));
         let _ = put(anstream::stderr(), page.0.as_bytes());
         ExitCode::from(code)
     }
@@ -173,7 +184,7 @@ impl Printer {
         if error.use_stderr() && self.json {
             let line = error.to_string().lines().next().unwrap_or_default().to_owned();
             let line = line.strip_prefix("error: ").map_or(line.clone(), str::to_owned);
-            return self.failure(&Failure::Usage(line));
+            return self.failure(&Failure::Usage(format!("{line}: see VERB --help")));
         }
         let _ = error.print();
         ExitCode::from(if error.use_stderr() { 2 } else { 0 })

@@ -25,6 +25,9 @@ pub(crate) struct Issue {
     /// The most it may spend of a coin over its life: COIN=0.5, or COIN=50000base in base units
     #[arg(long = "limit", value_name = "COIN=AMOUNT", value_parser = Money::read)]
     limits: Vec<Money>,
+    /// Mint it without any limit, for one that only looks: unlocked, it could spend all that its scopes reach
+    #[arg(long, conflicts_with = "limits")]
+    no_limit: bool,
     /// How long it lives
     #[arg(long, value_name = "30d", value_parser = duration, default_value = "30d")]
     duration: Duration,
@@ -53,6 +56,9 @@ impl Issue {
         for Money { coin, amount } in &self.limits {
             printer.note(format_args!("limit: {}", both_units(coin, *amount)));
             token = token.spending_limit(coin, *amount);
+        }
+        if self.no_limit {
+            token = token.no_spending_limit();
         }
         for ip in self.ips {
             token = token.ip_restrict(ip);

@@ -83,7 +83,13 @@ impl Passwd {
         let passphrase = common.passphrase.ask()?;
         let current = Passphrase::new(passphrase.expose());
         let changing = async |vault: &Vault| {
-            let changing = vault.change_passphrase(current, self.new.ask()?);
+            let new = self.new.ask()?;
+            if new.expose() == current.expose() {
+                return Err(Failure::usage(
+                    "it is the passphrase that the vault has: choose another",
+                ));
+            }
+            let changing = vault.change_passphrase(current, new);
             Ok(printer.busy("deriving the keys", changing).await?)
         };
         common.opened(common.builder()?, passphrase, printer, changing).await?;

@@ -6,7 +6,6 @@ use crate::words::{both_units, when};
 use bitgo_vault::{
     Clock, ControlToken, Label, Phase, Standing, SystemClock, TokenKind, TokenStatus, Vault,
 };
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -19,7 +18,6 @@ pub(crate) struct Token {
     scopes: Vec<String>,
     enterprise: Option<String>,
     wallets: Option<Vec<String>>,
-    created_at: Option<DateTime<Utc>>,
     ip_restrict: Vec<String>,
     is_extensible: bool,
     /// By coin: the server's limit, in base units; `null` where it has none.
@@ -41,7 +39,6 @@ impl From<TokenStatus> for Token {
                 .permitted_wallets
                 .as_ref()
                 .map(|wallets| wallets.iter().map(ToString::to_string).collect()),
-            created_at: info.created_at,
             ip_restrict: info.ip_restrict.clone(),
             is_extensible: info.is_extensible,
             limits: limits
