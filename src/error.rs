@@ -283,7 +283,10 @@ mod tests {
                 Error::ClockSkew { ahead: -TimeDelta::minutes(11) },
                 "this machine's clock is 660 s behind bitgo's: set it, then try again",
             ),
-            (Error::Rules(RulesError::Period), "a window lasts from a minute to 366 days"),
+            (
+                Error::Rules(RulesError::Period),
+                "a window lasts whole seconds, from a minute to 366 days",
+            ),
             (
                 Error::LoosensRules { label: label() },
                 "the rules may allow desk what was not allowed before: give the passphrase with them",

@@ -5,7 +5,7 @@ use crate::id::{EnterpriseId, WalletId};
 use crate::money::{Amount, Coin};
 use crate::scope::Scope;
 use crate::secret::Otp;
-use crate::token::Label;
+use crate::token::{Label, TokenInfo};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -120,6 +120,33 @@ impl CreateToken {
             admin: None,
             admin_scope: None,
             access_token_template_id: None,
+        }
+    }
+
+    /// A token that may do what `present` may, kept as `label`: the same scopes, wallets, addresses and
+    /// limits, each limit as high as it was at first.
+    ///
+    /// # Security
+    /// What BitGo does not tell of a token is not carried over: name again the enterprises that it is
+    /// confined to ([`CreateToken::permitted_enterprise`]).
+    pub fn like(label: &Label, present: &TokenInfo, lifetime: Duration) -> Self {
+        let mut token = Self::new(label, lifetime);
+        token.scope = present.scopes.iter().map(ToString::to_string).collect();
+        token.ip_restrict.clone_from(&present.ip_restrict);
+        token.enterprise = present.enterprise.map(|id| id.to_string());
+        let wallets = present.permitted_wallets.iter().flatten();
+        token.permitted_wallets = wallets.map(ToString::to_string).collect();
+        for (coin, limit) in present.spending_limits.iter() {
+            token = match limit.limit {
+                Some(limit) => token.spending_limit(coin, limit),
+                None => token.dangerous_uncapped(coin),
+            };
+        }
+        match present.erc20_limit.map(|pool| pool.limit) {
+            Some(Some(limit)) => token.all_erc20_tokens_limit(limit),
+            Some(None) => token.dangerous_uncapped_erc20_tokens(),
+            None if token.spending_limits.is_empty() => token.no_spending_limit(),
+            None => token,
         }
     }
 
@@ -261,6 +288,9 @@ impl CreateToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coin_map::CoinMap;
+    use crate::id::TokenId;
+    use crate::token::SpendingLimit;
 
     #[test]
     fn amounts_travel_as_strings_and_what_is_unsaid_does_not() {
@@ -282,6 +312,39 @@ mod tests {
                 r#""admin":true,"adminScope":"read","otp":"0000000"}"#
             )
         );
+    }
+
+    #[test]
+    fn one_like_another_may_do_the_same() {
+        let label = Label::new("bot").unwrap();
+        let coin = |name| Coin::new(name).unwrap();
+        let limit = |limit| SpendingLimit { limit, spent: Amount::new(1) };
+        let limits = [(coin("hteth"), limit(Some(Amount::new(5)))), (coin("tbtc"), limit(None))];
+        let bare = TokenInfo::of_limits(TokenId::from_bytes([1; 16]), CoinMap::default());
+        let full = TokenInfo {
+            scopes: vec!["wallet_spend_enterprise".parse().unwrap()],
+            enterprise: Some(EnterpriseId::from_bytes([2; 16])),
+            permitted_wallets: Some(vec![WalletId::from_bytes([3; 16])]),
+            ip_restrict: vec!["203.0.113.7".into()],
+            spending_limits: limits.into(),
+            erc20_limit: Some(limit(Some(Amount::new(7)))),
+            ..bare.clone()
+        };
+        let lifetime = Duration::from_secs(60);
+        let expect = CreateToken::new(&label, lifetime)
+            .scope("wallet_spend_enterprise".parse().unwrap())
+            .enterprise(EnterpriseId::from_bytes([2; 16]))
+            .permitted_wallet(WalletId::from_bytes([3; 16]))
+            .ip_restrict("203.0.113.7")
+            .spending_limit(&coin("hteth"), Amount::new(5))
+            .dangerous_uncapped(&coin("tbtc"))
+            .all_erc20_tokens_limit(Amount::new(7));
+        let like = CreateToken::like(&label, &full, lifetime);
+        assert_eq!(like.to_plan().unwrap(), expect.to_plan().unwrap());
+        let like = CreateToken::like(&label, &bare, lifetime);
+        assert!(like.is_unlimited_by_choice, "it had no limit before either");
+        let expect = CreateToken::new(&label, lifetime);
+        assert_eq!(like.to_plan().unwrap(), expect.to_plan().unwrap());
     }
 
     #[test]

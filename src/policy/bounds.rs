@@ -18,6 +18,8 @@ const LISTS_MAX: [(&str, usize); 8] = [
 ];
 /// The most text that destinations and products may have together, in bytes.
 const TEXT_MAX: usize = 12 << 10;
+/// The longest JSON that is read as rules, in bytes: four times what the longest lists take.
+pub(super) const JSON_MAX: usize = 256 << 10;
 /// The shortest window.
 const PERIOD_MIN: Duration = Duration::from_secs(60);
 /// The longest while of any rule: 366 days.
@@ -26,9 +28,32 @@ const PERIOD_MAX: Duration = Duration::from_secs(366 * 86_400);
 const DECIMALS_MAX: u8 = 38;
 
 /// Rules that are not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RulesError {
+    /// Their JSON is too long.
+    #[error("the rules have more than {JSON_MAX} bytes: name fewer")]
+    TooLong,
+    /// A field of their JSON is not of the kind that it should be.
+    #[error("{field}: want {wanted}")]
+    Unreadable {
+        /// The names that lead to it, such as `coins.tbtc.fee`.
+        field: Box<str>,
+        /// What should stand there.
+        wanted: &'static str,
+    },
+    /// A field of their JSON names no rule.
+    #[error("{field}: no rule is called so, correct the name")]
+    Unknown {
+        /// The names that lead to it.
+        field: Box<str>,
+    },
+    /// A field of their JSON stands twice.
+    #[error("{field}: it stands there twice, and which of the two holds is not plain")]
+    FieldTwice {
+        /// The names that lead to it.
+        field: Box<str>,
+    },
     /// A list is too long.
     #[error("{list} has more than {most} entries: name fewer")]
     TooMany {
@@ -53,13 +78,13 @@ pub enum RulesError {
         list: &'static str,
     },
     /// A window is too short or too long.
-    #[error("a window lasts from a minute to 366 days")]
+    #[error("a window lasts whole seconds, from a minute to 366 days")]
     Period,
     /// A window bounds nothing.
     #[error("a window has neither a sum nor a count: give it one")]
     Boundless,
     /// A decay is too long.
-    #[error("a decay takes at most 366 days")]
+    #[error("a decay takes whole seconds, at most 366 days")]
     Decay,
     /// A coin has too many decimals.
     #[error("a coin has at most {DECIMALS_MAX} decimals")]
@@ -104,15 +129,15 @@ impl LocalRules {
             }
         }
         for window in &self.windows {
-            let is_whole = window.period.subsec_nanos() % 1_000_000 == 0;
-            if !is_whole || !(PERIOD_MIN..=PERIOD_MAX).contains(&window.period) {
+            if !is_whole(window.period) || !(PERIOD_MIN..=PERIOD_MAX).contains(&window.period) {
                 return Err(RulesError::Period);
             }
             if window.sum.is_none() && window.count.is_none() {
                 return Err(RulesError::Boundless);
             }
         }
-        if self.decay.is_some_and(|decay| decay.after.max(decay.over) > PERIOD_MAX) {
+        let fits = |time: Duration| is_whole(time) && time <= PERIOD_MAX;
+        if self.decay.is_some_and(|decay| !fits(decay.after) || !fits(decay.over)) {
             return Err(RulesError::Decay);
         }
         match self.units.iter().any(|(_, unit)| unit.decimals > DECIMALS_MAX) {
@@ -120,6 +145,11 @@ impl LocalRules {
             false => Ok(()),
         }
     }
+}
+
+/// Whether a while is told whole by its seconds, as it is written.
+fn is_whole(time: Duration) -> bool {
+    time.subsec_nanos() == 0
 }
 
 fn each_once<T: Ord>(
@@ -216,19 +246,20 @@ mod tests {
             ),
             (windows(vec![window(PERIOD_MIN), window(PERIOD_MAX)]), ""),
             (
-                windows(vec![window(Duration::from_millis(59_999))]),
-                "a window lasts from a minute to 366 days",
+                windows(vec![window(Duration::from_millis(60_001))]),
+                "a window lasts whole seconds, from a minute to 366 days",
             ),
             (
                 windows(vec![window(PERIOD_MAX + Duration::from_nanos(1))]),
-                "a window lasts from a minute to 366 days",
+                "a window lasts whole seconds, from a minute to 366 days",
             ),
             (
                 windows(vec![WindowRule::new(Purpose::Trade, &coin(0), day)]),
                 "a window has neither a sum nor a count: give it one",
             ),
             (decay(PERIOD_MAX, Duration::ZERO), ""),
-            (decay(day, PERIOD_MAX * 2), "a decay takes at most 366 days"),
+            (decay(day, Duration::from_millis(1)), "a decay takes whole seconds, at most 366 days"),
+            (decay(day, PERIOD_MAX * 2), "a decay takes whole seconds, at most 366 days"),
         ] {
             let said = rules.validate().map_or_else(|error| error.to_string(), |()| String::new());
             assert_eq!(said, line);

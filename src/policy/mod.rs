@@ -6,6 +6,7 @@
 //! json       what it is read with: json_reader finds values, json closed lists of fields
 //! coins      how a coin that is named is counted
 //! rules      the vault's own rules for a token; their bounds; whether others loosen them
+//! rules_json the rules as people write and read them
 //! check      action × token × rules → allowed, or the rule that forbids it
 //! explain    what a request was read as, and every rule that was asked about it
 //! charges    what an action is charged, by purpose and coin
@@ -36,6 +37,7 @@ mod moment;
 mod outcome;
 mod request;
 mod rules;
+mod rules_json;
 mod sync;
 
 pub(crate) use action::Action;
@@ -61,3 +63,4 @@ pub use outcome::Outcome;
 pub use request::{Draft, Method, Request, RequestError};
 pub(crate) use rules::KeptRules;
 pub use rules::{CoinRules, CoinUnit, Decay, LocalRules, Purpose, TradingRules, WindowRule};
+pub(crate) use rules_json::RulesJson;

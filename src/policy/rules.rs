@@ -69,7 +69,7 @@ pub struct WindowRule {
     pub purpose: Purpose,
     /// The coin that counts.
     pub coin: Coin,
-    /// How long it is, from a minute to 366 days; for example one day.
+    /// How long it is, in whole seconds from a minute to 366 days; for example one day.
     pub period: Duration,
     /// The most that may be spent within it, in the coin's base unit.
     pub sum: Option<Amount>,

@@ -20,6 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub struct SecretCommand {
     program: OsString,
     arguments: Vec<OsString>,
+    without: Vec<OsString>,
     time_limit: Duration,
 }
 
@@ -33,7 +34,12 @@ impl fmt::Debug for SecretCommand {
 impl SecretCommand {
     /// The program: a path, or a name that is looked up in `PATH`.
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), time_limit: TIME_LIMIT }
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            without: Vec::new(),
+            time_limit: TIME_LIMIT,
+        }
     }
 
     /// Adds an argument, as it stands.
@@ -42,6 +48,12 @@ impl SecretCommand {
     /// Every user of the machine can read the arguments of a running program: put no secret there.
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Keeps a variable of this process's environment from the program, such as one that holds a secret.
+    pub fn without(mut self, variable: impl Into<OsString>) -> Self {
+        self.without.push(variable.into());
         self
     }
 
@@ -54,6 +66,9 @@ impl SecretCommand {
     pub(super) fn line(&self) -> Result<Line, ProviderError> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        for variable in &self.without {
+            command.env_remove(variable);
+        }
         // A group of its own, by which all that it started can be ended.
         let child = command.process_group(0).spawn().map_err(ProviderError::NotRun)?;
         let mut running = Running(child);

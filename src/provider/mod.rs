@@ -19,7 +19,7 @@ pub use command::SecretCommand;
 pub use error::ProviderError;
 
 use crate::crypto::TotpSeed;
-use crate::secret::{LoginPassword, Otp, Passphrase};
+use crate::secret::{AccessToken, LoginPassword, Otp, Passphrase};
 use chrono::{DateTime, Utc};
 use std::error::Error;
 use std::fmt;
@@ -28,7 +28,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A secret that a [`Provider`] can bring: [`LoginPassword`], [`Otp`] or [`Passphrase`].
+/// A secret that a [`Provider`] can bring: [`AccessToken`], [`LoginPassword`], [`Otp`] or [`Passphrase`].
 pub trait Provided: sealed::Sealed + Sized + Send + Sync + 'static {}
 
 mod sealed {
@@ -59,6 +59,7 @@ macro_rules! provided {
 }
 
 provided! {
+    AccessToken: "BitGo access token";
     LoginPassword: "BitGo password";
     Otp: "BitGo one-time password";
     Passphrase: "vault passphrase";

@@ -13,6 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// sled's log, in its directory.
+const LOG: &str = "db";
 /// sled's cache, in bytes; its default is 1 GB.
 const CACHE: u64 = 4 << 20;
 /// After so many records a scan looks at one so many times more. sled's cache has 256 parts, each
@@ -72,6 +74,11 @@ impl Database {
         dir.join(Self::directory_name(epoch))
     }
 
+    /// Where the database of an epoch keeps all that is in it.
+    pub(super) fn log(dir: &Path, epoch: u32) -> PathBuf {
+        Self::path(dir, epoch).join(LOG)
+    }
+
     pub(super) fn directory_name(epoch: u32) -> String {
         format!("db.{epoch}")
     }
@@ -92,7 +99,7 @@ impl Database {
     /// Opens the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let db = snapshot::open_without(path, open_sled)?;
-        let log = path.join("db");
+        let log = path.join(LOG);
         let blobs = Blobs::beside(&log);
         blobs.sync()?;
         Ok(Self { db, blobs, log: File::open(log)? })

@@ -1,6 +1,6 @@
 //! The doctor: looks at a vault and says what it finds. It mends nothing.
 //!
-//! Without the passphrase it sees the header's clear part, files and their modes; with it, whether
+//! Without the passphrase it sees the header's clear part, which files there are, and their modes; with it, whether
 //! all records add up and are the last. What opening would refuse is told as that very error.
 
 use super::anchor;
@@ -104,6 +104,10 @@ impl Report {
     ) -> Result<(), StoreError> {
         let Some(passphrase) = passphrase else {
             LockFile::take(&Directory::open(place)?, now)?;
+            let epoch = self.header.map_or(0, |header| header.epoch);
+            if !Database::log(place.path(), epoch).is_file() {
+                return Err(StoreError::DamagedDatabase { what: "it is missing" });
+            }
             return match anchor::peek(&place.anchor_path())? {
                 Some(_) => Ok(()),
                 None => Err(StoreError::NoAnchor { path: place.anchor_path() }),

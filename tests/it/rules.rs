@@ -60,7 +60,7 @@ async fn rules_that_cannot_be_kept_change_nothing() {
     rules.windows =
         vec![WindowRule::new(Purpose::Withdrawal, &coin(), Duration::from_secs(59)).count(1)];
     let refused = desk.vault.set_rules("bot", rules, None).await.unwrap_err();
-    assert_eq!(told(&refused), "a window lasts from a minute to 366 days");
+    assert_eq!(told(&refused), "a window lasts whole seconds, from a minute to 366 days");
     assert!(matches!(
         desk.vault.set_rules("nobody", strict(1), None).await,
         Err(Error::NoSuchToken { .. })

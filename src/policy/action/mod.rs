@@ -41,6 +41,9 @@ pub enum ActionKind {
 }
 
 impl ActionKind {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::View, Self::Build, Self::Spend, Self::Order, Self::CancelOrder];
+
     /// The kind's name in messages and logs.
     pub fn as_str(self) -> &'static str {
         match self {

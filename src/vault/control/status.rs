@@ -46,8 +46,10 @@ pub struct ControlToken {
     pub is_revoked: bool,
     /// Whether it spends nothing until it is reconciled.
     pub is_unreconciled: bool,
-    /// Whether it was imported while BitGo could not be asked about it: it only views until it was.
+    /// Whether BitGo could not be asked about it since it was imported: it only views.
     pub is_unverified: bool,
+    /// When it was made.
+    pub created_at: Option<String>,
     /// When it ends.
     pub expires_at: Option<String>,
     /// How it is renewed: `manual`, `extend`, `internal-token`, `oauth`, `reissue`.
@@ -137,6 +139,7 @@ impl From<&TokenStatus> for ControlToken {
             is_revoked: status.is_revoked,
             is_unreconciled: status.is_unreconciled,
             is_unverified: status.is_unverified,
+            created_at: status.info.created_at.map(time),
             expires_at: status.info.expires_at.map(time),
             renewal: text(status.renewal.as_str()),
             next_action: text(next_action(status)),
@@ -226,13 +229,13 @@ mod tests {
         let info = TokenInfo::of_limits(TokenId::from_bytes([2; 16]), CoinMap::default());
         TokenStatus {
             label: Label::new("bot").unwrap(),
-            info: TokenInfo { expires_at: Some(at(0)), ..info },
+            info: TokenInfo { created_at: Some(at(-9)), expires_at: Some(at(0)), ..info },
             renewal: Renewal::Oauth,
             rules: LocalRules::default(),
             rules_version: 0,
             is_revoked: false,
             is_unreconciled: false,
-            is_unverified: false,
+            is_unverified: true,
             phase: Phase::Mandatory,
             standing: Standing::Suspect,
             renewal_at: Some(at(-2)),
@@ -258,7 +261,8 @@ mod tests {
             "standing": "suspect",
             "is_revoked": false,
             "is_unreconciled": false,
-            "is_unverified": false,
+            "is_unverified": true,
+            "created_at": "2026-01-02T03:03:56.678Z",
             "expires_at": "2026-01-02T03:04:05.678Z",
             "renewal": "oauth",
             "next_action": "ask",

@@ -12,17 +12,14 @@
 //! base units, times RFC 3339 in UTC; what is not known, or sets no bound, is `null`. Every type is
 //! taken apart field by field, so that one that gains a field does not compile until it is seen to.
 
-mod rules;
-
 use super::Vault;
 use super::control::ControlCounter;
 use crate::coin_map::CoinMap;
 use crate::money::{Amount, Coin};
-use crate::policy::Counter;
+use crate::policy::{Counter, KeptRules, RulesJson};
 use crate::store::TokenRecord;
 use crate::token::{Renewal, SpendingLimit, TokenInfo, TokenKind};
 use chrono::{DateTime, SecondsFormat, Utc};
-use rules::Rules;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -90,6 +87,14 @@ struct AccessToken {
     rules: Rules,
     /// `null` where the vault has no ledger for the token.
     counters: Option<BTreeMap<String, ControlCounter>>,
+}
+
+#[derive(Serialize)]
+struct Rules {
+    /// How often they were edited.
+    version: u64,
+    #[serde(flatten)]
+    rules: RulesJson,
 }
 
 /// The server's limits, and what it had counted when it was last asked.
@@ -177,6 +182,12 @@ impl AccessToken {
             rules: Rules::of(rules),
             counters: counters.map(|counters| counters.into_iter().map(parts).collect()),
         }
+    }
+}
+
+impl Rules {
+    fn of(kept: &KeptRules) -> Self {
+        Self { version: kept.version(), rules: RulesJson::of(kept) }
     }
 }
 

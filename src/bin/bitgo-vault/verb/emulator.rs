@@ -1,10 +1,11 @@
 //! `emulator`: a BitGo on this machine, until a signal.
 
+use crate::failure::Failure;
 use bitgo_vault::crypto::EnvelopeVersion;
 use bitgo_vault::emulator::Emulator;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use std::error::Error;
+
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -52,20 +53,23 @@ struct WayIn<'a> {
 }
 
 impl Emulate {
-    pub(crate) async fn run(self) -> Result<(), Box<dyn Error>> {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
         // Before anybody knows of it, so that no signal meets the default.
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let bitgo = self.start().await?;
+        let heard = |kind| signal(kind).map_err(Failure::could_not("listen for signals"));
+        let mut interrupt = heard(SignalKind::interrupt())?;
+        let mut terminate = heard(SignalKind::terminate())?;
+        let bitgo = self.start().await.map_err(Failure::could_not("start the emulator"))?;
         let line = serde_json::to_string(&WayIn {
             url: bitgo.url(),
             server_xpub: bitgo.server_xpub(),
             email: bitgo.email(),
             password: bitgo.password().expose(),
             otp: bitgo.otp().expose(),
-        })?;
-        writeln!(stdout(), "{line}")?;
-        stdout().flush()?;
+        });
+        let line = line.map_err(Failure::could_not("write the way in"))?;
+        writeln!(stdout(), "{line}")
+            .and_then(|()| stdout().flush())
+            .map_err(Failure::could_not("write the way in"))?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -1,19 +1,53 @@
-//! Local rules as they are exported: where something is `null`, no rule bounds it.
+//! Local rules as JSON, the one shape in which they are shown, exported and written by hand. Where
+//! something is `null` or left out, no rule bounds it.
+//!
+//! ```text
+//! mod      rules → JSON
+//! reader   JSON → rules, or the first field that is not as it should be
+//! ```
 
-use super::digits;
-use crate::coin_map::CoinMap;
-use crate::policy::{
-    ActionKind, CoinRules, CoinUnit, Decay, KeptRules, LocalRules, Purpose, TradingRules,
+mod reader;
+
+use super::{
+    ActionKind, CoinRules, CoinUnit, Decay, LocalRules, Purpose, RulesError, TradingRules,
     WindowRule,
 };
+use crate::coin_map::CoinMap;
+use crate::money::Amount;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+impl LocalRules {
+    /// The rules as JSON: names in camelCase, amounts as strings of digits in base units, whiles in
+    /// seconds.
+    ///
+    /// ```json
+    /// {
+    ///   "destinations": ["tb1q…"],
+    ///   "coins": {"tbtc": {"perTransaction": "50000", "total": null, "fee": "2000"}},
+    ///   "windows": [{"purpose": "withdrawal", "coin": "tbtc", "period": 86400, "sum": "1000000"}]
+    /// }
+    /// ```
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(&RulesJson::of(self))
+            .expect("structs of text, numbers and lists are JSON")
+    }
+
+    /// The reverse of [`LocalRules::to_json`]. What is left out is as it is by default; a name that is
+    /// not known, or stands twice, is refused.
+    ///
+    /// # Errors
+    /// [`RulesError`] with the field that is not as it should be, or the bound that the rules break.
+    pub fn from_json(json: &str) -> Result<Self, RulesError> {
+        let rules = reader::read(json)?;
+        rules.validate()?;
+        Ok(rules)
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Rules {
-    /// How often they were edited.
-    version: u64,
+pub(crate) struct RulesJson {
     raw_exposure: bool,
     declared_amounts: bool,
     actions: Option<Vec<&'static str>>,
@@ -65,8 +99,8 @@ struct Unit {
     is_erc20: bool,
 }
 
-impl Rules {
-    pub(super) fn of(kept: &KeptRules) -> Self {
+impl RulesJson {
+    pub(crate) fn of(rules: &LocalRules) -> Self {
         let LocalRules {
             raw_exposure,
             declared_amounts,
@@ -78,11 +112,10 @@ impl Rules {
             trading,
             decay,
             units,
-        } = &**kept;
+        } = rules;
         let kinds = |kinds: &Vec<ActionKind>| kinds.iter().map(|kind| kind.as_str()).collect();
         let ids = wallets.as_ref().map(|ids| ids.iter().map(ToString::to_string).collect());
         Self {
-            version: kept.version(),
             raw_exposure: *raw_exposure,
             declared_amounts: *declared_amounts,
             actions: actions.as_ref().map(kinds),
@@ -112,15 +145,19 @@ impl Window {
     fn of(rule: &WindowRule) -> Self {
         let WindowRule { purpose, coin, period, sum, count } = rule;
         Self {
-            purpose: match purpose {
-                Purpose::Withdrawal => "withdrawal",
-                Purpose::Trade => "trade",
-            },
+            purpose: purpose_name(*purpose),
             coin: coin.to_string(),
             period: period.as_secs(),
             sum: digits(*sum),
             count: *count,
         }
+    }
+}
+
+fn purpose_name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Withdrawal => "withdrawal",
+        Purpose::Trade => "trade",
     }
 }
 
@@ -149,12 +186,18 @@ impl Unit {
     }
 }
 
+fn digits(amount: Option<Amount>) -> Option<String> {
+    amount.map(|amount| amount.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::WalletId;
-    use crate::money::{Amount, Coin};
-    use serde_json::json;
+    use crate::money::Coin;
+    use crate::policy::any::any_rules;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
     use std::time::Duration;
 
     #[test]
@@ -184,9 +227,8 @@ mod tests {
             decay: Some(Decay::new(hour, 6 * hour)),
             units: [(Coin::new("newcoin").unwrap(), CoinUnit::erc20(3))].into(),
         };
-        let told = serde_json::to_value(Rules::of(&KeptRules::new(rules, 7))).unwrap();
+        let told: Value = serde_json::from_str(&rules.to_json()).unwrap();
         let expect = json!({
-            "version": 7,
             "rawExposure": true,
             "declaredAmounts": true,
             "actions": ["view", "cancel-order"],
@@ -208,5 +250,14 @@ mod tests {
             "units": {"newcoin": {"decimals": 3, "isErc20": true}},
         });
         assert_eq!(told, expect);
+        assert_eq!(LocalRules::from_json(&rules.to_json()), Ok(rules));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_as_it_was(rules in any_rules()) {
+            let read = LocalRules::from_json(&rules.to_json());
+            prop_assert_eq!(read, rules.validate().map(|()| rules));
+        }
     }
 }

@@ -1,0 +1,320 @@
+//! What went wrong: one line what happened, one line what to do, and an exit code that scripts go by.
+//!
+//! ```text
+//! 0  done                       5  a human must act: log in, approve, unlock
+//! 1  anything else              6  BitGo: not reached, refused, or not believed
+//! 2  said wrongly               7  the vault is open elsewhere
+//! 3  denied by a rule           8  the vault is damaged or rolled back
+//! 4  locked: wrong passphrase, or none
+//! ```
+
+use bitgo_vault::api::ApiError;
+use bitgo_vault::{
+    ControlError, Denied, Error, Label, Need, ProviderError, Rule, StoreError, TokenStatus,
+    WordError,
+};
+use serde_json::{Value, json};
+use std::error::Error as StdError;
+use std::{fmt, io};
+
+/// Why a verb did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The vault says so.
+    Vault(Error),
+    /// The process that holds the vault says so.
+    Control(ControlError),
+    /// A token was not renewed.
+    NotRenewed { label: Label, why: String, need: Option<Need> },
+    /// It was said wrongly.
+    Usage(String),
+    /// Something beside the vault failed.
+    Other { doing: &'static str, source: Box<dyn StdError + Send + Sync> },
+    /// A file is not what was written.
+    Altered(io::Error),
+}
+
+/// Each kind with its exit code.
+#[derive(Clone, Copy)]
+enum Kind {
+    Other,
+    Usage,
+    Denied,
+    Locked,
+    NeedsHuman,
+    Api,
+    InUse,
+    Damaged,
+}
+
+impl Kind {
+    const fn exit_code(self) -> u8 {
+        match self {
+            Self::Other => 1,
+            Self::Usage => 2,
+            Self::Denied => 3,
+            Self::Locked => 4,
+            Self::NeedsHuman => 5,
+            Self::Api => 6,
+            Self::InUse => 7,
+            Self::Damaged => 8,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::Usage => "usage",
+            Self::Denied => "denied",
+            Self::Locked => "locked",
+            Self::NeedsHuman => "needs-human",
+            Self::Api => "api",
+            Self::InUse => "in-use",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn usage(why: impl Into<String>) -> Self {
+        Self::Usage(why.into())
+    }
+
+    /// A closure for `map_err` that says what was being done.
+    pub(crate) fn could_not<E: Into<Box<dyn StdError + Send + Sync>>>(
+        doing: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Self::Other { doing, source: source.into() }
+    }
+
+    /// How a renewal went that ended so, if `renewals` had gone well before it.
+    pub(crate) fn of_renewal(ended: TokenStatus, renewals: u64) -> Result<TokenStatus, Self> {
+        if ended.renewals != renewals {
+            return Ok(ended);
+        }
+        let why = ended.last_error.unwrap_or_else(|| "the attempt was cut short".into());
+        Err(Self::NotRenewed { label: ended.label, why, need: ended.need })
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.kind().exit_code()
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Usage(_) => Kind::Usage,
+            Self::Other { .. } => Kind::Other,
+            Self::Altered(_) => Kind::Damaged,
+            Self::Control(ControlError::Foreign { .. }) => Kind::InUse,
+            Self::Control(_) => Kind::Other,
+            Self::NotRenewed { need: Some(_), .. } => Kind::NeedsHuman,
+            Self::NotRenewed { need: None, .. } => Kind::Api,
+            Self::Vault(error) => kind_of(error),
+        }
+    }
+
+    /// What to do about it, in terms of the command, where the line before does not say it.
+    pub(crate) fn remedy(&self) -> Option<String> {
+        let error = match self {
+            Self::Vault(error) => error,
+            Self::NotRenewed { need: Some(Need::Login), .. } => {
+                return Some("mint it by a login: bitgo-vault rotate LABEL --email EMAIL".into());
+            }
+            Self::NotRenewed { need, .. } => return need.map(|need| need.advice().into()),
+            _ => return None,
+        };
+        let remedy = match error {
+            Error::Store(StoreError::NotFound { .. }) => {
+                "make a vault with bitgo-vault init, or name one with --store or BITGO_VAULT_STORE"
+            }
+            Error::Store(StoreError::WrongPassphrase) => {
+                "try again, or say where the passphrase comes from with --passphrase-file, -fd or -command"
+            }
+            Error::Store(StoreError::InUse { .. }) => {
+                "ask the process that holds it with status, check, freeze, renew, reconcile or audit, or end it"
+            }
+            Error::Store(error) if is_damage(error) => {
+                "look with bitgo-vault doctor, then mend with bitgo-vault restore --repair"
+            }
+            Error::Store(StoreError::AlreadyExists { .. }) => {
+                "name another directory with --store; to replace the vault, move it away first"
+            }
+            Error::Store(StoreError::OtherEnvironment { .. }) => {
+                "leave --env and its kin away: the vault knows its bitgo; or name another with --store"
+            }
+            Error::Store(StoreError::BackupExists { .. } | StoreError::BackupUnfinished { .. }) => {
+                "name a file that is not there yet: bitgo-vault backup FILE"
+            }
+            Error::Store(StoreError::UnsafeFileSystem { .. }) => {
+                "choose a local disk with --store, or judge it yourself: --dangerous-allow-file-system NAME"
+            }
+            Error::EmptyPassphrase => {
+                "type a longer one, or name a source that is not empty with --passphrase-file, -fd or -command"
+            }
+            Error::LabelTaken { .. } => {
+                "choose another label, or make room with bitgo-vault revoke LABEL, or remove LABEL"
+            }
+            Error::UnfitToken(_) => {
+                "say --limit COIN=AMOUNT, or --no-limit for one that only looks; --ip and --duration \
+                 where they are named above"
+            }
+            Error::NotRenewable { .. } => {
+                "log in anew for a session: bitgo-vault login EMAIL; else bitgo-vault rotate LABEL --email EMAIL"
+            }
+            Error::CannotSign | Error::SendOnly | Error::IssuedInClear => {
+                "if the token may travel in clear, repeat it with --dangerous-accept-tokens-in-clear"
+            }
+            Error::NoSuchToken { .. } => "see what is kept with bitgo-vault list",
+            Error::Provider(ProviderError::NoTerminal(_)) => {
+                "without a terminal, name a source: --passphrase-file, --password-file, --otp and their kin"
+            }
+            Error::Denied(denied) => match denied.rule() {
+                Rule::Unreconciled => "run bitgo-vault reconcile LABEL",
+                Rule::RawExposure => {
+                    "use sign or send; or set rawExposure with bitgo-vault policy set LABEL, if you must"
+                }
+                Rule::Frozen => "run bitgo-vault thaw, once you know why it was frozen",
+                Rule::Limit | Rule::Total | Rule::NoLimit => {
+                    "issue a token with another limit: bitgo-vault issue LABEL --limit COIN=AMOUNT"
+                }
+                _ => "see which rule and why: bitgo-vault check LABEL METHOD PATH",
+            },
+            Error::Api(ApiError::OtpRequired(_)) => "give a one-time password with --otp CODE",
+            Error::Api(ApiError::TokenDead(_) | ApiError::Unauthorized(_)) => {
+                "log in anew with bitgo-vault login EMAIL, then issue or renew the token"
+            }
+            Error::Api(ApiError::Unreachable { .. }) => "check the network, then try again",
+            _ => return None,
+        };
+        Some(remedy.into())
+    }
+
+    /// The failure as a script reads it.
+    pub(crate) fn to_json(&self) -> Value {
+        let kind = self.kind();
+        let mut causes = Vec::new();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        let mut told = json!({
+            "kind": kind.as_str(),
+            "exit_code": kind.exit_code(),
+            "message": self.to_string(),
+            "remedy": self.remedy(),
+            "causes": causes,
+        });
+        if let (Self::Vault(Error::Denied(denied)), Value::Object(fields)) = (self, &mut told) {
+            fields.insert("denied".into(), denied_to_json(denied));
+        }
+        told
+    }
+}
+
+/// A refusal with its numbers, in base units.
+pub(crate) fn denied_to_json(denied: &Denied) -> Value {
+    json!({
+        "rule": denied.rule().as_str(),
+        "reason": denied.reason(),
+        "coin": denied.coin().map(|coin| coin.as_str()),
+        "asked": denied.asked().map(|amount| amount.to_string()),
+        "limit": denied.limit().map(|amount| amount.to_string()),
+        "left": denied.left().map(|amount| amount.to_string()),
+        "resets_at": denied.resets_at().map(|time| time.to_rfc3339()),
+    })
+}
+
+fn kind_of(error: &Error) -> Kind {
+    match error {
+        Error::Denied(_) | Error::LoosensRules { .. } | Error::HasLimits { .. } => Kind::Denied,
+        Error::Store(StoreError::WrongPassphrase) | Error::EmptyPassphrase => Kind::Locked,
+        Error::Store(StoreError::InUse { .. }) => Kind::InUse,
+        Error::Store(error) if is_damage(error) => Kind::Damaged,
+        Error::Provider(_) => Kind::Locked,
+        Error::Api(
+            ApiError::OtpRequired(_)
+            | ApiError::NeedsUnlock(_)
+            | ApiError::SsoRequired(_)
+            | ApiError::TokenDead(_),
+        )
+        | Error::SignInAnew
+        | Error::NotRenewable { .. }
+        | Error::LimitsUnknown { .. }
+        | Error::NoEcdhKey
+        | Error::NoTotpSeed { .. } => Kind::NeedsHuman,
+        Error::Api(_)
+        | Error::Untrusted(_)
+        | Error::NoAccessToken
+        | Error::WrongRecord
+        | Error::ArrivedExpired { .. }
+        | Error::Orphaned { .. }
+        | Error::Unresolved { .. } => Kind::Api,
+        Error::Word(_) | Error::Request(_) | Error::Rules(_) | Error::UnfitToken(_) => Kind::Usage,
+        _ => Kind::Other,
+    }
+}
+
+fn is_damage(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::DamagedHeader { .. }
+            | StoreError::DamagedDatabase { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Unreadable { .. }
+            | StoreError::RolledBack { .. }
+            | StoreError::NoAnchor { .. }
+            | StoreError::DamagedAnchor { .. }
+            | StoreError::DamagedBackup { .. }
+            | StoreError::Degraded
+    )
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        Self::Vault(denied.into())
+    }
+}
+
+impl From<WordError> for Failure {
+    fn from(error: WordError) -> Self {
+        Self::Vault(error.into())
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        Self::Control(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vault(error) => error.fmt(f),
+            Self::Control(error) => error.fmt(f),
+            Self::NotRenewed { label, why, .. } => write!(f, "{label} is not renewed: {why}"),
+            Self::Usage(why) => f.write_str(why),
+            Self::Other { doing, .. } => write!(f, "could not {doing}"),
+            Self::Altered(why) => write!(f, "the file is not as it was written: {why}"),
+        }
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Vault(error) => error.source(),
+            Self::Control(error) => error.source(),
+            Self::NotRenewed { .. } | Self::Usage(_) => None,
+            Self::Other { source, .. } => Some(&**source),
+            Self::Altered(why) => why.source(),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What is printed: for people on a terminal, or one object of JSON for a script.
+//!
+//! What a verb answers goes to standard output; complaints, questions and spinners to standard error.
+
+use crate::failure::Failure;
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+use std::error::Error as _;
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, IsTerminal, Write as _};
+use std::iter;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What takes longer than this shows that it lives.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How wide a page is where nobody knows.
+const WIDTH: u16 = 100;
+
+/// What a verb answers: by its fields for a script, and told to people.
+pub(crate) trait Tell: Serialize {
+    fn tell(&self, page: &mut Page);
+}
+
+/// Where answers and failures go.
+pub(crate) struct Printer {
+    json: bool,
+    verbose: bool,
+}
+
+/// Text for people.
+#[derive(Default)]
+pub(crate) struct Page(String);
+
+/// How good it is what a word says.
+#[derive(Clone, Copy)]
+pub(crate) enum Tone {
+    Good,
+    Doubtful,
+    Bad,
+}
+
+impl Page {
+    pub(crate) fn line(&mut self, line: impl Display) {
+        // To a text nothing fails.
+        let _ = writeln!(self.0, "{line}");
+    }
+
+    /// A name and what it stands for, below each other in columns.
+    pub(crate) fn pair(&mut self, name: &str, value: impl Display) {
+        self.line(format_args!("{name:<16} {value}"));
+    }
+
+    /// Rows under a head, as wide as the terminal is.
+    pub(crate) fn table<const N: usize>(&mut self, head: [&str; N], rows: Vec<[String; N]>) {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width())
+            .set_header(head.map(str::to_uppercase))
+            .add_rows(rows);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        for line in table.lines() {
+            self.line(line.trim_end());
+        }
+    }
+}
+
+/// A word in its colour. Where no terminal takes it, or `NO_COLOR` is set, the colour is left out.
+pub(crate) fn toned(tone: Tone, word: impl Display) -> impl Display {
+    struct Toned<D>(Style, D);
+    impl<D: Display> Display for Toned<D> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}{}{}", self.0.render(), self.1, self.0.render_reset())
+        }
+    }
+    let colour = match tone {
+        Tone::Good => AnsiColor::Green,
+        Tone::Doubtful => AnsiColor::Yellow,
+        Tone::Bad => AnsiColor::Red,
+    };
+    Toned(colour.on_default(), word)
+}
+
+impl Printer {
+    pub(crate) fn new(json: bool, verbose: bool) -> Self {
+        Self { json, verbose }
+    }
+
+    /// For arguments that cannot be read: whether they ask for JSON is seen all the same.
+    pub(crate) fn of_arguments() -> Self {
+        Self::new(std::env::args_os().any(|argument| argument == "--json"), false)
+    }
+
+    /// Prints an answer.
+    pub(crate) fn say(&self, told: &impl Tell) -> Result<(), Failure> {
+        let text = match self.json {
+            true => {
+                let mut line =
+                    serde_json::to_string(told).map_err(Failure::could_not("write the answer"))?;
+                line.push('\n');
+                line
+            }
+            false => {
+                let mut page = Page::default();
+                told.tell(&mut page);
+                page.0
+            }
+        };
+        put(anstream::stdout(), text.as_bytes())
+    }
+
+    /// Begins at the top of an empty terminal, for what is shown again and again. A script, or a file,
+    /// gets one answer after the other.
+    pub(crate) fn clear(&self) {
+        if !self.json && io::stdout().is_terminal() {
+            let _ = put(io::stdout(), b"\x1b[H\x1b[2J");
+        }
+    }
+
+    /// Tells people something beside the answer; a script gets the answer alone.
+    pub(crate) fn note(&self, line: impl Display) {
+        if !self.json {
+            let _ = writeln!(anstream::stderr(), "{line}");
+        }
+    }
+
+    /// Does what may take a while, and shows on a terminal that it lives.
+    pub(crate) async fn busy<T>(&self, what: &'static str, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep(PATIENCE) => {}
+        }
+        if self.json || !io::stderr().is_terminal() {
+            return work.await;
+        }
+        let bar = ProgressBar::new_spinner().with_message(what);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let done = work.await;
+        bar.finish_and_clear();
+        done
+    }
+
+    /// Prints what went wrong and what to do; the exit code says it to scripts.
+    pub(crate) fn failure(&self, failure: &Failure) -> ExitCode {
+        let code = failure.exit_code();
+        if self.json {
+            let _ = put(
+                anstream::stdout(),
+                format!("{}\n", json!({"error": failure.to_json()})).as_bytes(),
+            );
+            return ExitCode::from(code);
+        }
+        let mut page = Page::default();
+        page.line(format_args!("{} {failure}", toned(Tone::Bad, "bitgo-vault:")));
+        if let Some(remedy) = failure.remedy() {
+            page.line(format_args!("{} {remedy}", toned(Tone::Good, "  do:")));
+        }
+        // What failed beside the vault says by its cause alone what to do.
+        let told = match (self.verbose, failure) {
+            (true, _) => usize::MAX,
+            (false, Failure::Other { .. }) => 1,
+            _ => 0,
+        };
+        let causes = iter::successors(failure.source(), |error| error.source());
+        causes.take(told).for_each(|error| page.line(format_args!("  because: {error}")));
+        let _ = put(anstream::stderr(), page.0.as_bytes());
+        ExitCode::from(code)
+    }
+
+    /// What was said wrongly, or asked for of the command itself: its help, its version.
+    pub(crate) fn usage(&self, error: &clap::Error) -> ExitCode {
+        if error.use_stderr() && self.json {
+            let line = error.to_string().lines().next().unwrap_or_default().to_owned();
+            let line = line.strip_prefix("error: ").map_or(line.clone(), str::to_owned);
+            return self.failure(&Failure::Usage(format!("{line}: see VERB --help")));
+        }
+        let _ = error.print();
+        ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    }
+}
+
+/// Writes all of it. That nobody reads any more is no failure.
+pub(crate) fn put(mut to: impl io::Write, text: &[u8]) -> Result<(), Failure> {
+    match to.write_all(text).and_then(|()| to.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::could_not("write the answer")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn width() -> u16 {
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    size.ok().map(|size| size.ws_col).filter(|width| *width > 0).unwrap_or(WIDTH)
+}

@@ -1,0 +1,147 @@
+//! `passwd`, `rekey`, `backup` and `restore`: what keeps a vault well.
+
+use crate::cli::Common;
+use crate::failure::Failure;
+use crate::page::{Page, Printer, Tell};
+use crate::place::close;
+use crate::secrets::NewPassphraseArgs;
+use bitgo_vault::{Passphrase, Vault};
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Change the passphrase
+///
+/// Older backups open with the passphrase of their time. After a leak: passwd, then rekey, then revoke the tokens.
+#[derive(Args)]
+pub(crate) struct Passwd {
+    #[command(flatten)]
+    new: NewPassphraseArgs,
+}
+
+/// Seal everything under a new key, which also makes the database small again
+#[derive(Args)]
+pub(crate) struct Rekey {}
+
+/// Write all that the vault keeps to one file, sealed under the passphrase
+#[derive(Args)]
+pub(crate) struct Backup {
+    /// The new file
+    file: PathBuf,
+}
+
+/// Make a vault of a backup, or mend a damaged one
+///
+/// What the tokens spent since the backup is not known: each spends once it is reconciled.
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// The backup
+    #[arg(required_unless_present = "repair")]
+    file: Option<PathBuf>,
+    /// Mend the vault that is there, with what is intact of it, and from the backup if one is given
+    #[arg(long)]
+    repair: bool,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Kept {
+    done: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    /// Tokens that are kept now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<usize>,
+    /// Where the vault is kept as it was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_at: Option<PathBuf>,
+}
+
+impl Kept {
+    fn of(done: &'static str) -> Self {
+        Self { done, file: None, tokens: None, kept_at: None }
+    }
+}
+
+impl Tell for Kept {
+    fn tell(&self, page: &mut Page) {
+        page.line(self.done);
+        if let Some(file) = &self.file {
+            page.pair("file", file.display());
+        }
+        if let Some(tokens) = self.tokens {
+            page.pair("tokens", tokens);
+        }
+        if let Some(kept_at) = &self.kept_at {
+            page.pair("as it was", kept_at.display());
+        }
+    }
+}
+
+impl Passwd {
+    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
+        let passphrase = common.passphrase.ask()?;
+        let current = Passphrase::new(passphrase.expose());
+        let changing = async |vault: &Vault| {
+            let new = self.new.ask()?;
+            if new.expose() == current.expose() {
+                return Err(Failure::usage(
+                    "it is the passphrase that the vault has: choose another",
+                ));
+            }
+            let changing = vault.change_passphrase(current, new);
+            Ok(printer.busy("deriving the keys", changing).await?)
+        };
+        common.opened(common.builder()?, passphrase, printer, changing).await?;
+        printer.say(&Kept::of("the passphrase is changed"))
+    }
+}
+
+impl Rekey {
+    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
+        let sealing = async |vault: &Vault| {
+            Ok(printer.busy("sealing everything anew", vault.rekey()).await?)
+        };
+        common.within(printer, sealing).await?;
+        printer.say(&Kept::of("everything is sealed under a new key"))
+    }
+}
+
+impl Backup {
+    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
+        let writing = async |vault: &Vault| {
+            Ok(printer.busy("writing the backup", vault.back_up(&self.file)).await?)
+        };
+        common.within(printer, writing).await?;
+        printer.say(&Kept { file: Some(self.file), ..Kept::of("backed up") })
+    }
+}
+
+impl Restore {
+    pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
+        let passphrase = common.passphrase.ask()?;
+        let builder = common.builder()?.without_control_socket();
+        let (vault, kept) = match (self.repair, self.file) {
+            (true, file) => {
+                let mending = builder.repair(file.as_deref(), passphrase);
+                let (vault, repair) = printer.busy("mending", mending).await?;
+                let kept = match repair {
+                    None => Kept::of("there was nothing to mend"),
+                    Some(repair) => Kept {
+                        kept_at: Some(repair.kept_at),
+                        ..Kept::of("the vault is whole again")
+                    },
+                };
+                (vault, kept)
+            }
+            (false, Some(file)) => {
+                let restoring = builder.restore(file, passphrase);
+                (printer.busy("restoring", restoring).await?, Kept::of("restored"))
+            }
+            (false, None) => return Err(Failure::usage("name a backup, or --repair")),
+        };
+        let tokens = Some(vault.list().len());
+        close(vault).await?;
+        printer.say(&Kept { tokens, ..kept })
+    }
+}
