@@ -32,6 +32,7 @@ pub(crate) struct Common {
         long,
         global = true,
         env = "BITGO_VAULT_STORE",
+        hide_env_values = true,
         value_name = "DIRECTORY",
         help_heading = "Vault"
     )]
@@ -42,18 +43,26 @@ pub(crate) struct Common {
         long,
         global = true,
         env = "BITGO_VAULT_ANCHOR",
+        hide_env_values = true,
         value_name = "FILE",
         help_heading = "Vault"
     )]
     pub(crate) anchor: Option<PathBuf>,
     /// Which BitGo it speaks to: of a new vault test, else what it was made for
-    #[arg(long, global = true, env = "BITGO_VAULT_ENV", help_heading = "Vault")]
+    #[arg(
+        long,
+        global = true,
+        env = "BITGO_VAULT_ENV",
+        hide_env_values = true,
+        help_heading = "Vault"
+    )]
     pub(crate) env: Option<Service>,
     /// The root URI of a custom server
     #[arg(
         long,
         global = true,
         env = "BITGO_VAULT_ROOT_URI",
+        hide_env_values = true,
         value_name = "URI",
         help_heading = "Vault"
     )]
@@ -63,6 +72,7 @@ pub(crate) struct Common {
         long,
         global = true,
         env = "BITGO_VAULT_SERVER_XPUB",
+        hide_env_values = true,
         value_name = "XPUB",
         help_heading = "Vault"
     )]

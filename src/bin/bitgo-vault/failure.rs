@@ -167,6 +167,9 @@ impl Failure {
             }
             Error::Denied(denied) => match denied.rule() {
                 Rule::Unreconciled => "run bitgo-vault reconcile LABEL",
+                Rule::RawExposure => {
+                    "use sign or send; or set rawExposure with bitgo-vault policy set LABEL, if you must"
+                }
                 Rule::Frozen => "run bitgo-vault thaw, once you know why it was frozen",
                 Rule::Limit | Rule::Total | Rule::NoLimit => {
                     "issue a token with another limit: bitgo-vault issue LABEL --limit COIN=AMOUNT"

@@ -8,8 +8,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
+use std::error::Error as _;
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, IsTerminal, Write as _};
+use std::iter;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -165,13 +167,14 @@ impl Printer {
         if let Some(remedy) = failure.remedy() {
             page.line(format_args!("{} {remedy}", toned(Tone::Good, "  do:")));
         }
-        if self.verbose {
-            let mut cause = std::error::Error::source(failure);
-            while let Some(error) = cause {
-                page.line(format_args!("  because: {error}"));
-                cause = error.source();
-            }
-        }
+        // What failed beside the vault says by its cause alone what to do.
+        let told = match (self.verbose, failure) {
+            (true, _) => usize::MAX,
+            (false, Failure::Other { .. }) => 1,
+            _ => 0,
+        };
+        let causes = iter::successors(failure.source(), |&error| error.source());
+        causes.take(told).for_each(|error| page.line(format_args!("  because: {error}")));
         let _ = put(anstream::stderr(), page.0.as_bytes());
         ExitCode::from(code)
     }

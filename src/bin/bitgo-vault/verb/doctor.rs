@@ -83,7 +83,14 @@ impl Found {
         passphrase: Option<Passphrase>,
     ) -> Result<Self, Failure> {
         let looking = common.builder()?.doctor(passphrase);
-        Ok(Self::from(&printer.busy("looking", looking).await?))
+        let mut report = printer.busy("looking", looking).await?;
+        // Where there is no vault, none is damaged.
+        let is_none = |fault: &mut StoreError| matches!(fault, StoreError::NotFound { .. });
+        let none = report.faults.extract_if(.., is_none).next();
+        match none {
+            Some(none) => Err(bitgo_vault::Error::from(none).into()),
+            None => Ok(Self::from(&report)),
+        }
     }
 
     /// Prints it, and answers how the verb ends.
