@@ -7,7 +7,7 @@ use crate::page::{Page, Printer, Tell, Tone, toned};
 use bitgo_vault::{AuditChain, AuditEntry, Vault, verify_audit_lines};
 use chrono::{DateTime, Local, NaiveDate, Utc};
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
@@ -66,7 +66,8 @@ enum What {
     },
 }
 
-#[derive(Serialize)]
+/// An entry, read of the vault or of a line that the process tells that holds it.
+#[derive(Serialize, Deserialize)]
 struct Entry {
     number: u64,
     at: DateTime<Utc>,
@@ -75,7 +76,13 @@ struct Entry {
     rule: Option<String>,
     coin: Option<String>,
     amount: Option<String>,
+    /// A line leaves it out where it is 1.
+    #[serde(default = "once")]
     count: u64,
+}
+
+const fn once() -> u64 {
+    1
 }
 
 impl From<&AuditEntry> for Entry {
@@ -113,18 +120,6 @@ impl Tell for Log {
             ]
         });
         page.table(["#", "at", "what", "token", "amount", "rule", "times"], rows.collect());
-    }
-}
-
-/// The lines as the process that holds the vault tells them.
-#[derive(Serialize)]
-struct Lines {
-    entries: Vec<serde_json::Value>,
-}
-
-impl Tell for Lines {
-    fn tell(&self, page: &mut Page) {
-        self.entries.iter().for_each(|entry| page.line(entry));
     }
 }
 
@@ -211,15 +206,14 @@ impl Audit {
         let mut last = None;
         loop {
             let lines = holder.audit(self.last).await?;
-            let entries = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
-            let number = |entry: &serde_json::Value| entry.get("number").and_then(|it| it.as_u64());
-            let entries: Vec<serde_json::Value> =
-                entries.filter(|entry| number(entry) > last).collect();
-            if let Some(newest) = entries.iter().filter_map(number).max() {
-                last = Some(newest);
-                printer.say(&Lines { entries })?;
-            } else if !self.follow {
-                printer.say(&Lines { entries })?;
+            let read = |line: &String| serde_json::from_str(line);
+            let entries: Result<Vec<Entry>, _> = lines.iter().map(read).collect();
+            let mut entries = entries.map_err(Failure::could_not("read what the holder told"))?;
+            entries.retain(|entry| Some(entry.number) > last);
+            let newest = entries.last().map(|entry| entry.number);
+            if newest.is_some() || !self.follow {
+                last = newest.max(last);
+                printer.say(&Log { entries })?;
             }
             if !self.follow {
                 return Ok(());
