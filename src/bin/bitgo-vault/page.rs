@@ -173,7 +173,7 @@ impl Printer {
             (false, Failure::Other { .. }) => 1,
             _ => 0,
         };
-        let causes = iter::successors(failure.source(), |error| error.source());
+        let causes = iter::successors(failure.source(), |&error| error.source());
         causes.take(told).for_each(|error| page.line(format_args!("  because: {error}")));
         let _ = put(anstream::stderr(), page.0.as_bytes());
         ExitCode::from(code)

@@ -6,7 +6,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::Printer;
-use bitgo_vault::{Control, Environment, FileSystem, Passphrase, Vault, VaultBuilder};
+use bitgo_vault::{Control, Environment, FileSystem, Passphrase, StoreError, Vault, VaultBuilder};
 use clap::ValueEnum;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -110,13 +110,28 @@ impl Common {
         }
     }
 
+    /// Asks for the vault's passphrase; nobody types it in vain.
+    pub(crate) async fn passphrase(&self) -> Result<Passphrase, Failure> {
+        if self.passphrase.is_typed() {
+            let report = self.builder()?.doctor(None).await?;
+            let in_vain = |fault: &StoreError| {
+                matches!(fault, StoreError::NotFound { .. } | StoreError::InUse { .. })
+            };
+            if let Some(fault) = report.faults.into_iter().find(in_vain) {
+                return Err(bitgo_vault::Error::from(fault).into());
+            }
+        }
+        self.passphrase.ask()
+    }
+
     /// Opens the vault for one verb, and closes it whatever becomes of that.
     pub(crate) async fn within<T>(
         &self,
         printer: &Printer,
         work: impl AsyncFnOnce(&Vault) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.opened(self.builder()?, self.passphrase.ask()?, printer, work).await
+        let passphrase = self.passphrase().await?;
+        self.opened(self.builder()?, passphrase, printer, work).await
     }
 
     /// The same as somebody wants it opened, by a passphrase that was asked for already.

@@ -127,6 +127,11 @@ impl PassphraseArgs {
         ask(self.provider())
     }
 
+    /// Whether somebody types it.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.told().is_none()
+    }
+
     /// The same passphrase for a second use, where nobody typed it: a descriptor is read once. Whoever
     /// types is asked anew.
     pub(crate) fn repeat(&self, passphrase: &Passphrase) -> Option<Passphrase> {

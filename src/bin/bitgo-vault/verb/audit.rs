@@ -7,7 +7,7 @@ use crate::page::{Page, Printer, Tell, Tone, toned};
 use bitgo_vault::{AuditChain, AuditEntry, Vault, verify_audit_lines};
 use chrono::{DateTime, Local, NaiveDate, Utc};
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
@@ -68,7 +68,8 @@ enum What {
     },
 }
 
-#[derive(Serialize)]
+/// An entry, read of the vault or of a line that the process tells that holds it.
+#[derive(Serialize, Deserialize)]
 struct Entry {
     number: u64,
     at: DateTime<Utc>,
@@ -77,7 +78,13 @@ struct Entry {
     rule: Option<String>,
     coin: Option<String>,
     amount: Option<String>,
+    /// A line leaves it out where it is 1.
+    #[serde(default = "once")]
     count: u64,
+}
+
+const fn once() -> u64 {
+    1
 }
 
 impl From<&AuditEntry> for Entry {
@@ -115,18 +122,6 @@ impl Tell for Log {
             ]
         });
         page.table(["#", "at", "what", "token", "amount", "rule", "times"], rows.collect());
-    }
-}
-
-/// The lines as the process that holds the vault tells them.
-#[derive(Serialize)]
-struct Lines {
-    entries: Vec<serde_json::Value>,
-}
-
-impl Tell for Lines {
-    fn tell(&self, page: &mut Page) {
-        self.entries.iter().for_each(|entry| page.line(entry));
     }
 }
 
@@ -212,22 +207,20 @@ impl Audit {
         let mut last = None;
         loop {
             // Of what came meanwhile, all that the holder tells.
-            let most = if last.is_some() { TOLD } else { self.last };
-            let lines = holder.audit(most).await?;
-            let entries = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
-            let number = |entry: &serde_json::Value| entry.get("number").and_then(|it| it.as_u64());
-            let entries: Vec<serde_json::Value> =
-                entries.filter(|entry| number(entry) > last).collect();
-            if let Some(newest) = entries.iter().filter_map(number).max() {
-                let oldest = entries.iter().filter_map(number).min();
-                let missed = last.zip(oldest).map_or(0, |(last, oldest)| oldest - last - 1);
-                if missed > 0 {
-                    printer.note(format_args!("{missed} entries came too fast: see audit export"));
-                }
-                last = Some(newest);
-                printer.say(&Lines { entries })?;
-            } else if !self.follow {
-                printer.say(&Lines { entries })?;
+            let lines = holder.audit(if last.is_some() { TOLD } else { self.last }).await?;
+            let read = |line: &String| serde_json::from_str(line);
+            let entries: Result<Vec<Entry>, _> = lines.iter().map(read).collect();
+            let mut entries = entries.map_err(Failure::could_not("read what the holder told"))?;
+            entries.retain(|entry| Some(entry.number) > last);
+            let [oldest, newest] =
+                [entries.first(), entries.last()].map(|entry| entry.map(|entry| entry.number));
+            let missed = last.zip(oldest).map_or(0, |(last, oldest)| oldest - last - 1);
+            if missed > 0 {
+                printer.note(format_args!("{missed} entries came too fast: see audit export"));
+            }
+            if newest.is_some() || !self.follow {
+                last = newest.max(last);
+                printer.say(&Log { entries })?;
             }
             if !self.follow {
                 return Ok(());

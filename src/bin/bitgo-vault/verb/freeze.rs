@@ -60,7 +60,7 @@ impl Freeze {
 impl Thaw {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
         // The same passphrase opens the vault and thaws it.
-        let passphrase = common.passphrase.ask()?;
+        let passphrase = common.passphrase().await?;
         let again = Passphrase::new(passphrase.expose());
         let thawing =
             async |vault: &Vault| Ok(printer.busy("deriving the key", vault.thaw(again)).await?);

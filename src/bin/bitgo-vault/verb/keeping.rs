@@ -80,7 +80,7 @@ impl Tell for Kept {
 
 impl Passwd {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        let passphrase = common.passphrase.ask()?;
+        let passphrase = common.passphrase().await?;
         let current = Passphrase::new(passphrase.expose());
         let changing = async |vault: &Vault| {
             let new = self.new.ask()?;

@@ -92,7 +92,7 @@ impl Policy {
             }
             What::Set { label, file, loosen } => {
                 let rules = LocalRules::from_json(&read(&file)?).map_err(Error::from)?;
-                let passphrase = common.passphrase.ask()?;
+                let passphrase = common.passphrase().await?;
                 let again = common.passphrase.repeat(&passphrase);
                 let setting = async |vault: &Vault| {
                     let before = vault.rules(&label)?;

@@ -109,7 +109,7 @@ impl Rotate {
             Ok(Rotated { token: Token::from(status), former })
         };
         let builder = common.builder()?.lease_lifetime(DRAIN);
-        let passphrase = common.passphrase.ask()?;
+        let passphrase = common.passphrase().await?;
         printer.say(&common.opened(builder, passphrase, printer, rotating).await?)
     }
 
