@@ -14,8 +14,8 @@ const RECORD: (&str, &str) = ("GET", "/api/v2/user/session");
 
 /// The token that was issued last, as somebody else would have it.
 fn newest(desk: &Desk) -> AccessToken {
-    let tokens = desk.bitgo.secrets().into_iter().filter(|secret| secret.starts_with("v2x"));
-    AccessToken::new(tokens.last().unwrap())
+    let mut tokens = desk.bitgo.secrets().into_iter().filter(|secret| secret.starts_with("v2x"));
+    AccessToken::new(tokens.next_back().unwrap())
 }
 
 /// A token that may spend up to `limit`, which the vault does not keep.

@@ -51,9 +51,9 @@ async fn what_is_dead_at_bitgo_is_gone() {
     for label in ["lives", "revoked", "imported", "imported and revoked"] {
         let id = desk.issue(label, 1000).await.info.id;
         if label.starts_with("imported") {
-            let tokens =
+            let mut tokens =
                 desk.bitgo.secrets().into_iter().filter(|secret| secret.starts_with("v2x"));
-            let token = AccessToken::new(tokens.last().unwrap());
+            let token = AccessToken::new(tokens.next_back().unwrap());
             desk.vault.remove(label).await.unwrap();
             desk.vault.import(label, token).await.unwrap();
         }
@@ -63,8 +63,8 @@ async fn what_is_dead_at_bitgo_is_gone() {
     }
     desk.vault.fetch_internal("desk", "internal").await.unwrap();
     desk.vault.login("imported session's former", desk.login()).await.unwrap();
-    let tokens = desk.bitgo.secrets().into_iter().filter(|secret| secret.starts_with("v2x"));
-    let session = AccessToken::new(tokens.last().unwrap());
+    let mut tokens = desk.bitgo.secrets().into_iter().filter(|secret| secret.starts_with("v2x"));
+    let session = AccessToken::new(tokens.next_back().unwrap());
     desk.vault.remove("imported session's former").await.unwrap();
     desk.vault.import("imported session", session).await.unwrap();
     let remote = desk.vault.remote_tokens("desk").await.unwrap();
