@@ -84,7 +84,8 @@ pub(crate) fn recode_holder(text: &str) -> Option<String> {
 pub(super) struct LockFile {
     file: File,
     pid: u32,
-    /// Whether the file named a holder: one that goes in order empties it.
+    /// Whether the file named a holder: one that goes in order empties it. Who only looks, or cannot
+    /// open the vault, leaves it so.
     was_cut_off: bool,
 }
 
@@ -121,9 +122,10 @@ impl LockFile {
         Ok(Self { file, pid, was_cut_off })
     }
 
-    /// Whether the process before this one ended without closing the vault.
-    pub(super) fn was_cut_off(&self) -> bool {
-        self.was_cut_off
+    /// Whether the process before this one ended without closing the vault. Whoever asks tells of it:
+    /// the next is not told again.
+    pub(super) fn settle(&mut self) -> bool {
+        std::mem::take(&mut self.was_cut_off)
     }
 }
 
@@ -138,7 +140,9 @@ impl Drop for LockFile {
     /// the lock is given up outright. A forked child must not give up its parent's.
     fn drop(&mut self) {
         if self.pid == std::process::id() {
-            let _ = self.file.set_len(0);
+            if !self.was_cut_off {
+                let _ = self.file.set_len(0);
+            }
             let _ = flock(&self.file, FlockOperation::Unlock);
         }
     }
@@ -191,8 +195,10 @@ mod tests {
         let path = dir.path().join(FILE);
         // What a killed process left is longer than what comes after it.
         fs::write(&path, "x".repeat(400)).unwrap();
-        let lock = take(dir.path()).unwrap();
+        drop(take(dir.path()).unwrap());
+        let mut lock = take(dir.path()).unwrap();
         assert_eq!(holder(dir.path()), Some(Holder::own(NOW)));
+        assert!(lock.settle(), "who only looked at it left it so");
         for text in ["", "desk\n7", "junk", &"x\n".repeat(1000)] {
             fs::write(&path, text).unwrap();
             assert_eq!(holder(dir.path()), None, "{text}");

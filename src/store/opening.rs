@@ -146,7 +146,7 @@ impl Store {
         environment: impl Into<Option<&'e Environment>>,
         opened_at: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
-        let Unlocked { directory, lock_file, keyring, epoch, anchor } =
+        let Unlocked { directory, mut lock_file, keyring, epoch, anchor } =
             Unlocked::new(place, passphrase, opened_at)?;
         let memory = memory_cipher()?;
         let mut found = Found::examine(&epoch, &memory)?;
@@ -177,9 +177,11 @@ impl Store {
             Some(_) => disk.believe(now),
         }
         // Only one that was cut off left budget reserved for a request that nobody tells of.
-        let cut_off = match lock_file.was_cut_off() || found.log.is_cut_off() {
-            true => found.cut_off(),
-            false => Vec::new(),
+        let cut_off = match opening {
+            // Nothing is written.
+            Opening::Degraded => Vec::new(),
+            _ if lock_file.settle() || found.log.is_cut_off() => found.cut_off(),
+            _ => Vec::new(),
         };
         let store = Self::start(disk, found, seals, memory, lock_file)?;
         match store.check_binding(environment.into()) {
