@@ -71,11 +71,11 @@ async fn import(core: Arc<Core>, label: Label, token: AccessToken) -> Result<Tok
     let record = TokenRecord { lineage, label, account, renewal, rules, is_revoked, info };
     let secret = TokenSecret { token, extension_key: None };
     let kept = core.blocking(move |core| {
-        let _one_at_a_time = core.begin_change();
+        let one_at_a_time = core.begin_change();
         let id = record.info.id;
-        check_new(core, id)?;
+        core.check_sole(id, record.lineage, &one_at_a_time)?;
         core.store.append_audit(AuditAction::Imported, id, None, core.clock.now())?;
-        mint::put(core, record, &secret, None)
+        mint::put(core, record, &secret, None, &one_at_a_time)
     });
     kept.await?
 }
@@ -102,13 +102,13 @@ pub(super) async fn verify(
     let Known { info, account } = asked?;
     let (label, entry) = (label.clone(), Arc::clone(entry));
     let verified = core.blocking(move |core| {
-        let _one_at_a_time = core.begin_change();
+        let one_at_a_time = core.begin_change();
         // Somebody else may have asked as well, or removed it.
         let now = entry.held().ok_or(Error::NoSuchToken { label })?;
         if !now.is_unverified() {
             return Ok(());
         }
-        check_new(core, info.id)?;
+        core.check_sole(info.id, now.record.lineage, &one_at_a_time)?;
         // The rules may have changed while BitGo was asked.
         let record = TokenRecord { info, account, ..now.record.clone() };
         let server_ms = core.moment().server_ms;
@@ -161,12 +161,4 @@ fn unverified(token: &AccessToken) -> Result<TokenInfo, Error> {
         erc20_limit: None,
         issued_in_clear: !token.can_sign(),
     })
-}
-
-/// Refuses a token that is kept: two ledgers would each spend the whole of its limit.
-fn check_new(core: &Core, id: TokenId) -> Result<(), Error> {
-    match core.find(|held| held.record.info.id == id) {
-        Some((_, held)) => Err(Error::KeptAlready { label: held.record.label.clone() }),
-        None => Ok(()),
-    }
 }

@@ -4,8 +4,8 @@
 use crate::desk::{DAY, Desk, audited, bot, options, passphrase, told, until};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{
-    AccessToken, AuditAction, Error, Outcome, Renewal, Request, Revocation, Standing, TokenId,
-    TokenKind, TokenStatus,
+    AccessToken, AuditAction, Error, Label, Outcome, Renewal, Request, Revocation, Standing,
+    TokenId, TokenKind, TokenStatus,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -187,6 +187,34 @@ async fn one_token_has_one_label_and_one_label_one_token() {
     kept(desk.vault.reconcile("other").await.unwrap_err(), "mm");
     let denied = desk.vault.send("other", &desk.withdrawal(1)).await.unwrap_err();
     assert_eq!(told(&denied), "denied by unverified");
+}
+
+/// BitGo answers with the same internal token while that is young, whoever asks.
+#[tokio::test(start_paused = true)]
+async fn one_token_has_one_ledger_whichever_way_it_comes() {
+    let life = Duration::from_secs(600);
+    let desk = Desk::with(Emulator::builder().internal_lifetime(life)).await;
+    let fetch = |label| desk.vault.fetch_internal("desk", label);
+    let kept = |error: Error, expect: &str| match error {
+        Error::KeptAlready { label } => assert_eq!(label.as_str(), expect),
+        other => panic!("{other}"),
+    };
+    let id = fetch("one").await.unwrap().info.id;
+    let token = desk.newest();
+    kept(fetch("other").await.unwrap_err(), "one");
+    assert!(desk.vault.status("other").is_err());
+    desk.vault.remove("one").await.unwrap();
+    import(&desk, "imported", &token).await.unwrap();
+    kept(fetch("one").await.unwrap_err(), "imported");
+    desk.vault.remove("imported").await.unwrap();
+    assert_eq!(fetch("one").await.unwrap().info.id, id);
+
+    // Another has its successor by the time that it is renewed.
+    tokio::time::sleep(Duration::from_secs(310)).await;
+    assert_ne!(fetch("other").await.unwrap().info.id, id);
+    let renewed = desk.vault.renew("one").await.unwrap();
+    let why = Error::KeptAlready { label: Label::new("other").unwrap() }.to_string();
+    assert_eq!((renewed.info.id, renewed.last_error), (id, Some(why)));
 }
 
 #[tokio::test]
