@@ -289,8 +289,8 @@ impl Core {
         let held = entry.held()?;
         let (lineage, now) = (held.record.lineage, self.latest_now());
         let outlook = self.tracker.outlook(lineage, now).unwrap_or_default();
-        let (counters, is_unreconciled) =
-            (self.store.counters(lineage), self.store.is_unreconciled(lineage));
+        let counters = self.store.counters(lineage);
+        let is_unreconciled = held.is_unverified() || self.store.is_unreconciled(lineage);
         Some(entry.status(&held, counters, is_unreconciled, outlook, now))
     }
 

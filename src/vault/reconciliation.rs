@@ -5,7 +5,8 @@
 //! a token spent, or its rules run on confirmations         RECONCILE_EVERY since the last sample
 //! a crash, or a lost answer, left something uncertain      at once, and once a sample can resolve it
 //! its ledger is not believed                               once a sample can begin it anew
-//! it was imported unverified                               at once, and RECONCILE_EVERY since (import.rs)
+//! it was imported unverified                               at once, and RECONCILE_EVERY since (import.rs);
+//!                                                          spends at once if its ledger is believed
 //! ```
 //!
 //! A sample resolves what is uncertain only if nothing that was signed can still be on its way: BitGo
@@ -102,10 +103,14 @@ pub(super) async fn reconcile(
 ) -> Result<(), Error> {
     let span = tracing::debug_span!("vault.reconcile", %label);
     let reconciled = async {
-        match entry.held().is_some_and(|held| held.is_unverified()) {
-            true => import::verify(core, label, entry).await,
-            false => take_sample(core, label, entry).await,
+        if let Some(held) = entry.held().filter(|held| held.is_unverified()) {
+            import::verify(core, label, entry).await?;
+            // One that came back by a restore may have spent as verified before.
+            if !core.store.is_unreconciled(held.record.lineage) {
+                return Ok(());
+            }
         }
+        take_sample(core, label, entry).await
     };
     reconciled.instrument(span).await
 }

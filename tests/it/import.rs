@@ -189,6 +189,35 @@ async fn one_token_has_one_label_and_one_label_one_token() {
     assert_eq!(told(&denied), "denied by unverified");
 }
 
+/// What came back by a restore may have been verified, and have spent, since the backup.
+#[tokio::test(start_paused = true)]
+async fn one_that_came_back_unverified_spends_once_nothing_can_be_on_its_way() {
+    let (desk, id) = unverified().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (backup, path) = (elsewhere.path().join("backup"), elsewhere.path().join("vault"));
+    desk.vault.back_up(&backup).await.unwrap();
+    desk.bitgo.clear_faults();
+    desk.vault.reconcile("mm").await.unwrap();
+    let whole = desk.withdrawal(1000);
+    let signed = desk.vault.lease("mm", &whole).unwrap().sign().unwrap();
+
+    let restored = options(&path, desk.bitgo.environment(), &desk.clock);
+    let restored = restored.restore(&backup, passphrase()).await.unwrap();
+    let early = restored.reconcile("mm").await.unwrap_err();
+    assert_eq!(told(&early), "denied by unreconciled");
+    let status = restored.status("mm").unwrap();
+    assert_eq!((status.is_unverified, status.is_unreconciled, status.info.id), (false, true, id));
+    let denied = restored.send("mm", &whole).await.unwrap_err();
+    assert_eq!(told(&denied), "denied by unreconciled");
+
+    // By itself, once what was signed is too old to be taken.
+    tokio::time::sleep(Duration::from_secs(660)).await;
+    until(|| !restored.status("mm").unwrap().is_unreconciled).await;
+    let answer = restored.send("mm", &whole).await.unwrap();
+    assert_eq!(answer.outcome(), Outcome::Accepted);
+    drop(signed);
+}
+
 /// BitGo answers with the same internal token while that is young, whoever asks.
 #[tokio::test(start_paused = true)]
 async fn one_token_has_one_ledger_whichever_way_it_comes() {
