@@ -246,7 +246,7 @@ async fn one_token_has_one_ledger_whichever_way_it_comes() {
     assert_eq!((renewed.info.id, renewed.last_error), (id, Some(why)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn it_is_as_unverified_after_a_restart_and_verified_by_itself() {
     let (desk, id) = unverified().await;
     let desk = desk.reopened().await;
@@ -255,10 +255,62 @@ async fn it_is_as_unverified_after_a_restart_and_verified_by_itself() {
     assert_eq!(told(&desk.vault.reconcile("mm").await.unwrap_err()), "transient");
     desk.bitgo.clear_faults();
     let desk = desk.reopened().await;
+    let status = desk.vault.status("mm").unwrap();
+    assert!(status.is_unverified && status.failures >= 2, "{status:?}");
+    tokio::time::sleep(Duration::from_secs(20)).await;
     until(|| !desk.vault.status("mm").unwrap().is_unverified).await;
-    assert_eq!(desk.vault.status("mm").unwrap().info.id, id);
+    let status = desk.vault.status("mm").unwrap();
+    assert_eq!((status.info.id, status.failures, status.last_error), (id, 0, None));
     let desk = desk.reopened().await;
+    assert_eq!(desk.vault.status("mm").unwrap().failures, 0);
     assert_eq!(spend(&desk, 1000).await, "Accepted");
+}
+
+fn asked(desk: &Desk) -> usize {
+    desk.bitgo.requests("GET /api/v2/user/session")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_started_again_and_again_does_not_ask_each_time() {
+    let (mut desk, _) = unverified().await;
+    let before = asked(&desk);
+    for _ in 0..12 {
+        desk = desk.reopened().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let times = asked(&desk) - before;
+    assert!(times <= 3, "{times} times in 0.6 s");
+
+    // What BitGo asks for is waited for.
+    desk.bitgo.clear_faults();
+    let busy = Fault::new(FaultKind::RetryAfter(1200)).on(RECORD.0, RECORD.1);
+    desk.bitgo.inject(busy.times(u32::MAX));
+    assert_eq!(told(&desk.vault.reconcile("mm").await.unwrap_err()), "rate limited");
+    let before = asked(&desk);
+    for _ in 0..3 {
+        desk = desk.reopened().await;
+        tokio::time::sleep(Duration::from_secs(360)).await;
+    }
+    assert_eq!(asked(&desk), before);
+    desk.bitgo.clear_faults();
+    tokio::time::sleep(Duration::from_secs(360)).await;
+    until(|| !desk.vault.status("mm").unwrap().is_unverified).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_somebody_refuses_unsigned_is_asked_about_seldom() {
+    let (desk, _) = unverified().await;
+    desk.bitgo.clear_faults();
+    let refused = Fault::new(FaultKind::Unsigned(401, "{}".into())).on(RECORD.0, RECORD.1);
+    desk.bitgo.inject(refused.times(u32::MAX));
+    let before = asked(&desk);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let times = asked(&desk) - before;
+    assert!((2..=6).contains(&times), "{times} times in an hour");
+    assert_eq!(desk.vault.status("mm").unwrap().standing, Standing::Revoked);
+    desk.bitgo.clear_faults();
+    tokio::time::sleep(Duration::from_secs(1300)).await;
+    until(|| !desk.vault.status("mm").unwrap().is_unverified).await;
 }
 
 #[tokio::test]
