@@ -76,8 +76,8 @@ mod upkeep;
 
 pub use builder::VaultBuilder;
 pub use control::{
-    Control, ControlCounter, ControlError, ControlStatus, ControlToken, ControlUnavailable,
-    ControlVerdict,
+    Control, ControlCounter, ControlError, ControlRenewal, ControlStatus, ControlToken,
+    ControlUnavailable, ControlVerdict,
 };
 pub use entry::TokenStatus;
 pub use events::{Alarm, Event, Events};

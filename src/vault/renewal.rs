@@ -125,7 +125,8 @@ impl Vault {
     /// tells how it went ([`TokenStatus::last_error`]).
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`]. Of a token that was imported
+    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`]. That the attempt failed is none:
+    /// the token stays, and `last_error` says why. Of a token that was imported
     /// unverified it is as [`Vault::reconcile`].
     pub async fn renew(&self, label: &str) -> Result<TokenStatus, Error> {
         let (core, label) = (&self.core, Label::new(label)?);
