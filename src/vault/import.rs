@@ -158,8 +158,8 @@ async fn take_in(
         // The rules may have changed while BitGo was asked.
         let record = TokenRecord { info, account, ..now.record.clone() };
         let server_ms = core.moment().server_ms;
-        core.store.append_verified(&record, server_ms, core.clock.now())?;
         core.store.remember_renewal(record.lineage, &RenewalMemory::default())?;
+        core.store.append_verified(&record, server_ms, core.clock.now())?;
         let (lineage, is_revoked) = (record.lineage, record.is_revoked);
         let verified = Held::new(record, now.secret.clone(), core.windows);
         let state = verified.renewal_state();
