@@ -137,8 +137,8 @@ pub use store::{
 };
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{
-    Alarm, Answer, Control, ControlCounter, ControlError, ControlStatus, ControlToken,
-    ControlUnavailable, ControlVerdict, Event, Events, Lease, Login, RemoteToken, RemoteTokens,
-    Revocation, Signed, TokenStatus, Vault, VaultBuilder,
+    Alarm, Answer, Control, ControlCounter, ControlError, ControlRenewal, ControlStatus,
+    ControlToken, ControlUnavailable, ControlVerdict, Event, Events, Lease, Login, RemoteToken,
+    RemoteTokens, Revocation, Signed, TokenStatus, Vault, VaultBuilder,
 };
 pub use word_error::WordError;

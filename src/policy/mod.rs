@@ -60,6 +60,7 @@ pub(crate) use limits::Charge;
 pub use limits::Counter;
 pub(crate) use moment::Moment;
 pub use outcome::Outcome;
+pub(crate) use request::BODY_MAX;
 pub use request::{Draft, Method, Request, RequestError};
 pub(crate) use rules::KeptRules;
 pub use rules::{CoinRules, CoinUnit, Decay, LocalRules, Purpose, TradingRules, WindowRule};

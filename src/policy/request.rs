@@ -12,7 +12,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// The largest body, in bytes.
-const BODY_MAX: usize = 1 << 20;
+pub(crate) const BODY_MAX: usize = 1 << 20;
 /// The longest target, in bytes.
 const TARGET_MAX: usize = 2048;
 /// The most segments that the path of a known call has.
@@ -159,7 +159,7 @@ impl Request {
         &self.declared
     }
 
-    /// A request as another process has it.
+    /// A request as another process has it, before what that declares of it.
     pub(crate) fn of_parts(
         method: &str,
         target: &str,

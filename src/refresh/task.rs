@@ -246,7 +246,7 @@ impl Desk {
 }
 
 /// Spreads the attempts of many processes; without randomness they are merely not spread.
-fn jitter() -> u8 {
+pub(super) fn jitter() -> u8 {
     SysRng.try_next_u32().map_or(0, |word| word.to_le_bytes()[0])
 }
 

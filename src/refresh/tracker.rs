@@ -1,6 +1,8 @@
 //! What the vault tells the task, and what it may look up meanwhile: one table of all tokens.
 
+use super::Failure;
 use super::state::{Event, Outlook, State};
+use super::task::jitter;
 use crate::id::LineageId;
 use crate::renewal_memory::RenewalMemory;
 use chrono::{DateTime, Utc};
@@ -53,6 +55,18 @@ impl Tracker {
     /// Something happened to a token.
     pub(crate) fn happened(&self, lineage: LineageId, event: Event) {
         self.tell(Command::Happened(lineage, event));
+    }
+
+    /// An attempt failed that somebody else made: who makes the next waits as after his own, over restarts
+    /// too ([`Tracker::may_try`]).
+    pub(crate) fn failed(&self, lineage: LineageId, failure: Failure) {
+        self.happened(lineage, Event::Failed { failure, jitter: jitter() });
+    }
+
+    /// Whether no wait is on.
+    pub(crate) fn may_try(&self, lineage: LineageId, now: DateTime<Utc>) -> bool {
+        let not_before = self.memory(lineage).and_then(|memory| memory.not_before);
+        not_before.is_none_or(|wait| wait <= now)
     }
 
     /// Sees to the token no longer.

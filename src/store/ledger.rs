@@ -19,7 +19,7 @@ use crate::policy::{
     Outcome, Sample, Sampling, not_reconciled,
 };
 use crate::secret::SecretBytes;
-use crate::token::{TokenInfo, TokenKind};
+use crate::token::TokenInfo;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -243,15 +243,13 @@ impl Store {
         escrow.change(&*self.ledger, change, |after| self.ledger.begin(lineage, after))
     }
 
-    /// Begins a lineage's ledger at the server's counters, in one commit with `writes`. Where those are
-    /// not known, it is not to be believed.
+    /// Begins a lineage's ledger at the server's counters, in one commit with `writes`.
     pub(super) fn open_account(
         &self,
         record: &TokenRecord,
         mut writes: Vec<Write>,
     ) -> Result<(), StoreError> {
-        let is_unreconciled = record.info.kind == TokenKind::Unverified;
-        let book = Book { is_unreconciled, ..Book::begin(&record.info, &record.rules) };
+        let book = Book::begin(&record.info, &record.rules);
         writes.push(ledger_write(record.lineage, &book)?);
         self.commit(writes)?;
         self.ledger.insert(record.lineage, book);

@@ -175,10 +175,23 @@ impl TokenGauges {
         self.0.retain(|_, gauges| {
             let is_shown = std::mem::take(&mut gauges.is_shown);
             if !is_shown {
-                let all = gauges.expiry.iter().chain(gauges.left.values());
-                all.for_each(|gauge| gauge.set(f64::NAN));
+                gauges.blank();
             }
             is_shown
         });
+    }
+}
+
+/// The numbers of a vault that is closed would stand still as if its tokens lived on.
+impl Drop for TokenGauges {
+    fn drop(&mut self) {
+        self.0.values().for_each(Gauges::blank);
+    }
+}
+
+impl Gauges {
+    fn blank(&self) {
+        let all = self.expiry.iter().chain(self.left.values());
+        all.for_each(|gauge| gauge.set(f64::NAN));
     }
 }

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::crypto::{AuthVersion, EcdhPublicKey, LastStep};
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::id::LineageId;
+use crate::id::{LineageId, TokenId};
 use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
 use crate::refresh::{State, Tracker, WindowSettings};
@@ -289,8 +289,8 @@ impl Core {
         let held = entry.held()?;
         let (lineage, now) = (held.record.lineage, self.latest_now());
         let outlook = self.tracker.outlook(lineage, now).unwrap_or_default();
-        let (counters, is_unreconciled) =
-            (self.store.counters(lineage), self.store.is_unreconciled(lineage));
+        let counters = self.store.counters(lineage);
+        let is_unreconciled = held.is_unverified() || self.store.is_unreconciled(lineage);
         Some(entry.status(&held, counters, is_unreconciled, outlook, now))
     }
 
@@ -322,6 +322,21 @@ impl Core {
     /// One change of a token at a time; held over its commit, so never in async code.
     pub(super) fn begin_change(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses a token that another lineage keeps: two ledgers would each spend the whole of its limit,
+    /// and rules of the one would not bind the other. For the change that was begun.
+    pub(super) fn check_sole(
+        &self,
+        id: TokenId,
+        lineage: LineageId,
+        _one_at_a_time: &MutexGuard<'_, ()>,
+    ) -> Result<(), Error> {
+        let other = self.find(|held| held.record.info.id == id && held.record.lineage != lineage);
+        match other {
+            Some((_, held)) => Err(Error::KeptAlready { label: held.record.label.clone() }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn remove(self: &Arc<Self>, label: &Label) -> Result<(), Error> {

@@ -224,6 +224,13 @@ impl Entry {
         });
     }
 
+    /// Notes that what failed has come about, though not by a renewal.
+    pub(super) fn mended(&self) {
+        self.progress().send_modify(|progress| {
+            (progress.failures, progress.last_error, progress.is_hopeless) = (0, None, false);
+        });
+    }
+
     /// Gives leases of this token from now on, or holds them.
     pub(super) fn stand(&self, token: TokenId, standing: Standing) {
         if let Some(held) = self.held().filter(|held| held.record.info.id == token) {

@@ -17,9 +17,10 @@ use crate::crypto;
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::KeptRules;
-use crate::refresh;
+use crate::refresh::{self, Failure};
+use crate::renewal_memory::{Need, RenewalMemory};
 use crate::secret::AccessToken;
-use crate::store::{AuditAction, TokenRecord, TokenSecret};
+use crate::store::{AuditAction, StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use getrandom::SysRng;
 use std::sync::Arc;
@@ -55,8 +56,10 @@ impl Vault {
 async fn import(core: Arc<Core>, label: Label, token: AccessToken) -> Result<TokenStatus, Error> {
     let _claim = core.claim(&label)?;
     core.store.check_writable()?;
+    let mut failure = None;
     let Known { info, account } = match ask(&core, &token).await {
         Err(Error::Api(error)) if error.is_transient() => {
+            failure = Some(Failure::Transient { retry_after: error.retry_after() });
             tracing::warn!(
                 name: "import.unverified", %label, %error,
                 "a token is kept of which bitgo could not be asked: it only views"
@@ -71,13 +74,17 @@ async fn import(core: Arc<Core>, label: Label, token: AccessToken) -> Result<Tok
     let record = TokenRecord { lineage, label, account, renewal, rules, is_revoked, info };
     let secret = TokenSecret { token, extension_key: None };
     let kept = core.blocking(move |core| {
-        let _one_at_a_time = core.begin_change();
+        let one_at_a_time = core.begin_change();
         let id = record.info.id;
-        check_new(core, id)?;
+        core.check_sole(id, record.lineage, &one_at_a_time)?;
         core.store.append_audit(AuditAction::Imported, id, None, core.clock.now())?;
-        mint::put(core, record, &secret, None)
+        mint::put(core, record, &secret, None, &one_at_a_time)
     });
-    kept.await?
+    let kept = kept.await??;
+    if let Some(failure) = failure {
+        core.tracker.failed(lineage, failure);
+    }
+    Ok(kept)
 }
 
 /// Asks BitGo about an unverified token, and keeps what it says. One that it refuses stays as it is.
@@ -93,30 +100,71 @@ pub(super) async fn verify(
     let secret = core.store.open_secret(held.record.lineage, &held.secret)?;
     let asked = ask(core, &secret.token).await;
     drop(secret);
-    if let Err(Error::Api(ApiError::TokenDead(refusal))) = &asked
-        && refusal.is_verified()
+    let verified = match asked {
+        Ok(known) => take_in(core, label, entry, known).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &verified
+        && entry.held().is_some_and(|held| held.is_unverified())
     {
-        let refused = refresh::Event::Refused { token: local, is_signed: true };
-        core.tracker.happened(held.record.lineage, refused);
+        entry.failed(error.to_string(), false);
+        match error {
+            Error::Api(ApiError::TokenDead(refusal)) if refusal.is_verified() => {
+                let refused = refresh::Event::Refused { token: local, is_signed: true };
+                core.tracker.happened(held.record.lineage, refused);
+            }
+            error => core.tracker.failed(held.record.lineage, failure(error)),
+        }
     }
-    let Known { info, account } = asked?;
+    verified
+}
+
+/// How long to wait with the next question.
+fn failure(error: &Error) -> Failure {
+    match error {
+        // Whether it is dead is asked once more, and then by the rules for tokens that may be.
+        Error::Api(ApiError::TokenDead(_) | ApiError::Unauthorized(_)) => Failure::Refused,
+        Error::Api(error)
+            if error.is_transient()
+                || matches!(error, ApiError::Untrusted { .. })
+                || error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
+        {
+            Failure::Transient { retry_after: error.retry_after() }
+        }
+        Error::ClockSkew { .. } | Error::Interrupted => Failure::Transient { retry_after: None },
+        Error::Store(StoreError::ReadOnly { .. }) => Failure::Terminal(Need::Disk),
+        // Whatever else is wrong a human must see to.
+        _ => Failure::Costly(Need::LookAtError),
+    }
+}
+
+/// Keeps what BitGo said of a token that was unverified.
+async fn take_in(
+    core: &Arc<Core>,
+    label: &Label,
+    entry: &Arc<Entry>,
+    known: Known,
+) -> Result<(), Error> {
+    let Known { info, account } = known;
     let (label, entry) = (label.clone(), Arc::clone(entry));
     let verified = core.blocking(move |core| {
-        let _one_at_a_time = core.begin_change();
+        let one_at_a_time = core.begin_change();
         // Somebody else may have asked as well, or removed it.
         let now = entry.held().ok_or(Error::NoSuchToken { label })?;
         if !now.is_unverified() {
             return Ok(());
         }
-        check_new(core, info.id)?;
+        core.check_sole(info.id, now.record.lineage, &one_at_a_time)?;
         // The rules may have changed while BitGo was asked.
         let record = TokenRecord { info, account, ..now.record.clone() };
         let server_ms = core.moment().server_ms;
+        core.store.remember_renewal(record.lineage, &RenewalMemory::default())?;
         core.store.append_verified(&record, server_ms, core.clock.now())?;
         let (lineage, is_revoked) = (record.lineage, record.is_revoked);
         let verified = Held::new(record, now.secret.clone(), core.windows);
         let state = verified.renewal_state();
         entry.replace(verified);
+        entry.mended();
         if !is_revoked {
             core.tracker.track(lineage, state);
         }
@@ -161,12 +209,4 @@ fn unverified(token: &AccessToken) -> Result<TokenInfo, Error> {
         erc20_limit: None,
         issued_in_clear: !token.can_sign(),
     })
-}
-
-/// Refuses a token that is kept: two ledgers would each spend the whole of its limit.
-fn check_new(core: &Core, id: TokenId) -> Result<(), Error> {
-    match core.find(|held| held.record.info.id == id) {
-        Some((_, held)) => Err(Error::KeptAlready { label: held.record.label.clone() }),
-        None => Ok(()),
-    }
 }

@@ -22,7 +22,7 @@ use crate::secret::{AccessToken, Otp};
 use crate::store::{Account, AuditAction, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use getrandom::SysRng;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 /// How long after a lost answer the token is looked for once more: its request may still be on its way.
@@ -54,6 +54,8 @@ pub(super) async fn issue(
     let kept = receive(&core, &bearer, issued, label, TokenKind::LongLived, Renewal::Manual).await;
     match kept {
         Ok(status) => Ok(status),
+        // It is in use: nothing was minted.
+        Err(error @ Error::KeptAlready { .. }) => Err(error),
         // A token that nobody holds must not live on; one that is not found does not, if it is
         // the server that says so.
         Err(error) => match revoke(&core, &bearer.credential, id).await {
@@ -334,16 +336,22 @@ pub(super) async fn hold(
     secret: TokenSecret,
     account: Option<Account>,
 ) -> Result<TokenStatus, Error> {
-    core.blocking(move |core| put(core, record, &secret, account.as_ref())).await?
+    let held = core.blocking(move |core| {
+        let one_at_a_time = core.begin_change();
+        put(core, record, &secret, account.as_ref(), &one_at_a_time)
+    });
+    held.await?
 }
 
-/// As [`hold`], for who may block.
+/// As [`hold`], for the change that was begun.
 pub(super) fn put(
     core: &Core,
     record: TokenRecord,
     secret: &TokenSecret,
     account: Option<&Account>,
+    one_at_a_time: &MutexGuard<'_, ()>,
 ) -> Result<TokenStatus, Error> {
+    core.check_sole(record.info.id, record.lineage, one_at_a_time)?;
     let sealed = core.store.add_token(&record, secret, account)?;
     let label = record.label.clone();
     let entry = core.keep(record, sealed);

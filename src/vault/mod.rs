@@ -76,8 +76,8 @@ mod upkeep;
 
 pub use builder::VaultBuilder;
 pub use control::{
-    Control, ControlCounter, ControlError, ControlStatus, ControlToken, ControlUnavailable,
-    ControlVerdict,
+    Control, ControlCounter, ControlError, ControlRenewal, ControlStatus, ControlToken,
+    ControlUnavailable, ControlVerdict,
 };
 pub use entry::TokenStatus;
 pub use events::{Alarm, Event, Events};
@@ -192,7 +192,8 @@ impl Vault {
     /// `label`, and from then on renews it the same way.
     ///
     /// # Errors
-    /// As [`Vault::issue`].
+    /// As [`Vault::issue`]. BitGo answers with the same token while that is young: where it is kept under
+    /// another label, [`Error::KeptAlready`].
     pub async fn fetch_internal(&self, session: &str, label: &str) -> Result<TokenStatus, Error> {
         let (session, label) = (Label::new(session)?, Label::new(label)?);
         self.core.run_to_end(move |core| mint::fetch_internal(core, session, label)).await

@@ -5,7 +5,8 @@
 //! a token spent, or its rules run on confirmations         RECONCILE_EVERY since the last sample
 //! a crash, or a lost answer, left something uncertain      at once, and once a sample can resolve it
 //! its ledger is not believed                               once a sample can begin it anew
-//! it was imported unverified                               at once, and RECONCILE_EVERY since (import.rs)
+//! it was imported unverified                               once a failed question's wait is over (failure.rs),
+//!                                                          and RECONCILE_EVERY since (import.rs)
 //! ```
 //!
 //! A sample resolves what is uncertain only if nothing that was signed can still be on its way: BitGo
@@ -102,10 +103,14 @@ pub(super) async fn reconcile(
 ) -> Result<(), Error> {
     let span = tracing::debug_span!("vault.reconcile", %label);
     let reconciled = async {
-        match entry.held().is_some_and(|held| held.is_unverified()) {
-            true => import::verify(core, label, entry).await,
-            false => take_sample(core, label, entry).await,
+        if let Some(held) = entry.held().filter(|held| held.is_unverified()) {
+            import::verify(core, label, entry).await?;
+            // One that came back by a restore may have spent as verified before.
+            if !core.store.is_unreconciled(held.record.lineage) {
+                return Ok(());
+            }
         }
+        take_sample(core, label, entry).await
     };
     reconciled.instrument(span).await
 }
@@ -295,8 +300,12 @@ async fn run(core: Weak<Core>, every: Duration) {
             let Some(core) = core.upgrade() else { return };
             let now = core.clock.monotonic();
             let mut due = core.entries_where(|held| is_due(&core, held, &asked, every, now));
-            // Who has waited longest comes first: with many tokens not all have their turn at once.
-            due.sort_by_key(|(label, _)| asked.get(label).map(|last| last.at));
+            // Who has waited longest comes first: with many tokens not all have their turn at once. Those
+            // that spend nothing yet come after all that may have money uncertain.
+            due.sort_by_key(|(label, entry)| {
+                let is_unverified = entry.held().is_some_and(|held| held.is_unverified());
+                (is_unverified, asked.get(label).map(|last| last.at))
+            });
             asked.retain(|label, _| core.entry(label).is_ok());
             for (label, entry) in due.into_iter().take(AT_ONCE) {
                 let draws = entry.held().and_then(|held| core.store.escrow(held.record.lineage));
@@ -338,7 +347,9 @@ fn is_due(
     let last = asked.get(&held.record.label);
     let has_waited = last.is_none_or(|last| now >= last.at.saturating_add(every));
     if held.is_unverified() {
-        return has_waited && held.standing() != Standing::Revoked;
+        // How it stands is asked by itself. An opening asks no earlier than the process before would have.
+        let may_try = || core.tracker.may_try(held.record.lineage, core.latest_now());
+        return has_waited && held.standing() == Standing::Good && may_try();
     }
     // BitGo counts nothing, or its answers prove nothing.
     if !is_counted || held.record.info.issued_in_clear && !core.signs(held) {

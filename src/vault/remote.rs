@@ -43,7 +43,7 @@ pub struct RemoteTokens {
 impl Vault {
     /// Lists the long-lived tokens of the account whose session is kept as `session`, as many pages as
     /// there are, up to 20 000 tokens. Sessions and internal tokens BitGo does not list, so that those kept
-    /// here are never called gone; an imported one that is not listed is asked about by itself.
+    /// here are never called gone; another that is not listed is asked about by itself.
     ///
     /// # Errors
     /// [`Error::NoSuchToken`]; [`Error::Denied`] for a session that has expired; [`Error::Api`]: then
@@ -98,8 +98,7 @@ async fn list(core: Arc<Core>, session: Label) -> Result<RemoteTokens, Error> {
 /// Whether a token that is not listed is dead: of a kind that BitGo never lists that tells nothing.
 async fn is_dead(core: &Core, held: &Held) -> bool {
     match held.record.info.kind {
-        TokenKind::LongLived => true,
-        TokenKind::Imported => probe::ask(core, held).await == Verdict::Dead,
+        TokenKind::LongLived | TokenKind::Imported => probe::ask(core, held).await == Verdict::Dead,
         _ => false,
     }
 }

@@ -125,7 +125,8 @@ impl Vault {
     /// tells how it went ([`TokenStatus::last_error`]).
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`]. Of a token that was imported
+    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`]. That the attempt failed is none:
+    /// the token stays, and `last_error` says why. Of a token that was imported
     /// unverified it is as [`Vault::reconcile`].
     pub async fn renew(&self, label: &str) -> Result<TokenStatus, Error> {
         let (core, label) = (&self.core, Label::new(label)?);
@@ -333,10 +334,11 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
     }
     let entry = Arc::clone(entry);
     let swapped = core.blocking(move |core| {
-        let _one_at_a_time = core.begin_change();
+        let one_at_a_time = core.begin_change();
         // The rules may have changed while we were away: they stay as they are now.
         let before = entry.held().filter(|held| !held.record.is_revoked);
         let before = before.ok_or(RenewalError::Removed)?;
+        core.check_sole(info.id, before.record.lineage, &one_at_a_time)?;
         let rules = before.record.rules.clone();
         let record = TokenRecord { info, rules, ..held.record.clone() };
         let sealed: SealedSecret = match record.renewal {

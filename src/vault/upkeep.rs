@@ -56,7 +56,8 @@ impl Vault {
     /// reconciled. Answers their labels.
     ///
     /// # Errors
-    /// [`Error::Api`], [`Error::Store`]: those that were asked about before are kept.
+    /// [`Error::Api`], [`Error::Store`]; [`Error::KeptAlready`] for one that came again under another label
+    /// since the repair. Those that were asked about before are kept.
     pub async fn reclaim(&self) -> Result<Vec<Label>, Error> {
         self.core.run_to_end(reclaim).await
     }
@@ -85,7 +86,8 @@ async fn reclaim(core: Arc<Core>) -> Result<Vec<Label>, Error> {
             info: mint::arrived(&core, info)?,
         };
         let kept = core.blocking(move |core| {
-            let _one_at_a_time = core.begin_change();
+            let one_at_a_time = core.begin_change();
+            core.check_sole(record.info.id, record.lineage, &one_at_a_time)?;
             core.store.adopt(&record)?;
             core.keep(record, sealed);
             Ok::<_, Error>(())

@@ -1,13 +1,13 @@
 //! The control socket: another process asks the one that holds the vault, and is told no secret.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, passphrase, told, until, withdrawal};
+use crate::desk::{Desk, coin, passphrase, told, until, withdrawal};
 use crate::victim::{self, Victim, say};
 use bitgo_vault::emulator::{Fault, FaultKind};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
-    Control, ControlError, ControlStatus, ControlToken, ControlUnavailable, Environment, Request,
-    Standing, Vault,
+    Amount, Control, ControlError, ControlRenewal, ControlStatus, ControlToken, ControlUnavailable,
+    Environment, Request, Standing, Vault,
 };
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -104,7 +104,7 @@ async fn each_verb_answers_and_none_tells_a_secret() {
     assert_eq!(status, desk.vault.control_status(), "whoever holds the vault asks it by itself");
 
     let before = desk.vault.status("internal").unwrap().renewals;
-    control.renew("internal").await.unwrap();
+    assert_eq!(control.renew("internal").await.unwrap(), ControlRenewal::Begun);
     until(|| {
         desk.vault.status("internal").unwrap().failures > 0
             || desk.vault.status("internal").unwrap().renewals > before
@@ -222,11 +222,86 @@ async fn junk_and_those_who_say_nothing_keep_nobody_out() {
     {
         assert_eq!(raw(&path, line), "{\"error\":\"the request cannot be read\"}\n", "{line:?}");
     }
-    assert_eq!(raw(&path, &vec![b'x'; 2 << 20]), "", "what is too long is not heard out");
+    assert_eq!(raw(&path, &vec![b'x'; 8 << 20]), "", "what is too long is not heard out");
     let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(&path).unwrap()).collect();
     let control = Control::connect(desk.path()).await.unwrap();
     assert_eq!(control.status().await.unwrap().tokens.len(), 2, "they are sent away in the end");
     drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_waits_for_nobody_who_is_being_answered() {
+    let desk = desk().await;
+    let slow = Fault::new(FaultKind::Delay(Duration::from_secs(20)));
+    desk.bitgo.inject(slow.on("GET", "/api/v2/user/session").times(u32::MAX));
+    let waiting: Vec<_> = (0..16)
+        .map(|_| {
+            let mut stream = UnixStream::connect(socket(&desk)).unwrap();
+            stream.write_all(b"{\"verb\":\"reconcile\",\"label\":\"bot\"}\n").unwrap();
+            stream
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let control = Control::connect(desk.path()).await.unwrap();
+    let frozen = tokio::time::timeout(Duration::from_secs(10), control.freeze()).await;
+    frozen.expect("an answer before theirs").unwrap();
+    assert!(desk.vault.is_frozen());
+    let busy = control.status().await.unwrap_err();
+    assert_eq!(busy.to_string(), "too many are being answered: ask again in a moment");
+    drop(waiting);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_renew_an_unverified_token_is_to_verify_it() {
+    let desk = desk().await;
+    let token = desk.newest();
+    desk.vault.remove("bot").await.unwrap();
+    desk.bitgo
+        .inject(Fault::new(FaultKind::Status(503, "{}".into())).on("GET", "/api/v2/user/session"));
+    assert!(desk.vault.import("bot", token).await.unwrap().is_unverified);
+    let control = Control::connect(desk.path()).await.unwrap();
+    assert_eq!(control.renew("bot").await.unwrap(), ControlRenewal::Verified);
+    assert!(!desk.vault.status("bot").unwrap().is_unverified);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_reads_what_the_vault_itself_would() {
+    let desk = desk().await;
+    let control = Control::connect(desk.path()).await.unwrap();
+    let opaque = || {
+        let target = format!("/api/v2/tbtc/wallet/{}/tx/send", desk.wallet);
+        let body = br#"{"halfSigned":{"txHex":"0f"}}"#.to_vec();
+        Request::post(&target).bytes(body).unwrap()
+    };
+    let declared = |amount| opaque().declaring(&coin(), Amount::new(amount), "tb1qexample");
+    let mut rules = desk.vault.rules("bot").unwrap();
+    rules.declared_amounts = true;
+    desk.vault.set_rules("bot", rules, Some(passphrase())).await.unwrap();
+    // No rule reads the passphrase of a wallet, so that a check goes without.
+    let target = format!("/api/v2/tbtc/wallet/{}/sendcoins", desk.wallet);
+    let coins = |more: &str| {
+        let body = format!(r#"{{"address":"tb1qexample","amount":"1"{more}}}"#);
+        Request::post(&target).bytes(body.into_bytes()).unwrap()
+    };
+    // The largest body, and the one that JSON spells the longest.
+    let escaped = Request::post(&target).bytes(vec![1; 1 << 20]).unwrap();
+    for request in [
+        opaque(),
+        declared(15),
+        declared(1001),
+        coins(""),
+        coins(r#","walletPassphrase":"secret""#),
+        escaped,
+    ] {
+        let verdict = control.check("bot", &request).await.unwrap();
+        let itself = desk.vault.check("bot", &request).unwrap();
+        let denied_by = itself.verdict().map_err(|denied| denied.rule().to_string()).err();
+        assert_eq!(verdict.denied_by, denied_by, "{request:?}");
+    }
+    let denied_by = async |request| control.check("bot", &request).await.unwrap().denied_by;
+    assert_eq!(denied_by(declared(15)).await, None);
+    assert_eq!(denied_by(declared(1001)).await.as_deref(), Some("limit"));
+    assert_eq!(denied_by(coins("")).await, None);
 }
 
 #[tokio::test]

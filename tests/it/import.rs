@@ -4,8 +4,8 @@
 use crate::desk::{DAY, Desk, audited, bot, options, passphrase, told, until};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{
-    AccessToken, AuditAction, Error, Outcome, Renewal, Request, Revocation, Standing, TokenId,
-    TokenKind, TokenStatus,
+    AccessToken, AuditAction, Error, Label, Outcome, Renewal, Request, Revocation, Standing,
+    TokenId, TokenKind, TokenStatus,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -189,7 +189,64 @@ async fn one_token_has_one_label_and_one_label_one_token() {
     assert_eq!(told(&denied), "denied by unverified");
 }
 
-#[tokio::test]
+/// What came back by a restore may have been verified, and have spent, since the backup.
+#[tokio::test(start_paused = true)]
+async fn one_that_came_back_unverified_spends_once_nothing_can_be_on_its_way() {
+    let (desk, id) = unverified().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (backup, path) = (elsewhere.path().join("backup"), elsewhere.path().join("vault"));
+    desk.vault.back_up(&backup).await.unwrap();
+    desk.bitgo.clear_faults();
+    desk.vault.reconcile("mm").await.unwrap();
+    let whole = desk.withdrawal(1000);
+    let signed = desk.vault.lease("mm", &whole).unwrap().sign().unwrap();
+
+    let restored = options(&path, desk.bitgo.environment(), &desk.clock);
+    let restored = restored.restore(&backup, passphrase()).await.unwrap();
+    let early = restored.reconcile("mm").await.unwrap_err();
+    assert_eq!(told(&early), "denied by unreconciled");
+    let status = restored.status("mm").unwrap();
+    assert_eq!((status.is_unverified, status.is_unreconciled, status.info.id), (false, true, id));
+    let denied = restored.send("mm", &whole).await.unwrap_err();
+    assert_eq!(told(&denied), "denied by unreconciled");
+
+    // By itself, once what was signed is too old to be taken.
+    tokio::time::sleep(Duration::from_secs(660)).await;
+    until(|| !restored.status("mm").unwrap().is_unreconciled).await;
+    let answer = restored.send("mm", &whole).await.unwrap();
+    assert_eq!(answer.outcome(), Outcome::Accepted);
+    drop(signed);
+}
+
+/// BitGo answers with the same internal token while that is young, whoever asks.
+#[tokio::test(start_paused = true)]
+async fn one_token_has_one_ledger_whichever_way_it_comes() {
+    let life = Duration::from_secs(600);
+    let desk = Desk::with(Emulator::builder().internal_lifetime(life)).await;
+    let fetch = |label| desk.vault.fetch_internal("desk", label);
+    let kept = |error: Error, expect: &str| match error {
+        Error::KeptAlready { label } => assert_eq!(label.as_str(), expect),
+        other => panic!("{other}"),
+    };
+    let id = fetch("one").await.unwrap().info.id;
+    let token = desk.newest();
+    kept(fetch("other").await.unwrap_err(), "one");
+    assert!(desk.vault.status("other").is_err());
+    desk.vault.remove("one").await.unwrap();
+    import(&desk, "imported", &token).await.unwrap();
+    kept(fetch("one").await.unwrap_err(), "imported");
+    desk.vault.remove("imported").await.unwrap();
+    assert_eq!(fetch("one").await.unwrap().info.id, id);
+
+    // Another has its successor by the time that it is renewed.
+    tokio::time::sleep(Duration::from_secs(310)).await;
+    assert_ne!(fetch("other").await.unwrap().info.id, id);
+    let renewed = desk.vault.renew("one").await.unwrap();
+    let why = Error::KeptAlready { label: Label::new("other").unwrap() }.to_string();
+    assert_eq!((renewed.info.id, renewed.last_error), (id, Some(why)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_as_unverified_after_a_restart_and_verified_by_itself() {
     let (desk, id) = unverified().await;
     let desk = desk.reopened().await;
@@ -198,10 +255,62 @@ async fn it_is_as_unverified_after_a_restart_and_verified_by_itself() {
     assert_eq!(told(&desk.vault.reconcile("mm").await.unwrap_err()), "transient");
     desk.bitgo.clear_faults();
     let desk = desk.reopened().await;
+    let status = desk.vault.status("mm").unwrap();
+    assert!(status.is_unverified && status.failures >= 2, "{status:?}");
+    tokio::time::sleep(Duration::from_secs(20)).await;
     until(|| !desk.vault.status("mm").unwrap().is_unverified).await;
-    assert_eq!(desk.vault.status("mm").unwrap().info.id, id);
+    let status = desk.vault.status("mm").unwrap();
+    assert_eq!((status.info.id, status.failures, status.last_error), (id, 0, None));
     let desk = desk.reopened().await;
+    assert_eq!(desk.vault.status("mm").unwrap().failures, 0);
     assert_eq!(spend(&desk, 1000).await, "Accepted");
+}
+
+fn asked(desk: &Desk) -> usize {
+    desk.bitgo.requests("GET /api/v2/user/session")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_started_again_and_again_does_not_ask_each_time() {
+    let (mut desk, _) = unverified().await;
+    let before = asked(&desk);
+    for _ in 0..12 {
+        desk = desk.reopened().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let times = asked(&desk) - before;
+    assert!(times <= 3, "{times} times in 0.6 s");
+
+    // What BitGo asks for is waited for.
+    desk.bitgo.clear_faults();
+    let busy = Fault::new(FaultKind::RetryAfter(1200)).on(RECORD.0, RECORD.1);
+    desk.bitgo.inject(busy.times(u32::MAX));
+    assert_eq!(told(&desk.vault.reconcile("mm").await.unwrap_err()), "rate limited");
+    let before = asked(&desk);
+    for _ in 0..3 {
+        desk = desk.reopened().await;
+        tokio::time::sleep(Duration::from_secs(360)).await;
+    }
+    assert_eq!(asked(&desk), before);
+    desk.bitgo.clear_faults();
+    tokio::time::sleep(Duration::from_secs(360)).await;
+    until(|| !desk.vault.status("mm").unwrap().is_unverified).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_somebody_refuses_unsigned_is_asked_about_seldom() {
+    let (desk, _) = unverified().await;
+    desk.bitgo.clear_faults();
+    let refused = Fault::new(FaultKind::Unsigned(401, "{}".into())).on(RECORD.0, RECORD.1);
+    desk.bitgo.inject(refused.times(u32::MAX));
+    let before = asked(&desk);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let times = asked(&desk) - before;
+    assert!((2..=6).contains(&times), "{times} times in an hour");
+    assert_eq!(desk.vault.status("mm").unwrap().standing, Standing::Revoked);
+    desk.bitgo.clear_faults();
+    tokio::time::sleep(Duration::from_secs(1300)).await;
+    until(|| !desk.vault.status("mm").unwrap().is_unverified).await;
 }
 
 #[tokio::test]

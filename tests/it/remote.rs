@@ -71,6 +71,17 @@ async fn what_is_dead_at_bitgo_is_gone() {
     assert_eq!(kept, ["lives", "imported"]);
 }
 
+/// A token that was minted a moment ago, or under another account, may stand in no list.
+#[tokio::test]
+async fn what_lives_is_not_gone_though_it_is_not_listed() {
+    let desk = Desk::new().await;
+    desk.issue("lives", 1000).await;
+    let none = FaultKind::Status(200, r#"{"accessTokens":[]}"#.into());
+    desk.bitgo.inject(Fault::new(none).on("GET", "/api/v2/user/accesstoken"));
+    let remote = desk.vault.remote_tokens("desk").await.unwrap();
+    assert_eq!((remote.listed.len(), labels(&remote.gone)), (0, vec![]));
+}
+
 #[tokio::test]
 async fn half_a_list_is_none() {
     let desk = Desk::new().await;

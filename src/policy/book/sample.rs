@@ -234,9 +234,25 @@ impl Book {
     /// Begins anew at the server's counters, if its own past is not believed: its windows are used
     /// up. A token that was exposed stays so.
     pub(crate) fn begin_anew(&mut self, info: &TokenInfo, rules: &LocalRules, server_ms: i64) {
-        if !self.is_unreconciled {
-            return;
+        if self.is_unreconciled {
+            self.begin_at(info, rules, server_ms);
+            self.is_unreconciled = false;
         }
+    }
+
+    /// BitGo tells what a token may spend of which it could not be asked before: the ledger begins at the
+    /// server's counters. One that may not be the last (it came back by a restore) is not believed for
+    /// that: the token may have spent as verified before, and that may be on its way.
+    pub(crate) fn verify(&mut self, info: &TokenInfo, rules: &LocalRules, server_ms: i64) {
+        let was_verified = self.is_counted() || self.pool.is_some();
+        match was_verified && !self.is_unreconciled {
+            // A repair took what is known of the token from a backup: the ledger itself is the last.
+            true => self.tighten(info, rules),
+            false => self.begin_at(info, rules, server_ms),
+        }
+    }
+
+    fn begin_at(&mut self, info: &TokenInfo, rules: &LocalRules, server_ms: i64) {
         self.fence();
         self.hear(server_ms);
         self.confirmed_ms = self.confirmed_ms.max(server_ms);
@@ -260,6 +276,5 @@ impl Book {
         if self.is_exposed {
             self.exhaust();
         }
-        self.is_unreconciled = false;
     }
 }

@@ -404,6 +404,26 @@ fn a_ledger_that_was_lost_has_its_windows_used_up_when_it_begins_anew() {
 }
 
 #[test]
+fn only_a_ledger_without_a_past_begins_when_its_token_is_verified() {
+    let (rules, info) = (LocalRules::default(), info(&[("tbtc", 100)], None));
+    let mut fresh = Book::default();
+    fresh.verify(&info, &rules, 1_000_000);
+    assert!(draw(&mut fresh, &[charge("tbtc", 100)], later(0)).is_ok());
+
+    let mut restored = Book { is_unreconciled: true, ..Book::default() };
+    restored.verify(&info, &rules, 1_000_000);
+    assert_eq!(draw(&mut restored, &[charge("tbtc", 1)], later(0)), Err(Rule::Unreconciled));
+    assert!(restored.is_counted(), "so that it is reconciled");
+
+    // It was cut off by a crash; what is known of its token a repair took from a backup.
+    let mut last = Book::begin(&info, &rules);
+    assert!(draw(&mut last, &[charge("tbtc", 100)], later(0)).is_ok());
+    let mut last = last.after_crash();
+    last.verify(&info, &rules, 1_000_000);
+    assert_eq!(draw(&mut last, &[charge("tbtc", 1)], later(0)), Err(Rule::Limit));
+}
+
+#[test]
 fn what_is_drawn_after_a_long_silence_counts_as_of_then() {
     const HOUR: i64 = 3_600_000;
     let mut book = Book::begin(&info(&[("tbtc", 1000)], None), &hourly(50));

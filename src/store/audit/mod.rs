@@ -278,7 +278,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let TokenRecord { info, rules, .. } = record;
-        let begin = |book: &mut Book| book.begin_anew(info, rules, server_ms);
+        let begin = |book: &mut Book| book.verify(info, rules, server_ms);
         self.append_change(AuditAction::Verified, Some(info.id), record, begin, now)
     }
 

@@ -1,6 +1,6 @@
 //! The other end of the control socket: for a command beside the bot that holds the vault.
 
-use super::{Ask, ControlStatus, NAME, Reply, line};
+use super::{Ask, ControlStatus, Declared, NAME, Reply, line};
 use crate::policy::Request;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,17 @@ pub struct ControlVerdict {
     pub reason: Option<String>,
 }
 
+/// How far a renewal has come that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ControlRenewal {
+    /// It was begun, and may fail yet: the status tells.
+    Begun,
+    /// The token had been imported unverified, and was verified.
+    Verified,
+}
+
 impl Control {
     /// The control socket of the vault in the directory `path`, if somebody serves it.
     ///
@@ -85,11 +96,11 @@ impl Control {
         self.ask(&Ask::Freeze {}).await
     }
 
-    /// Asks for the renewal of a token now. `Ok` means that it was begun.
+    /// Asks for the renewal of a token now, and tells how far that has come. How it went the status tells.
     ///
     /// # Errors
     /// [`ControlError`].
-    pub async fn renew(&self, label: &str) -> Result<(), ControlError> {
+    pub async fn renew(&self, label: &str) -> Result<ControlRenewal, ControlError> {
         self.ask(&Ask::Renew { label: label.into() }).await
     }
 
@@ -126,8 +137,14 @@ impl Control {
         let body = String::from_utf8(request.body().to_vec())
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         let (label, target) = (label.into(), request.target().into());
-        self.ask(&Ask::Check { label, method: request.method().as_str().into(), target, body })
-            .await
+        let method = request.method().as_str().into();
+        let declared = request.declared().iter().map(|transfer| Declared {
+            coin: transfer.coin.as_str().into(),
+            amount: transfer.amount.to_string(),
+            destination: transfer.destination.as_ref().into(),
+        });
+        let declared = declared.collect();
+        self.ask(&Ask::Check { label, method, target, body, declared }).await
     }
 
     async fn open(&self) -> Result<UnixStream, ControlError> {

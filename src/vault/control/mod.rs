@@ -6,6 +6,7 @@
 //!   {"verb":"status"}                          {"verb":"renew","label":"…"}
 //!   {"verb":"freeze"}                          {"verb":"reconcile","label":"…"}
 //!   {"verb":"audit","entries":20}              {"verb":"check","label":"…","method":"POST","target":"/…","body":"…"}
+//!                                                and where it declares them, "declared":[{"coin":"…","amount":"…","destination":"…"}]
 //!   answer: {"ok":…} or {"error":"…"}
 //! ```
 //!
@@ -18,7 +19,7 @@ mod line;
 mod server;
 mod status;
 
-pub use client::{Control, ControlError, ControlVerdict};
+pub use client::{Control, ControlError, ControlRenewal, ControlVerdict};
 pub use server::ControlUnavailable;
 pub(super) use server::Server;
 pub use status::{ControlCounter, ControlStatus, ControlToken};
@@ -36,10 +37,33 @@ const NAME: &str = "CONTROL";
 enum Ask {
     Status {},
     Freeze {},
-    Renew { label: String },
-    Reconcile { label: String },
-    Audit { entries: usize },
-    Check { label: String, method: String, target: String, body: String },
+    Renew {
+        label: String,
+    },
+    Reconcile {
+        label: String,
+    },
+    Audit {
+        entries: usize,
+    },
+    Check {
+        label: String,
+        method: String,
+        target: String,
+        body: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        declared: Vec<Declared>,
+    },
+}
+
+/// What the caller says that a request moves.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    coin: String,
+    /// In base units, in digits.
+    amount: String,
+    destination: String,
 }
 
 /// What is answered.

@@ -1,9 +1,10 @@
 //! The end of the control socket that the vault serves. It does not keep the vault open.
 
-use super::client::ControlVerdict;
-use super::{Ask, ControlStatus, NAME, Reply, line};
+use super::client::{ControlRenewal, ControlVerdict};
+use super::{Ask, ControlStatus, Declared, NAME, Reply, line};
 use crate::error::Error;
-use crate::policy::Request;
+use crate::money::Coin;
+use crate::policy::{BODY_MAX, Request};
 use crate::token::Label;
 use crate::vault::core::Core;
 use crate::vault::{check, reconciliation, renewal};
@@ -17,16 +18,19 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-/// The longest request, in bytes: the body of one that is to be checked is in it.
-const REQUEST_MAX: usize = 1 << 20;
+/// The longest request, in bytes: the body of one that is to be checked is in it, of which JSON may spell
+/// each byte with six, and what is declared of it.
+const REQUEST_MAX: usize = 6 * BODY_MAX + (1 << 20);
 /// The longest a request may take to come, and an answer to go.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many are heard at once.
-const VISITORS: usize = 8;
+/// How many are let in at once, to speak, to wait for a place, or to be answered.
+const CALLERS: usize = 32;
+/// How many are answered at once. A freeze needs no place.
+const PLACES: usize = 8;
 /// How long to rest when no visitor can be let in: file descriptors may have run out.
 const REST: Duration = Duration::from_millis(100);
 
@@ -155,13 +159,14 @@ fn bind(path: &Path) -> Result<(UnixListener, Served), ControlUnavailable> {
 
 async fn serve(listener: UnixListener, core: Weak<Core>, end: Arc<Notify>) {
     let mut visitors = JoinSet::new();
+    let places = Arc::new(Semaphore::new(PLACES));
     loop {
         tokio::select! {
             // They end before this does, and with them what they hold of the vault.
             () = end.notified() => return visitors.shutdown().await,
-            visitor = listener.accept(), if visitors.len() < VISITORS => match visitor {
+            visitor = listener.accept(), if visitors.len() < CALLERS => match visitor {
                 Ok((stream, _)) if line::is_ours(&stream) => {
-                    visitors.spawn(hear(stream, Weak::clone(&core)));
+                    visitors.spawn(hear(stream, Weak::clone(&core), Arc::clone(&places)));
                 }
                 Ok(_) => tracing::warn!(
                     name: "control.stranger",
@@ -180,14 +185,21 @@ async fn serve(listener: UnixListener, core: Weak<Core>, end: Arc<Notify>) {
     }
 }
 
-/// Hears one request, and answers it.
-async fn hear(stream: UnixStream, core: Weak<Core>) {
+/// Hears one request, and answers it. Whoever asks BitGo may be long about it: a freeze waits for none.
+async fn hear(stream: UnixStream, core: Weak<Core>, places: Arc<Semaphore>) {
     let Ok(Ok(request)) = timeout(PATIENCE, line::read(&stream, REQUEST_MAX)).await else { return };
-    let answer = match serde_json::from_slice(&request) {
-        Ok(ask) => answer(ask, &core).await.unwrap_or_else(|error| refusal(&error.to_string())),
-        Err(_) => refusal("the request cannot be read"),
+    let ask = serde_json::from_slice(&request);
+    drop(request);
+    let told = match ask {
+        Ok(ask @ Ask::Freeze {}) => answer(ask, &core).await,
+        Ok(ask) => match timeout(PATIENCE, places.acquire()).await {
+            Ok(Ok(_place)) => answer(ask, &core).await,
+            _ => Ok(refusal("too many are being answered: ask again in a moment")),
+        },
+        Err(_) => Ok(refusal("the request cannot be read")),
     };
-    let _ = timeout(PATIENCE, line::write(&stream, answer)).await;
+    let told = told.unwrap_or_else(|error| refusal(&error.to_string()));
+    let _ = timeout(PATIENCE, line::write(&stream, told)).await;
 }
 
 fn refusal(why: &str) -> Vec<u8> {
@@ -209,24 +221,27 @@ async fn answer(ask: Ask, core: &Weak<Core>) -> Result<Vec<u8>, Error> {
             ok(())
         }
         Ask::Renew { label } => {
-            renewal::begin(&core, &Label::new(&label)?)?;
-            ok(())
+            let label = Label::new(&label)?;
+            if core.entry(&label)?.held().is_some_and(|held| held.is_unverified()) {
+                reconcile(&core, label).await?;
+                return ok(ControlRenewal::Verified);
+            }
+            renewal::begin(&core, &label)?;
+            ok(ControlRenewal::Begun)
         }
         Ask::Reconcile { label } => {
-            let label = Label::new(&label)?;
-            core.run_to_end(async move |core| {
-                let entry = core.entry(&label)?;
-                reconciliation::reconcile(&core, &label, &entry).await
-            })
-            .await?;
+            reconcile(&core, Label::new(&label)?).await?;
             ok(())
         }
         Ask::Audit { entries } => {
             let lines = core.blocking(move |core| core.store.audit_tail(entries)).await??;
             ok(lines)
         }
-        Ask::Check { label, method, target, body } => {
-            let request = Request::of_parts(&method, &target, body.into_bytes())?;
+        Ask::Check { label, method, target, body, declared } => {
+            let mut request = Request::of_parts(&method, &target, body.into_bytes())?;
+            for Declared { coin, amount, destination } in declared {
+                request = request.declaring(&Coin::new(&coin)?, amount.parse()?, &destination);
+            }
             match check::explain(&core, Label::new(&label)?, &request)?.verdict() {
                 Ok(()) => ok(ControlVerdict { denied_by: None, reason: None }),
                 Err(denied) => ok(ControlVerdict {
@@ -236,4 +251,12 @@ async fn answer(ask: Ask, core: &Weak<Core>) -> Result<Vec<u8>, Error> {
             }
         }
     }
+}
+
+async fn reconcile(core: &Arc<Core>, label: Label) -> Result<(), Error> {
+    let reconciled = core.run_to_end(async move |core| {
+        let entry = core.entry(&label)?;
+        reconciliation::reconcile(&core, &label, &entry).await
+    });
+    reconciled.await
 }

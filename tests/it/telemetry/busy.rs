@@ -98,6 +98,7 @@ fn be_the_child(dir: &Path) {
     let mut needles = runtime.block_on(be_busy());
     check_telling(&seen());
     check_metrics(&seen());
+    check_gauges(&seen());
     check_counts(&seen());
     needles.extend(plant());
     fs::write(dir.join(NEEDLES), serde_json::to_vec(&needles).unwrap()).unwrap();
@@ -162,6 +163,14 @@ fn check_metrics(seen: &Seen) {
                 assert!(values.is_empty() || values.contains(value), "{name}: {label}={value}");
             }
         }
+    }
+}
+
+/// By now every vault is closed: no number stands still as if its token lived on.
+fn check_gauges(seen: &Seen) {
+    for (Series(name, labels), number) in &seen.series {
+        let is_gauge = seen.described[name].0 == "gauge";
+        assert!(!is_gauge || number.is_nan(), "{name} {labels:?}: {number}");
     }
 }
 
