@@ -136,12 +136,19 @@ impl ServerClock {
         monotonic: Duration,
     ) -> Option<Guess> {
         let now_ms = self.now_ms(monotonic);
-        let said_ms = said_ms.filter(|said| self.is_news(*said, monotonic));
         let is_heard = self.heard_ms() > 0;
+        let offset = |time_ms: i64| time_ms.saturating_sub(wall_ms);
+        // What was heard is better than what anybody says: that may differ from it by no more than
+        // from nothing.
+        let is_near_known = |offset_ms| is_within(FIRST_MAX_MS, offset_ms, offset(now_ms));
+        let is_believable =
+            |offset_ms| self.is_near(offset_ms) || is_heard && is_near_known(offset_ms);
+        let said_ms = said_ms
+            .filter(|said| self.is_news(*said, monotonic))
+            .filter(|said| !is_heard || is_believable(offset(*said)));
         // What is remembered has stood still: it may be far behind, but is not ahead.
         let is_known = is_heard || now_ms > wall_ms.saturating_add(dated_by);
         let known_ms = Some(now_ms).filter(|now| *now > 0 && (is_known || said_ms.is_none()));
-        let offset = |time_ms: i64| time_ms.saturating_sub(wall_ms);
         let is_apart = |offset: &i64| !is_within(TOLERATED_MS, *offset, dated_by);
         let apart: Vec<_> =
             said_ms.into_iter().chain(known_ms).map(offset).filter(is_apart).collect();
@@ -150,7 +157,7 @@ impl ServerClock {
             && !is_within(STALE_MS, offset(now_ms), dated_by)
             && said_ms
                 .is_none_or(|said| is_within(STALE_MS, said, now_ms) && is_apart(&offset(said)));
-        let believed = apart.iter().find(|offset| self.is_in_reach(**offset));
+        let believed = apart.iter().find(|offset| is_believable(**offset));
         match (believed, apart.first()) {
             (Some(offset_ms), _) => Some(Guess::Try { offset_ms: *offset_ms, is_certain }),
             (None, Some(offset_ms)) if is_known || said_ms.is_some() => {
@@ -175,8 +182,12 @@ impl ServerClock {
 
     /// Whether an offset may be believed, should an answer prove it.
     fn is_in_reach(&self, offset_ms: i64) -> bool {
-        self.heard_ms() > 0
-            || is_within(FIRST_MAX_MS, offset_ms, 0)
+        self.heard_ms() > 0 || self.is_near(offset_ms)
+    }
+
+    /// Whether an offset is as near as one may be that nobody vouches for.
+    fn is_near(&self, offset_ms: i64) -> bool {
+        is_within(FIRST_MAX_MS, offset_ms, 0)
             || is_within(FIRST_MAX_MS, offset_ms, self.offset_ms())
     }
 
@@ -414,6 +425,10 @@ mod tests {
             (heard(0), Some(-HOUR), None),
             (heard(0), Some(7 * MINUTE), perhaps(7 * MINUTE)),
             (heard(0), Some(MINUTE), perhaps(MINUTE)),
+            (heard(0), Some(10 * MINUTE), perhaps(10 * MINUTE)),
+            // What is merely said goes no further than before anything was heard.
+            (heard(0), Some(11 * MINUTE), None),
+            (heard(HOUR), Some(HOUR + 11 * MINUTE), certain(HOUR)),
         ] {
             let said_ms = said.map(|said| WALL + said);
             let guess = clock.guess(clock.offset_ms(), said_ms, WALL, Duration::ZERO);
