@@ -38,9 +38,8 @@ where
 {
     // Another question may show what the clock is off by, while this one is on its way.
     let dated_by = core.server_clock.offset_ms();
-    let may_be = |error: &ApiError| error.may_be_of_clock(core.dated_now());
     let error = match call(core.client.clone()).await {
-        Err(error) if may_be(&error) && matches!(auth, Auth::Hmac(..)) => error,
+        Err(error) if error.may_be_of_clock() && matches!(auth, Auth::Hmac(..)) => error,
         answer => return Ok(answer?),
     };
     let said_ms = error.said_time().as_ref().map(DateTime::<Utc>::timestamp_millis);
@@ -51,7 +50,7 @@ where
         Some(Guess::Try { offset_ms, is_certain }) => {
             match call(core.client.dated_by(offset_ms)).await {
                 // Whoever refused it may have refused either clock.
-                Err(again) if may_be(&again) => match is_certain {
+                Err(again) if again.may_be_of_clock() => match is_certain {
                     true => Err(skewed(core, offset_ms)),
                     false => Err(error.into()),
                 },

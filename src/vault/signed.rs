@@ -118,9 +118,7 @@ impl<'r> Signed<'r> {
             Err(distrust) => {
                 match distrust {
                     Distrust::OtherRequest => {}
-                    Distrust::OutsideWindow { answered_at } if answered_at > core.dated_now() => {
-                        self.ask_after_clock();
-                    }
+                    distrust if distrust.is_of_future() => self.ask_after_clock(),
                     _ => self.doubt(status, headers, body, false),
                 }
                 self.reservation.settle(Outcome::Uncertain);
