@@ -24,7 +24,7 @@ const PROMPT: Duration = Duration::from_secs(10);
 /// How far an answer may be behind what is known, and vault time be wrong: BitGo has more than one clock.
 const STALE_MS: i64 = 120_000;
 /// As far as an offset goes that rests on what nobody vouched for before.
-const FIRST_MAX_MS: i64 = 10 * 60_000;
+pub(crate) const FIRST_MAX_MS: i64 = 10 * 60_000;
 /// One part in so many is what a monotonic clock gains at most: twenty times what a poor one does.
 const DRIFT: i64 = 1000;
 /// Nothing is known.

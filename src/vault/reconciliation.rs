@@ -196,7 +196,7 @@ async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Res
 fn is_quiescent(core: &Core, escrow: &Escrow, before: Option<Quiet>, answered_ms: i64) -> bool {
     let open_for = core.clock.monotonic().saturating_sub(core.opened_at);
     before.is_some_and(|quiet| {
-        let last_ms = quiet.last_signed_ms.max(core.opened_at_ms);
+        let last_ms = quiet.last_signed_ms.max(core.opened_ms());
         escrow.quiet() == Some(quiet)
             && open_for >= ON_ITS_WAY
             && answered_ms > last_ms.saturating_add(ON_ITS_WAY_MS)

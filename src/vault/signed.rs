@@ -58,7 +58,7 @@ impl<'r> Signed<'r> {
             Auth::Bearer(_) => None,
         };
         let core = &reservation.grasp().core;
-        let floor_ms = core.refusals.newest_ms().max(core.server_clock.heard_ms());
+        let floor_ms = core.opened_ms().max(core.server_clock.heard_ms());
         reservation.commit(now_ms);
         Ok(Self { request, method, proof, request_id, version, floor_ms, signed_at, reservation })
     }
@@ -155,7 +155,6 @@ impl<'r> Signed<'r> {
     /// What a verified answer comes to, unless it may have been shown before.
     fn heard(&self, at: DateTime<Utc>, outcome: Outcome, headers: &HeaderMap) -> Outcome {
         let (refusals, at_ms) = (&self.grasp().core.refusals, at.timestamp_millis());
-        refusals.note(at_ms);
         let core = &self.grasp().core;
         core.hear(at_ms, self.signed_at);
         let is_bound = self.version == Some(AuthVersion::V4);
