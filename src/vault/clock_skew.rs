@@ -2,7 +2,9 @@
 //!
 //! So what nobody vouches for is asked once more, dated by BitGo's time: by what its verified answers
 //! told, or by what the refusal says, which proves nothing until the answer to that one question is
-//! verified ([`ServerClock`](crate::server_clock::ServerClock)). From then on requests are dated so.
+//! verified ([`ServerClock`](crate::server_clock::ServerClock)). From then on requests are dated so, and
+//! it is asked anew: that answer was judged by a date that anybody may have named, so that it may have
+//! been kept for longer than BitGo's window, and nothing else of it is used.
 
 use super::core::Core;
 use super::events::Alarm;
@@ -23,8 +25,8 @@ impl Default for ToldOf {
     }
 }
 
-/// Asks BitGo something that may be asked twice, the second time with a client that goes by BitGo's
-/// clock, if this machine's may be why it was refused.
+/// Asks BitGo something that may be asked again, with a client that goes by BitGo's clock, if this
+/// machine's may be why it was refused.
 ///
 /// # Errors
 /// [`Error::ClockSkew`] where the clock is to blame and cannot be made up for; else as the call.
@@ -54,7 +56,12 @@ where
                     true => Err(skewed(core, offset_ms)),
                     false => Err(error.into()),
                 },
-                answer => Ok(answer?),
+                Err(again) if again.refusal().is_none() => Err(again.into()),
+                Ok(_) | Err(_) => match call(core.client.clone()).await {
+                    // One clock was answered, and the other, which was not moved by it, is not.
+                    Err(again) if again.may_be_of_clock() => Err(skewed(core, offset_ms)),
+                    answer => Ok(answer?),
+                },
             }
         }
     }

@@ -139,6 +139,12 @@ async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Res
     if answered_ms < asked_ms - CLOCKS_APART_MS {
         return Err(unreconciled("the answer is older than the question: reconcile again"));
     }
+    if !is_believed && answered_ms <= core.opened_ms().saturating_add(ON_ITS_WAY_MS) {
+        return Err(unreconciled(
+            "by bitgo's clock, what was signed before the vault was opened may still be on its way: \
+             reconcile again",
+        ));
+    }
     if record.id != held.record.info.id {
         return Err(Error::WrongRecord);
     }
