@@ -103,6 +103,11 @@ impl ServerClock {
         self.offset.load(Ordering::Relaxed)
     }
 
+    /// Whether requests are dated by such an offset, or by one that is tolerably near.
+    pub(crate) fn is_in_use(&self, offset_ms: i64) -> bool {
+        is_within(TOLERATED_MS, offset_ms, self.offset_ms())
+    }
+
     /// The time by which requests are dated and answers judged, when the wall clock shows this.
     pub(crate) fn dated_ms(&self, wall_ms: i64) -> i64 {
         wall_ms.saturating_add(self.offset_ms())
@@ -335,6 +340,7 @@ mod tests {
         let clock = ServerClock::default();
         clock.hear(&answer(0, 7 * MINUTE + 500), Some(7 * MINUTE));
         assert_eq!(clock.offset_ms(), 7 * MINUTE + 500);
+        assert!(clock.is_in_use(7 * MINUTE + 500 + 30 * SECOND) && !clock.is_in_use(0));
         clock.hear(&answer(60, SECOND), Some(0));
         assert_eq!(clock.offset_ms(), 7 * MINUTE + 500, "older than what is known by now");
     }
