@@ -1,8 +1,8 @@
 //! BitGo's clock, as far as its verified answers tell, held against both of this machine's.
 //!
 //! ```text
-//! vault time   BitGo's beyond the monotonic clock: it only grows. Windows run on it; the wall clock
-//!              frees nothing
+//! vault time   the latest that was heard, and the monotonic clock since, reckoned a thousandth slow. It
+//!              only grows; windows run on it, and the wall clock frees nothing
 //! offset       BitGo's beyond the wall clock: requests are dated, and answers judged, by wall clock +
 //!              offset. It is 0 while the wall clock is tolerable
 //! ```
@@ -21,17 +21,19 @@ use std::time::Duration;
 const TOLERATED_MS: i64 = 30_000;
 /// The longest that an answer may take by which the wall clock is measured, which may be wrong by that.
 const PROMPT: Duration = Duration::from_secs(10);
-/// How far an answer may be behind what is known: BitGo has more than one clock.
+/// How far an answer may be behind what is known, and vault time be wrong: BitGo has more than one clock.
 const STALE_MS: i64 = 120_000;
 /// As far as an offset goes that rests on what nobody vouched for before.
-const FIRST_MAX_MS: i64 = 10 * 60_000;
+pub(crate) const FIRST_MAX_MS: i64 = 10 * 60_000;
+/// One part in so many is what a monotonic clock gains at most: twenty times what a poor one does.
+const DRIFT: i64 = 1000;
 /// Nothing is known.
 const UNKNOWN: i64 = i64::MIN;
 
 /// BitGo's clock. All of it is in milliseconds.
 #[derive(Debug)]
 pub(crate) struct ServerClock {
-    /// How far it is ahead of the monotonic clock.
+    /// How far vault time is ahead of the monotonic clock, reckoned slow.
     ahead: AtomicI64,
     /// The latest that was heard in this process.
     heard: AtomicI64,
@@ -87,7 +89,7 @@ impl ServerClock {
     pub(crate) fn now_ms(&self, monotonic: Duration) -> i64 {
         match self.ahead.load(Ordering::Acquire) {
             UNKNOWN => 0,
-            ahead => ahead.saturating_add(millis(monotonic)),
+            ahead => ahead.saturating_add(slowed(monotonic)),
         }
     }
 
@@ -99,6 +101,11 @@ impl ServerClock {
     /// What requests are dated by beyond the wall clock.
     pub(crate) fn offset_ms(&self) -> i64 {
         self.offset.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests are dated by such an offset, or by one that is tolerably near.
+    pub(crate) fn is_in_use(&self, offset_ms: i64) -> bool {
+        is_within(TOLERATED_MS, offset_ms, self.offset_ms())
     }
 
     /// The time by which requests are dated and answers judged, when the wall clock shows this.
@@ -134,19 +141,28 @@ impl ServerClock {
         monotonic: Duration,
     ) -> Option<Guess> {
         let now_ms = self.now_ms(monotonic);
-        let said_ms = said_ms.filter(|said| self.is_news(*said, monotonic));
         let is_heard = self.heard_ms() > 0;
+        let offset = |time_ms: i64| time_ms.saturating_sub(wall_ms);
+        // What was heard is better than what anybody says: that may differ from it by no more than
+        // from nothing.
+        let is_near_known = |offset_ms| is_within(FIRST_MAX_MS, offset_ms, offset(now_ms));
+        let is_believable =
+            |offset_ms| self.is_near(offset_ms) || is_heard && is_near_known(offset_ms);
+        let said_ms = said_ms
+            .filter(|said| self.is_news(*said, monotonic))
+            .filter(|said| !is_heard || is_believable(offset(*said)));
         // What is remembered has stood still: it may be far behind, but is not ahead.
         let is_known = is_heard || now_ms > wall_ms.saturating_add(dated_by);
         let known_ms = Some(now_ms).filter(|now| *now > 0 && (is_known || said_ms.is_none()));
-        let offset = |time_ms: i64| time_ms.saturating_sub(wall_ms);
         let is_apart = |offset: &i64| !is_within(TOLERATED_MS, *offset, dated_by);
         let apart: Vec<_> =
             said_ms.into_iter().chain(known_ms).map(offset).filter(is_apart).collect();
+        // Where the refusal's own time is what the request was dated by, that was not why.
         let is_certain = is_known
-            && is_apart(&offset(now_ms))
-            && said_ms.is_none_or(|said| is_within(STALE_MS, said, now_ms));
-        let believed = apart.iter().find(|offset| self.is_in_reach(**offset));
+            && !is_within(STALE_MS, offset(now_ms), dated_by)
+            && said_ms
+                .is_none_or(|said| is_within(STALE_MS, said, now_ms) && is_apart(&offset(said)));
+        let believed = apart.iter().find(|offset| is_believable(**offset));
         match (believed, apart.first()) {
             (Some(offset_ms), _) => Some(Guess::Try { offset_ms: *offset_ms, is_certain }),
             (None, Some(offset_ms)) if is_known || said_ms.is_some() => {
@@ -157,7 +173,7 @@ impl ServerClock {
     }
 
     fn note(&self, server_ms: i64, monotonic: Duration) {
-        let ahead = server_ms.saturating_sub(millis(monotonic));
+        let ahead = server_ms.saturating_sub(slowed(monotonic));
         // Every answer comes by here, and a write that changes nothing takes the line from the others.
         if server_ms > 0 && ahead > self.ahead.load(Ordering::Acquire) {
             self.ahead.fetch_max(ahead, Ordering::AcqRel);
@@ -171,8 +187,12 @@ impl ServerClock {
 
     /// Whether an offset may be believed, should an answer prove it.
     fn is_in_reach(&self, offset_ms: i64) -> bool {
-        self.heard_ms() > 0
-            || is_within(FIRST_MAX_MS, offset_ms, 0)
+        self.heard_ms() > 0 || self.is_near(offset_ms)
+    }
+
+    /// Whether an offset is as near as one may be that nobody vouches for.
+    fn is_near(&self, offset_ms: i64) -> bool {
+        is_within(FIRST_MAX_MS, offset_ms, 0)
             || is_within(FIRST_MAX_MS, offset_ms, self.offset_ms())
     }
 
@@ -204,6 +224,12 @@ impl ServerClock {
 
 fn is_within(most: i64, one: i64, other: i64) -> bool {
     one.abs_diff(other) <= most.unsigned_abs()
+}
+
+/// What has passed at least, by a clock that may gain.
+fn slowed(monotonic: Duration) -> i64 {
+    let passed = millis(monotonic);
+    passed - passed / DRIFT
 }
 
 fn millis(time: Duration) -> i64 {
@@ -240,13 +266,45 @@ mod tests {
         let clock = ServerClock::resume(0, 0, secs(10));
         assert_eq!(clock.now_ms(secs(1000)), 0, "not known");
         clock.note(1_000_000, secs(1000));
-        assert_eq!(clock.now_ms(secs(1005)), 1_005_000);
+        assert_eq!(clock.now_ms(secs(1005)), 1_004_995, "slower than the monotonic clock");
         clock.note(1_001_000, secs(1010));
-        assert_eq!(clock.now_ms(secs(1010)), 1_010_000, "an answer that was long on its way");
+        assert_eq!(clock.now_ms(secs(1010)), 1_009_990, "an answer that was long on its way");
         clock.note(1_020_000, secs(1010));
         assert_eq!(clock.now_ms(secs(1010)), 1_020_000);
         let resumed = ServerClock::resume(1_020_000, 0, secs(0));
-        assert_eq!(resumed.now_ms(secs(1)), 1_021_000, "what was slept through does not count");
+        assert_eq!(resumed.now_ms(secs(1)), 1_020_999, "what was slept through does not count");
+    }
+
+    #[test]
+    fn vault_time_that_ran_ahead_is_caught_up_with() {
+        let clock = ServerClock::default();
+        clock.hear(&answer(0, 45 * SECOND), None);
+        let ahead = |after: i64| clock.now_ms(secs(after)) - (WALL + after * SECOND);
+        let (mut last, hour) = (45 * SECOND, HOUR / SECOND);
+        for after in (hour..14 * hour).step_by(3600) {
+            clock.hear(&answer(after, 0), None);
+            assert!(ahead(after) == 0 || ahead(after) < last, "{after}");
+            last = ahead(after);
+        }
+        assert_eq!(last, 0);
+    }
+
+    #[test]
+    fn a_monotonic_clock_that_gains_makes_no_answer_old() {
+        let clock = ServerClock::default();
+        // What a quartz gains that nobody corrects: by two months it is far more than answers may be old.
+        let gained = |after: i64| secs(after) + secs(after) / 20_000;
+        let hear = |after: i64, ahead: i64| {
+            clock.hear(&Hearing { monotonic: gained(after), ..answer(after, ahead) }, None);
+        };
+        for hours in 0..60 * 24 {
+            hear(hours * 3600, 0);
+            assert_eq!(clock.now_ms(gained(hours * 3600)), WALL + hours * HOUR);
+        }
+        let after = 60 * 24 * 3600;
+        hear(after, -40 * SECOND);
+        hear(after + 1, -40 * SECOND);
+        assert_eq!(clock.offset_ms(), -40 * SECOND, "it is still corrected");
     }
 
     #[test]
@@ -282,6 +340,7 @@ mod tests {
         let clock = ServerClock::default();
         clock.hear(&answer(0, 7 * MINUTE + 500), Some(7 * MINUTE));
         assert_eq!(clock.offset_ms(), 7 * MINUTE + 500);
+        assert!(clock.is_in_use(7 * MINUTE + 500 + 30 * SECOND) && !clock.is_in_use(0));
         clock.hear(&answer(60, SECOND), Some(0));
         assert_eq!(clock.offset_ms(), 7 * MINUTE + 500, "older than what is known by now");
     }
@@ -372,10 +431,21 @@ mod tests {
             (heard(0), Some(-HOUR), None),
             (heard(0), Some(7 * MINUTE), perhaps(7 * MINUTE)),
             (heard(0), Some(MINUTE), perhaps(MINUTE)),
+            (heard(0), Some(10 * MINUTE), perhaps(10 * MINUTE)),
+            // What is merely said goes no further than before anything was heard.
+            (heard(0), Some(11 * MINUTE), None),
+            (heard(HOUR), Some(HOUR + 11 * MINUTE), certain(HOUR)),
         ] {
             let said_ms = said.map(|said| WALL + said);
             let guess = clock.guess(clock.offset_ms(), said_ms, WALL, Duration::ZERO);
             assert_eq!(guess, expect, "{said:?}, {clock:?}");
+        }
+        // BitGo has more than one clock: one that was ahead excuses no refusal for good.
+        let clock = heard(0);
+        clock.note(WALL + 45 * SECOND, Duration::ZERO);
+        for said_ms in [None, Some(WALL)] {
+            let guess = clock.guess(0, said_ms, WALL, Duration::ZERO);
+            assert_eq!(guess, perhaps(45 * SECOND), "{said_ms:?}");
         }
         // Another question has shown the offset since this one was refused.
         let (clock, said_ms) = (offset(7 * MINUTE), Some(WALL + 7 * MINUTE));

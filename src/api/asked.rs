@@ -104,7 +104,7 @@ impl Asked<'_> {
         let subject = self.subject(version, timestamp_ms, id);
         key.verify_response(&subject, status, body, hmac).map_err(|_| Distrust::HmacWrong)?;
         check_window(timestamp_ms, now.timestamp_millis())
-            .map_err(|_| Distrust::OutsideWindow { answered_at })?;
+            .map_err(|_| Distrust::OutsideWindow { answered_at, judged_at: now })?;
         Ok(Some(answered_at))
     }
 

@@ -30,6 +30,8 @@ pub enum Distrust {
     OutsideWindow {
         /// The server's time, as it signed it.
         answered_at: DateTime<Utc>,
+        /// The time by which that was judged.
+        judged_at: DateTime<Utc>,
     },
     /// A web page where JSON was wanted.
     #[error("it is a web page")]
@@ -43,6 +45,13 @@ pub enum Distrust {
     /// More pages than a listing may have, or a cursor that stands still.
     #[error("its pages do not end")]
     Endless,
+}
+
+impl Distrust {
+    /// Whether the answer was signed at a time that was still to come when it was judged.
+    pub(crate) fn is_of_future(&self) -> bool {
+        matches!(self, Self::OutsideWindow { answered_at, judged_at } if answered_at > judged_at)
+    }
 }
 
 /// Why a call brought no answer that can be used.
@@ -151,14 +160,12 @@ impl ApiError {
         }
     }
 
-    /// Whether it may be of this machine's clock alone, which shows `now`: a refusal that nobody vouches
-    /// for, or an answer that was signed at a time still to come. What was signed long ago was kept.
-    pub(crate) fn may_be_of_clock(&self, now: DateTime<Utc>) -> bool {
+    /// Whether it may be of this machine's clock alone: a refusal that nobody vouches for, or an answer
+    /// that was signed at a time still to come. What was signed long ago was kept.
+    pub(crate) fn may_be_of_clock(&self) -> bool {
         match self {
             Self::TokenDead(refusal) | Self::Unauthorized(refusal) => !refusal.is_verified(),
-            Self::Untrusted { what: Distrust::OutsideWindow { answered_at }, .. } => {
-                *answered_at > now
-            }
+            Self::Untrusted { what, .. } => what.is_of_future(),
             _ => false,
         }
     }
@@ -166,7 +173,7 @@ impl ApiError {
     /// The server's time, as the answer has it; whether that is true nobody knows.
     pub(crate) fn said_time(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Untrusted { what: Distrust::OutsideWindow { answered_at }, .. } => {
+            Self::Untrusted { what: Distrust::OutsideWindow { answered_at, .. }, .. } => {
                 Some(*answered_at)
             }
             other => other.refusal().and_then(Refusal::said_time),
@@ -220,15 +227,16 @@ mod tests {
     #[test]
     fn what_was_signed_long_ago_is_not_of_a_clock() {
         let at = |ms| DateTime::from_timestamp_millis(ms).unwrap();
-        let what = Distrust::OutsideWindow { answered_at: at(1000) };
-        let outside = ApiError::Untrusted { what, status: 200, request_id: ID };
-        for (now, may_be) in [(999, true), (1000, false), (1001, false)] {
-            assert_eq!(outside.may_be_of_clock(at(now)), may_be, "{now}");
+        for (judged_ms, may_be) in [(999, true), (1000, false), (1001, false)] {
+            let (answered_at, judged_at) = (at(1000), at(judged_ms));
+            let what = Distrust::OutsideWindow { answered_at, judged_at };
+            let outside = ApiError::Untrusted { what, status: 200, request_id: ID };
+            assert_eq!(outside.may_be_of_clock(), may_be, "{judged_ms}");
         }
         let unsigned = || Refusal::new(401, None, ID, None, None).saying(Some(at(1000)));
         let dead = ApiError::TokenDead(unsigned());
-        assert!(dead.may_be_of_clock(at(0)) && dead.said_time() == Some(at(1000)));
-        assert!(!ApiError::Forbidden(unsigned()).may_be_of_clock(at(0)), "it was heard out");
+        assert!(dead.may_be_of_clock() && dead.said_time() == Some(at(1000)));
+        assert!(!ApiError::Forbidden(unsigned()).may_be_of_clock(), "it was heard out");
     }
 
     #[test]
@@ -258,7 +266,7 @@ mod tests {
             (Distrust::HmacMissing, "it carries no hmac"),
             (Distrust::HmacWrong, "its hmac is wrong"),
             (
-                Distrust::OutsideWindow { answered_at },
+                Distrust::OutsideWindow { answered_at, judged_at: answered_at },
                 "it was answered at 1970-01-01 00:00:00 UTC, outside the window",
             ),
             (Distrust::Html, "it is a web page"),

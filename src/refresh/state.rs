@@ -18,6 +18,7 @@
 //! | any | probe: again unsigned | revoked | as above, and probe each quarter of an hour |
 //! | revoked, by a signed 401 since it was sent | probe: alive | revoked | none: it is older |
 //! | suspect | probe: no answer | suspect | probe again, later each time |
+//! | suspect | probe: the clock is too far off | suspect | probe in a minute, then each quarter of an hour |
 //! | revoked | probe: no answer | revoked | probe in a quarter of an hour |
 //! | any | 401 of another token, while renewing | | counts if that is the successor |
 //! | any | 401 or probe of a former token | | none |
@@ -90,6 +91,8 @@ pub(crate) enum Verdict {
     Refused,
     /// Nothing that could be believed came.
     Unknown,
+    /// Nor will any while this machine's clock is as it is.
+    Skewed,
 }
 
 /// What happens to a token.
@@ -175,6 +178,8 @@ pub(crate) struct State {
     deaths: u32,
     probe: Probe,
     unknown: u32,
+    /// Whether the clock was why the last probe brought nothing.
+    is_skewed: bool,
     /// A 401 that came while renewing, of a token that may be the successor, and whether it was signed.
     stray: Option<(TokenId, bool)>,
     alarms: notice::Alarms,
@@ -209,6 +214,7 @@ impl State {
             deaths: 0,
             probe: Probe::None,
             unknown: 0,
+            is_skewed: false,
             stray: None,
             alarms: notice::Alarms::default(),
         }
@@ -261,6 +267,7 @@ impl State {
             shown: former.shown,
             probe: former.probe,
             unknown: former.unknown,
+            is_skewed: former.is_skewed,
             failures: former.failures,
             renewed_at: former.renewed_at,
             deaths: former.deaths,

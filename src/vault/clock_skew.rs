@@ -2,7 +2,9 @@
 //!
 //! So what nobody vouches for is asked once more, dated by BitGo's time: by what its verified answers
 //! told, or by what the refusal says, which proves nothing until the answer to that one question is
-//! verified ([`ServerClock`](crate::server_clock::ServerClock)). From then on requests are dated so.
+//! verified ([`ServerClock`](crate::server_clock::ServerClock)). From then on requests are dated so, and
+//! it is asked anew: that answer was judged by a date that anybody may have named, so that it may have
+//! been kept for longer than BitGo's window, and nothing else of it is used.
 
 use super::core::Core;
 use super::events::Alarm;
@@ -23,8 +25,8 @@ impl Default for ToldOf {
     }
 }
 
-/// Asks BitGo something that may be asked twice, the second time with a client that goes by BitGo's
-/// clock, if this machine's may be why it was refused.
+/// Asks BitGo something that may be asked again, with a client that goes by BitGo's clock, if this
+/// machine's may be why it was refused.
 ///
 /// # Errors
 /// [`Error::ClockSkew`] where the clock is to blame and cannot be made up for; else as the call.
@@ -38,9 +40,8 @@ where
 {
     // Another question may show what the clock is off by, while this one is on its way.
     let dated_by = core.server_clock.offset_ms();
-    let may_be = |error: &ApiError| error.may_be_of_clock(core.dated_now());
     let error = match call(core.client.clone()).await {
-        Err(error) if may_be(&error) && matches!(auth, Auth::Hmac(..)) => error,
+        Err(error) if error.may_be_of_clock() && matches!(auth, Auth::Hmac(..)) => error,
         answer => return Ok(answer?),
     };
     let said_ms = error.said_time().as_ref().map(DateTime::<Utc>::timestamp_millis);
@@ -51,11 +52,16 @@ where
         Some(Guess::Try { offset_ms, is_certain }) => {
             match call(core.client.dated_by(offset_ms)).await {
                 // Whoever refused it may have refused either clock.
-                Err(again) if may_be(&again) => match is_certain {
+                Err(again) if again.may_be_of_clock() => match is_certain {
                     true => Err(skewed(core, offset_ms)),
                     false => Err(error.into()),
                 },
-                answer => Ok(answer?),
+                Err(again) if again.refusal().is_none() => Err(again.into()),
+                Ok(_) | Err(_) => match call(core.client.clone()).await {
+                    // One clock was answered, and the other, which was not moved by it, is not.
+                    Err(again) if again.may_be_of_clock() => Err(skewed(core, offset_ms)),
+                    answer => Ok(answer?),
+                },
             }
         }
     }

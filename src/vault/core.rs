@@ -12,7 +12,7 @@ use super::retire::Retirements;
 use super::revoke::Revocations;
 use crate::api::Client;
 use crate::clock::Clock;
-use crate::crypto::{AuthVersion, EcdhPublicKey, LastStep};
+use crate::crypto::{AuthVersion, EcdhPublicKey, LastStep, WINDOW_BACK_MS};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::id::{LineageId, TokenId};
@@ -20,7 +20,7 @@ use crate::policy::Moment;
 use crate::provider::{Provided, Provider};
 use crate::refresh::{State, Tracker, WindowSettings};
 use crate::renewal_memory::{Need, RenewalMemory};
-use crate::server_clock::{Hearing, ServerClock};
+use crate::server_clock::{FIRST_MAX_MS, Hearing, ServerClock};
 use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
 use chrono::{DateTime, Utc};
@@ -31,6 +31,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::Span;
+
+/// How old an answer may have been by which BitGo's clock was first heard: it may have been kept for its
+/// window, and have been dated by as much as is believed of anybody's word.
+const OLDEST_HEARD_MS: i64 = WINDOW_BACK_MS + FIRST_MAX_MS + 60_000;
 
 pub(super) struct Core {
     pub(super) store: Store,
@@ -61,8 +65,8 @@ pub(super) struct Core {
     /// In the clock's monotonic time.
     pub(super) opened_at: Duration,
     /// In milliseconds since 1970, by the wall clock, or as requests are dated where that is later: what
-    /// is known of BitGo's clock may be out of date.
-    pub(super) opened_at_ms: i64,
+    /// is known of BitGo's clock may be out of date. See [`Core::opened_ms`].
+    opened_at_ms: i64,
     /// Held for a look-up or an insertion, never across either's consequences.
     entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
     /// Labels that a mint under way will use.
@@ -103,7 +107,7 @@ impl Core {
         let opened_at_ms = wall_ms.max(server_clock.dated_ms(wall_ms));
         Self {
             keys: Arc::new(keys),
-            refusals: Refusals::new(opened_at_ms),
+            refusals: Refusals::default(),
             client: client.sharing(&server_clock),
             server_clock,
             skew_told_of: ToldOf::default(),
@@ -143,6 +147,16 @@ impl Core {
     /// The later of the machine's time and BitGo's, which is what tokens end by.
     pub(super) fn latest_now(&self) -> DateTime<Utc> {
         latest(self.moment())
+    }
+
+    /// No earlier than the opening was by BitGo's clock, in milliseconds since 1970. This machine's, which
+    /// tells it at first, may have been ahead by days.
+    pub(super) fn opened_ms(&self) -> i64 {
+        if self.server_clock.heard_ms() <= 0 {
+            return self.opened_at_ms;
+        }
+        let by_bitgo = self.server_clock.now_ms(self.opened_at);
+        self.opened_at_ms.min(by_bitgo.saturating_add(OLDEST_HEARD_MS))
     }
 
     /// Now, as requests are dated and answers judged.

@@ -2,7 +2,9 @@
 //! before. That one is good once, so that where its rotation stands is durable before it is sent, and
 //! its successor before anything else of the answer is used.
 
+use super::clock_skew;
 use super::core::Core;
+use super::credential::Credential;
 use super::entry::TokenStatus;
 use super::mint::{self, Opened};
 use super::renewal::{RenewalError, Successor};
@@ -96,9 +98,18 @@ pub(super) async fn next(core: &Arc<Core>, lineage: LineageId) -> Result<Success
 }
 
 async fn rotate_kept(core: &Arc<Core>, lineage: LineageId) -> Result<OauthTokens, RenewalError> {
+    settle(core, lineage).await?;
     let grant = core.blocking(move |core| core.store.grant(lineage)).await?;
     let grant = grant.map_err(Error::from)?.ok_or(RenewalError::Incomplete)?;
     Ok(rotate(core, lineage, grant, Store::keep_grant).await?)
+}
+
+/// A refresh token is good once, and the token that comes of it proves itself by the clock: neither is
+/// spent while that is too far off.
+async fn settle(core: &Core, lineage: LineageId) -> Result<(), Error> {
+    let Some(held) = core.entry_of(lineage).and_then(|entry| entry.held()) else { return Ok(()) };
+    let secret = core.store.open_secret(lineage, &held.secret)?;
+    clock_skew::settle(core, Credential::of(core, &secret.token)?.auth()).await
 }
 
 /// Whether a human must sign in before a token is renewed: of that the grant itself has the last word,

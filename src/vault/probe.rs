@@ -48,6 +48,7 @@ fn judged(held: &Held, answer: Result<TokenRecord, Error>) -> Verdict {
         {
             Verdict::Alive
         }
+        Err(Error::ClockSkew { .. }) => Verdict::Skewed,
         Err(_) => Verdict::Unknown,
     }
 }

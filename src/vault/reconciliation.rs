@@ -144,6 +144,12 @@ async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Res
     if answered_ms < asked_ms - CLOCKS_APART_MS {
         return Err(unreconciled("the answer is older than the question: reconcile again"));
     }
+    if !is_believed && answered_ms <= core.opened_ms().saturating_add(ON_ITS_WAY_MS) {
+        return Err(unreconciled(
+            "by bitgo's clock, what was signed before the vault was opened may still be on its way: \
+             reconcile again",
+        ));
+    }
     if record.id != held.record.info.id {
         return Err(Error::WrongRecord);
     }
@@ -201,7 +207,7 @@ async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Res
 fn is_quiescent(core: &Core, escrow: &Escrow, before: Option<Quiet>, answered_ms: i64) -> bool {
     let open_for = core.clock.monotonic().saturating_sub(core.opened_at);
     before.is_some_and(|quiet| {
-        let last_ms = quiet.last_signed_ms.max(core.opened_at_ms);
+        let last_ms = quiet.last_signed_ms.max(core.opened_ms());
         escrow.quiet() == Some(quiet)
             && open_for >= ON_ITS_WAY
             && answered_ms > last_ms.saturating_add(ON_ITS_WAY_MS)

@@ -5,41 +5,25 @@
 //! request to the same target, would free budget that was spent. So a refusal counts only if it is
 //! newer than all that the server was known to have said when the request was signed, by the
 //! server's own clock, and only once. What was said before the vault was opened is not known, so
-//! until then our clock stands in for the server's.
+//! that nothing counts from before that ([`Core::opened_ms`](super::core::Core::opened_ms)).
 
 use crate::crypto::WINDOW_BACK_MS;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+#[derive(Default)]
 pub(super) struct Refusals {
-    /// The latest time that the server signed, as far as it is known.
-    newest_ms: AtomicI64,
     /// The refusals that have counted, within the window in which they could be shown again.
     /// Held for one look-up and one insertion.
     counted: Mutex<BTreeSet<(i64, String)>>,
 }
 
 impl Refusals {
-    /// Nothing has counted yet, and nothing from before `opened_at_ms` will.
-    pub(super) fn new(opened_at_ms: i64) -> Self {
-        Self { newest_ms: AtomicI64::new(opened_at_ms), counted: Mutex::default() }
-    }
-
-    /// The latest time that the server is known to have signed.
-    pub(super) fn newest_ms(&self) -> i64 {
-        self.newest_ms.load(Ordering::Acquire)
-    }
-
-    /// Notes that the server signed something at this time.
-    pub(super) fn note(&self, answered_at_ms: i64) {
-        self.newest_ms.fetch_max(answered_at_ms, Ordering::AcqRel);
-    }
-
-    /// Whether a refusal may count for a request that was signed when `floor_ms` was the newest.
+    /// Whether a refusal may count for a request that was signed when `floor_ms` was the latest time that
+    /// the server was known to have signed.
     pub(super) fn counts(&self, floor_ms: i64, answered_at_ms: i64, hmac: &str) -> bool {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = self.newest_ms().saturating_sub(2 * WINDOW_BACK_MS);
+        let oldest = floor_ms.saturating_sub(2 * WINDOW_BACK_MS);
         *counted = counted.split_off(&(oldest, String::new()));
         answered_at_ms >= floor_ms && counted.insert((answered_at_ms, hmac.to_owned()))
     }
@@ -51,15 +35,12 @@ mod tests {
 
     #[test]
     fn a_refusal_counts_once_and_only_if_it_is_news() {
-        let refusals = Refusals::new(500);
-        assert!(!refusals.counts(refusals.newest_ms(), 499, "ef"), "from before the opening");
-        refusals.note(1000);
-        let floor = refusals.newest_ms();
+        let (refusals, floor) = (Refusals::default(), 1000);
         assert!(refusals.counts(floor, 1000, "ab"));
         assert!(!refusals.counts(floor, 1000, "ab"), "shown again");
         assert!(!refusals.counts(floor, 999, "cd"), "from before the request");
-        refusals.note(1000 + 3 * WINDOW_BACK_MS);
-        assert!(!refusals.counts(refusals.newest_ms(), 1000, "ab"), "forgotten, but too old");
+        let floor = 1000 + 3 * WINDOW_BACK_MS;
+        assert!(!refusals.counts(floor, 1000, "ab"), "forgotten, but too old");
         assert!(refusals.counted.lock().unwrap().is_empty());
     }
 }

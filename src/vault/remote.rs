@@ -1,6 +1,7 @@
 //! The long-lived tokens that BitGo lists for an account, beside those that are kept here.
 
 use super::Vault;
+use super::clock_skew;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::Held;
@@ -46,8 +47,9 @@ impl Vault {
     /// here are never called gone; another that is not listed is asked about by itself.
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`]; [`Error::Denied`] for a session that has expired; [`Error::Api`]: then
-    /// nothing is told, since what a page that is missing would list must not pass for gone.
+    /// [`Error::NoSuchToken`]; [`Error::Denied`] for a session that has expired; [`Error::ClockSkew`],
+    /// [`Error::Api`]: then nothing is told, since what a page that is missing would list must not pass
+    /// for gone.
     pub async fn remote_tokens(&self, session: &str) -> Result<RemoteTokens, Error> {
         let session = Label::new(session)?;
         self.core.run_to_end(move |core| list(core, session)).await
@@ -59,6 +61,7 @@ async fn list(core: Arc<Core>, session: Label) -> Result<RemoteTokens, Error> {
     policy::check_expiry(&bearer.record.info, core.moment().latest_ms())?;
     let secret = core.store.open_secret(bearer.record.lineage, &bearer.secret)?;
     let credential = Credential::of(&core, &secret.token)?;
+    clock_skew::settle(&core, credential.auth()).await?;
     // As they are before: one that is minted while BitGo lists may be on a page that was read.
     let before = core.holdings();
     let mut told = RemoteTokens::default();

@@ -8,7 +8,7 @@ use super::credential::Credential;
 use super::entry::Held;
 use super::events::Alarm;
 use super::minted::Left;
-use super::{minted, reissue, revoke};
+use super::{clock_skew, minted, reissue, revoke};
 use crate::error::Error;
 use crate::id::{LineageId, TokenId};
 use crate::refresh::{Phase, Standing};
@@ -268,6 +268,7 @@ async fn end_by(
 ) -> Result<Vec<Left>, Error> {
     let secret = core.store.open_secret(session.record.lineage, &session.secret)?;
     let bearer = Credential::of(core, &secret.token)?;
+    clock_skew::settle(core, bearer.auth()).await?;
     let user = session.record.account.as_deref();
     let left = minted::end(core, &bearer, user, sought.clone()).await?;
     let is_gone = |minted: &Minted| left.iter().all(|left| left.minted != *minted);

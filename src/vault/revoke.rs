@@ -202,6 +202,7 @@ fn forget(core: &Arc<Core>, entry: &Arc<Entry>, held: &Held) -> Result<(), Error
 
 async fn log_out(core: &Core, held: &Held) -> Result<(), Error> {
     let credential = credential(core, held)?;
+    clock_skew::settle(core, credential.auth()).await?;
     match core.client.logout(credential.auth()).await {
         Ok(()) => Ok(()),
         Err(error) if is_dead(&error, &credential) => Ok(()),
@@ -216,9 +217,9 @@ async fn end_either(core: &Core, held: &Held, id: TokenId) -> Result<(), Error> 
         Err(Error::Api(refused)) if !refused.is_transient() => {
             log_out(core, held).await?;
             // Whatever it was: it is asked rather than believed.
-            match core.client.session(itself.auth()).await {
-                Err(error) if is_dead(&error, &itself) => Ok(()),
-                Err(error) => Err(error.into()),
+            match clock_skew::session(core, itself.auth()).await {
+                Err(Error::Api(error)) if is_dead(&error, &itself) => Ok(()),
+                Err(error) => Err(error),
                 Ok(_) => Err(refused.into()),
             }
         }
@@ -229,10 +230,10 @@ async fn end_either(core: &Core, held: &Held, id: TokenId) -> Result<(), Error> 
 /// As [`end_either`], of a token whose id the vault does not know.
 async fn end_unverified(core: &Core, held: &Held) -> Result<(), Error> {
     let itself = credential(core, held)?;
-    match core.client.session(itself.auth()).await {
+    match clock_skew::session(core, itself.auth()).await {
         Ok(record) => end_either(core, held, record.id).await,
-        Err(error) if is_dead(&error, &itself) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(Error::Api(error)) if is_dead(&error, &itself) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -255,6 +256,7 @@ pub(super) async fn delete(
     let holdings = core.holdings();
     for session in holdings.iter().filter(is_session) {
         let bearer = credential(core, session)?;
+        clock_skew::settle(core, bearer.auth()).await?;
         match core.client.delete_token(bearer.auth(), id).await {
             Ok(_) => return Ok(()),
             // Nothing is known of other bearers while the server cannot be asked.
@@ -265,6 +267,7 @@ pub(super) async fn delete(
             ),
         }
     }
+    clock_skew::settle(core, itself.auth()).await?;
     let refused = match core.client.delete_token(itself.auth(), id).await {
         Ok(_) => return Ok(()),
         Err(error) if is_dead(&error, itself) => return Ok(()),

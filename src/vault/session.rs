@@ -1,6 +1,7 @@
 //! A token unlocked, locked, ended at BitGo, by hand. Nothing in the vault calls these by itself.
 
 use super::Vault;
+use super::clock_skew;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::Held;
@@ -96,14 +97,16 @@ impl Vault {
     /// already is forgotten as well.
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`]; [`Error::Api`]: then it is kept, though after
+    /// [`Error::NoSuchToken`]; [`Error::ClockSkew`]; [`Error::Api`]: then it is kept, though after
     /// [`Lost`](crate::api::ApiError::Lost) it may be dead; [`Error::Store`] if it cannot be forgotten.
     pub async fn logout(&self, label: &str) -> Result<(), Error> {
         let label = Label::new(label)?;
         let ended = self.core.run_to_end(async move |core| {
             let entry = core.entry(&label)?;
             let held = entry.held().ok_or(Error::NoSuchToken { label })?;
-            match core.client.logout(credential(&core, &held)?.auth()).await {
+            let credential = credential(&core, &held)?;
+            clock_skew::settle(&core, credential.auth()).await?;
+            match core.client.logout(credential.auth()).await {
                 Ok(()) => {}
                 Err(ApiError::TokenDead(refusal)) if refusal.is_verified() => {}
                 Err(error) => return Err(error.into()),

@@ -25,6 +25,8 @@ pub struct Signed<'r> {
     version: Option<AuthVersion>,
     /// The latest time the server was known to have signed when this was signed.
     floor_ms: i64,
+    /// What it was dated by beyond the wall clock.
+    offset_ms: i64,
     /// In the clock's monotonic time.
     signed_at: Duration,
     reservation: Reservation,
@@ -58,9 +60,20 @@ impl<'r> Signed<'r> {
             Auth::Bearer(_) => None,
         };
         let core = &reservation.grasp().core;
-        let floor_ms = core.refusals.newest_ms().max(core.server_clock.heard_ms());
+        let floor_ms = core.opened_ms().max(core.server_clock.heard_ms());
+        let offset_ms = core.server_clock.offset_ms();
         reservation.commit(now_ms);
-        Ok(Self { request, method, proof, request_id, version, floor_ms, signed_at, reservation })
+        Ok(Self {
+            request,
+            method,
+            proof,
+            request_id,
+            version,
+            floor_ms,
+            offset_ms,
+            signed_at,
+            reservation,
+        })
     }
 
     /// The headers to send the request with: once, over TLS, body and target unchanged.
@@ -99,8 +112,8 @@ impl<'r> Signed<'r> {
     /// # Security
     /// In versions 2 and 3 BitGo's answers do not say which body they answer. A refusal therefore
     /// gives the reservation back only once, and only if it is not older than what the server was
-    /// known to have said when this request was signed, nor than the opening of the vault; else the
-    /// outcome is [`Outcome::Uncertain`]. In version 4 an answer fits the requests of one id alone.
+    /// known to have said when this request was signed, nor than the opening of the vault, and the clock
+    /// that requests are dated by was not corrected since; else the outcome is [`Outcome::Uncertain`]. In version 4 an answer fits the requests of one id alone.
     pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
         let core = &self.grasp().core;
         let mut key = AuthKey::blank();
@@ -118,9 +131,7 @@ impl<'r> Signed<'r> {
             Err(distrust) => {
                 match distrust {
                     Distrust::OtherRequest => {}
-                    Distrust::OutsideWindow { answered_at } if answered_at > core.dated_now() => {
-                        self.ask_after_clock();
-                    }
+                    distrust if distrust.is_of_future() => self.ask_after_clock(),
                     _ => self.doubt(status, headers, body, false),
                 }
                 self.reservation.settle(Outcome::Uncertain);
@@ -156,16 +167,16 @@ impl<'r> Signed<'r> {
 
     /// What a verified answer comes to, unless it may have been shown before.
     fn heard(&self, at: DateTime<Utc>, outcome: Outcome, headers: &HeaderMap) -> Outcome {
-        let (refusals, at_ms) = (&self.grasp().core.refusals, at.timestamp_millis());
-        refusals.note(at_ms);
-        let core = &self.grasp().core;
+        let (core, at_ms) = (&self.grasp().core, at.timestamp_millis());
         core.hear(at_ms, self.signed_at);
         let is_bound = self.version == Some(AuthVersion::V4);
         if outcome != Outcome::Rejected || is_bound || !self.reservation.is_made() {
             return outcome;
         }
         let hmac = headers.get("hmac").and_then(|hmac| hmac.to_str().ok()).unwrap_or_default();
-        match refusals.counts(self.floor_ms, at_ms, hmac) {
+        // A floor that was taken by another clock may be lower than it should.
+        let is_of_one_clock = core.server_clock.is_in_use(self.offset_ms);
+        match is_of_one_clock && core.refusals.counts(self.floor_ms, at_ms, hmac) {
             true => outcome,
             false => Outcome::Uncertain,
         }

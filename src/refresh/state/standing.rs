@@ -10,6 +10,8 @@ use crate::id::TokenId;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
+/// When a token is asked about again that no answer came of for the clock.
+const SKEW_PROBE: Duration = Duration::from_secs(60);
 /// As much of the window as a probe may be away from the next: it has none of its own.
 const PROBE_WINDOW: Duration = Duration::from_secs(60);
 /// How long after the last a dead token is asked about that nobody vouched for: it may have been a clock.
@@ -53,6 +55,7 @@ impl State {
         }
         let is_overruled = self.probe == Probe::Overruled;
         self.probe = Probe::None;
+        let was_skewed = std::mem::replace(&mut self.is_skewed, verdict == Verdict::Skewed);
         match verdict {
             Verdict::Alive if is_overruled => {}
             Verdict::Alive => (self.standing, self.unknown) = (Standing::Good, 0),
@@ -63,7 +66,13 @@ impl State {
                     self.probe = Probe::Due(after(now, SLOW_PROBE));
                 }
             }
-            Verdict::Unknown => self.probe = self.after_silence(is_overruled, now, jitter),
+            Verdict::Skewed if self.standing == Standing::Suspect => {
+                let wait = if was_skewed { SLOW_PROBE } else { SKEW_PROBE };
+                self.probe = Probe::Due(after(now, wait));
+            }
+            Verdict::Unknown | Verdict::Skewed => {
+                self.probe = self.after_silence(is_overruled, now, jitter);
+            }
         }
     }
 
@@ -71,6 +80,7 @@ impl State {
     pub(super) fn cut_probe(&self, now: DateTime<Utc>) -> Probe {
         let longest = match self.standing {
             Standing::Revoked => SLOW_PROBE,
+            Standing::Suspect if self.is_skewed => SLOW_PROBE,
             Standing::Good | Standing::Suspect => PROBE_WINDOW / 4,
         };
         match self.probe {
@@ -253,6 +263,19 @@ mod tests {
             assert_eq!(actions[0][0], Action::Stand(TOKEN, standing));
             assert_eq!(actions[0].contains(&Action::Renew), standing == Standing::Revoked);
         }
+    }
+
+    #[test]
+    fn a_suspect_that_the_clock_holds_up_is_asked_about_seldom() {
+        let manual = State::new(life(TOKEN, Some(at(86_400)), 86_400), false);
+        let (mut state, _) = run(manual, &[(10, refused(false))]);
+        for (now, due) in [(10, 70), (70, 970), (970, 1870)] {
+            (state, _) = run(state, &[(now, Event::Passed), (now, probed(Verdict::Skewed))]);
+            let outlook = state.outlook(at(now));
+            assert_eq!((outlook.standing, outlook.probe_at), (Standing::Suspect, Some(at(due))));
+        }
+        let (state, _) = run(state, &[(1870, Event::Passed), (1870, probed(Verdict::Unknown))]);
+        assert!(state.outlook(at(1870)).probe_at <= Some(at(1871)), "the clock is right again");
     }
 
     #[test]

@@ -220,7 +220,8 @@ fn event() -> impl Strategy<Value = Event> {
         Just(Verdict::Alive),
         Just(Verdict::Dead),
         Just(Verdict::Refused),
-        Just(Verdict::Unknown)
+        Just(Verdict::Unknown),
+        Just(Verdict::Skewed)
     ];
     let need = prop::sample::select(&Need::ALL[..]);
     let failure = prop_oneof![
