@@ -100,7 +100,6 @@ pub(crate) fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "what fails is a test that fails")]
 mod tests {
     use super::*;
 

@@ -184,7 +184,6 @@ fn unused(scopes: &[Scope], moved_money: bool, asked: bool) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "what fails is a test that fails")]
 mod tests {
     use super::*;
 
