@@ -364,6 +364,9 @@ fn is_due(
     if is_unreconciled {
         return has_waited && now.saturating_sub(core.opened_at) >= ON_ITS_WAY;
     }
-    // What was drawn before it was asked about may have become uncertain since.
-    has_waited && (has_reason || draws != last.map_or(0, |last| last.draws))
+    // What was drawn before it was asked about may have become uncertain since. The first draws since
+    // the opening are on their way: BitGo's count would tell of them as of others'.
+    let since = last.map_or(core.opened_at, |last| last.at);
+    let has_drawn = draws != last.map_or(0, |last| last.draws);
+    has_waited && has_reason || has_drawn && now >= since.saturating_add(every)
 }

@@ -9,18 +9,16 @@ use bitgo_vault::{
     SecretCommand, StoreError, SystemClock,
 };
 use chrono::TimeDelta;
-use rustix::process::{ioctl_tiocsctty, setsid};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::process::setsid;
 use rustix::termios::{LocalModes, tcgetattr};
 use std::env;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Tells the child which terminal is its own.
+/// Set where the child is to ask at the terminal that is its standard input.
 const TERMINAL: &str = "BITGO_VAULT_TERMINAL";
 const SECRET: &str = "correct hörse";
 
@@ -134,11 +132,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The child: asks at its terminal, and says what came of it where the parent reads it.
-fn ask_at(terminal: &str) {
-    // A session of its own, of which this is the terminal.
-    setsid().unwrap();
-    let terminal = File::options().read(true).write(true).open(terminal).unwrap();
-    ioctl_tiocsctty(&terminal).unwrap();
+fn ask_at_terminal() {
+    let terminal = crate::pty::own();
     let before = tcgetattr(&terminal).unwrap();
     let asked = Provider::<LoginPassword>::prompt().ask(SystemClock::new().now());
     let after = tcgetattr(&terminal).unwrap();
@@ -157,34 +152,28 @@ fn ask_at(terminal: &str) {
 /// Types into a prompt of a child at a terminal of its own: what the child says, and what the
 /// terminal showed.
 fn type_in(keys: &[u8]) -> (String, String) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let theirs = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
-    // As long as this is open, the terminal is not hung up.
-    let held = File::options().read(true).write(true).open(&theirs);
+    // As long as their end is open here, the terminal is not hung up.
+    let (mut screen, mut theirs) = crate::pty::open();
     let child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "login::a_prompt_shows_nothing_of_what_is_typed", "--nocapture"])
-        .env(TERMINAL, &theirs)
-        .stdin(Stdio::null())
+        .env(TERMINAL, "")
+        .stdin(theirs.try_clone().unwrap())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut screen = File::from(ours);
     let mut shown = Vec::new();
     while !shown.ends_with(b": ") {
         let mut byte = [0];
         screen.read_exact(&mut byte).unwrap();
         shown.push(byte[0]);
     }
-    assert!(!tcgetattr(held.as_ref().unwrap()).unwrap().local_modes.contains(LocalModes::ECHO));
+    assert!(!tcgetattr(&theirs).unwrap().local_modes.contains(LocalModes::ECHO));
     screen.write_all(keys).unwrap();
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(ended.status.success(), "{said}");
     // What is left on the screen: it is ours to mark where it ends.
-    let mut theirs = held.unwrap();
     theirs.write_all(b"\x04").unwrap();
     while !shown.ends_with(b"\x04") && !shown.ends_with(b"^D") {
         let mut byte = [0];
@@ -196,8 +185,8 @@ fn type_in(keys: &[u8]) -> (String, String) {
 
 #[test]
 fn a_prompt_shows_nothing_of_what_is_typed() {
-    if let Ok(terminal) = env::var(TERMINAL) {
-        return ask_at(&terminal);
+    if env::var_os(TERMINAL).is_some() {
+        return ask_at_terminal();
     }
     for (keys, comes_of_it) in [
         (format!("{SECRET}\r"), "the secret"),

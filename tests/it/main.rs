@@ -8,6 +8,8 @@ mod audit;
 mod authority;
 #[cfg(feature = "emulator")]
 mod bad_input;
+#[cfg(all(feature = "cli", feature = "emulator"))]
+mod command;
 #[cfg(feature = "emulator")]
 mod clock_skew;
 #[cfg(feature = "emulator")]
@@ -62,6 +64,8 @@ mod oauth;
 mod outcomes;
 #[cfg(feature = "emulator")]
 mod passphrase;
+#[cfg(feature = "emulator")]
+mod pty;
 #[cfg(feature = "emulator")]
 mod reissue;
 #[cfg(feature = "emulator")]

@@ -133,6 +133,16 @@ impl Failure {
             Error::Store(StoreError::InUse { .. }) => {
                 "ask the process that holds it with status, check, freeze, renew, reconcile or audit, or end it"
             }
+            // A repair reads the keys in it.
+            Error::Store(StoreError::DamagedHeader { .. }) => {
+                "put the directory aside, then make it anew with bitgo-vault restore BACKUP"
+            }
+            // Repairing mends none of them.
+            Error::Store(
+                StoreError::DamagedBackup { .. }
+                | StoreError::RolledBack { .. }
+                | StoreError::NoAnchor { .. },
+            ) => return None,
             Error::Store(error) if is_damage(error) => {
                 "look with bitgo-vault doctor, then mend with bitgo-vault restore --repair"
             }

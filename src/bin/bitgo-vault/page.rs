@@ -164,7 +164,13 @@ impl Printer {
         }
         let mut page = Page::default();
         page.line(format_args!("{} {failure}", toned(Tone::Bad, "bitgo-vault:")));
-        if let Some(remedy) = failure.remedy() {
+        let remedy = failure.remedy().or_else(|| {
+            // Then the cause may say it.
+            let is_kept = !self.verbose && !matches!(failure, Failure::Other { .. });
+            let is_kept = is_kept && std::error::Error::source(failure).is_some();
+            is_kept.then(|| "see why with --verbose".into())
+        });
+        if let Some(remedy) = remedy {
             page.line(format_args!("{} {remedy}", toned(Tone::Good, "  do:")));
         }
         // What failed beside the vault says by its cause alone what to do.
@@ -182,9 +188,12 @@ impl Printer {
     /// What was said wrongly, or asked for of the command itself: its help, its version.
     pub(crate) fn usage(&self, error: &clap::Error) -> ExitCode {
         if error.use_stderr() && self.json {
-            let line = error.to_string().lines().next().unwrap_or_default().to_owned();
-            let line = line.strip_prefix("error: ").map_or(line.clone(), str::to_owned);
-            return self.failure(&Failure::Usage(format!("{line}: see VERB --help")));
+            // What is missing may stand in lines of its own, up to the first that is empty.
+            let error = error.to_string();
+            let lines = error.lines().map(str::trim).take_while(|line| !line.is_empty());
+            let line = lines.collect::<Vec<_>>().join(" ");
+            let line = line.strip_prefix("error: ").unwrap_or(&line);
+            return self.failure(&Failure::usage(format!("{line}: see VERB --help")));
         }
         let _ = error.print();
         ExitCode::from(if error.use_stderr() { 2 } else { 0 })

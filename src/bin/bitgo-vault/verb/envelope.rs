@@ -27,6 +27,8 @@ enum What {
         password: PasswordArgs,
     },
     /// Seal what stands on standard input, and print the envelope
+    // `--version` is the envelope's here.
+    #[command(disable_version_flag = true)]
     Seal {
         /// The envelope's version
         #[arg(long, value_name = "VERSION", default_value = "2")]

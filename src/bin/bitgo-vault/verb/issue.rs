@@ -9,6 +9,7 @@ use crate::words::{Money, both_units, duration};
 use bitgo_vault::api::CreateToken;
 use bitgo_vault::{EnterpriseId, Label, Scope, Vault, WalletId};
 use clap::Args;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Mint a long-lived token, and keep it
@@ -68,6 +69,10 @@ impl Issue {
         }
         if let Some(enterprise) = self.enterprise {
             token = token.enterprise(enterprise);
+        }
+        let coins: BTreeSet<_> = self.limits.iter().map(|money| &money.coin).collect();
+        if coins.len() < self.limits.len() {
+            return Err(Failure::usage("a coin has two limits: give it one"));
         }
         let issuing = async |vault: &Vault| {
             let session = session(vault, self.session.as_deref())?;
