@@ -8,10 +8,10 @@ mod audit;
 mod authority;
 #[cfg(feature = "emulator")]
 mod bad_input;
-#[cfg(all(feature = "cli", feature = "emulator"))]
-mod command;
 #[cfg(feature = "emulator")]
 mod clock_skew;
+#[cfg(all(feature = "cli", feature = "emulator"))]
+mod command;
 #[cfg(feature = "emulator")]
 mod control;
 #[cfg(feature = "emulator")]
