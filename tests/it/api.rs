@@ -428,7 +428,8 @@ async fn clocks_far_apart_are_refused_by_both_sides() {
     desk.bitgo.set_clock_offset_ms(120_000);
     let error = desk.client.session(desk.auth()).await.unwrap_err();
     assert_eq!(class(&error), "outside window");
-    let ApiError::Untrusted { what: Distrust::OutsideWindow { answered_at }, .. } = error else {
+    let ApiError::Untrusted { what: Distrust::OutsideWindow { answered_at, .. }, .. } = error
+    else {
         panic!("it tells the server's time");
     };
     assert!((answered_at - desk.client.now()).num_seconds() > 100);
