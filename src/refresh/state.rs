@@ -11,6 +11,7 @@
 //! | any | attempt failed | | remember; wait (failure.rs); tell what a human must do |
 //! | any | attempt failed: refused as its own bearer | | as above, and probe |
 //! | good | 401 by a use, unsigned | suspect | hold leases, probe, tell |
+//! | good | a use, answered in the future | suspect | hold leases, probe: it is the clock |
 //! | good, suspect | 401 by a use, signed | revoked | hold leases, tell; renew at once |
 //! | suspect | 401 by a use, unsigned | suspect | none: many were on their way when the first came |
 //! | any | probe: alive | good | hold no lease |
@@ -117,6 +118,10 @@ pub(crate) enum Event {
         token: TokenId,
         is_signed: bool,
     },
+    /// A use of this token was answered, by the server's word at a time still to come.
+    AnsweredAhead {
+        token: TokenId,
+    },
     Probed {
         token: TokenId,
         verdict: Verdict,
@@ -180,6 +185,8 @@ pub(crate) struct State {
     unknown: u32,
     /// Whether the clock was why the last probe brought nothing.
     is_skewed: bool,
+    /// Whether it is suspect, and nobody refused it.
+    is_unrefused: bool,
     /// A 401 that came while renewing, of a token that may be the successor, and whether it was signed.
     stray: Option<(TokenId, bool)>,
     alarms: notice::Alarms,
@@ -215,6 +222,7 @@ impl State {
             probe: Probe::None,
             unknown: 0,
             is_skewed: false,
+            is_unrefused: false,
             stray: None,
             alarms: notice::Alarms::default(),
         }
@@ -268,6 +276,7 @@ impl State {
             probe: former.probe,
             unknown: former.unknown,
             is_skewed: former.is_skewed,
+            is_unrefused: former.is_unrefused,
             failures: former.failures,
             renewed_at: former.renewed_at,
             deaths: former.deaths,
@@ -311,6 +320,7 @@ impl State {
             Event::Renewed { life, jitter } => self.renewed(life, now, jitter),
             Event::Failed { failure, jitter } => self.failed(failure, now, jitter),
             Event::Refused { token, is_signed } => self.refused(token, is_signed, now),
+            Event::AnsweredAhead { token } => self.answered_ahead(token, now),
             Event::Probed { token, verdict, jitter } => self.probed(token, verdict, now, jitter),
             Event::Unlocked { until } => self.alarms.unlocked(until, now),
             Event::Removed => return (self, vec![Action::End]),
@@ -407,7 +417,12 @@ impl State {
         if self.shown != self.standing {
             self.shown = self.standing;
             actions.push(Action::Stand(token, self.standing));
-            if self.standing != Standing::Good {
+            let is_news = match self.standing {
+                Standing::Good => false,
+                Standing::Suspect => !self.is_unrefused,
+                Standing::Revoked => true,
+            };
+            if is_news {
                 actions.push(Action::Tell(Notice::Standing(self.standing)));
             }
         }

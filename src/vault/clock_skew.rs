@@ -9,7 +9,7 @@
 use super::core::Core;
 use super::events::Alarm;
 use crate::api::wire::TokenRecord;
-use crate::api::{ApiError, Auth, Client};
+use crate::api::{ApiError, Auth, Client, Refusal};
 use crate::error::Error;
 use crate::server_clock::Guess;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -56,7 +56,9 @@ where
                     true => Err(skewed(core, offset_ms)),
                     false => Err(error.into()),
                 },
-                Err(again) if again.refusal().is_none() => Err(again.into()),
+                Err(again) if !again.refusal().is_some_and(Refusal::is_verified) => {
+                    Err(again.into())
+                }
                 Ok(_) | Err(_) => match call(core.client.clone()).await {
                     // One clock was answered, and the other, which was not moved by it, is not.
                     Err(again) if again.may_be_of_clock() => Err(skewed(core, offset_ms)),

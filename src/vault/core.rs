@@ -258,7 +258,7 @@ impl Core {
         let (lineage, renewal) = (record.lineage, record.renewal);
         let memory = self.store.renewal_memory(lineage).unwrap_or_default();
         let held = Held::new(record, secret, self.windows);
-        let mut state = held.renewal_state().recalling(memory, self.clock.now());
+        let mut state = held.renewal_state().recalling(memory, self.latest_now());
         if renewal == Renewal::Reissue {
             state = state.lacking(Need::Login);
         }

@@ -10,6 +10,7 @@ use crate::crypto::{AuthKey, AuthVersion};
 use crate::error::Error;
 use crate::id::TokenId;
 use crate::policy::{Method, Outcome, Request};
+use crate::refresh;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use std::time::Duration;
@@ -112,8 +113,9 @@ impl<'r> Signed<'r> {
     /// # Security
     /// In versions 2 and 3 BitGo's answers do not say which body they answer. A refusal therefore
     /// gives the reservation back only once, and only if it is not older than what the server was
-    /// known to have said when this request was signed, nor than the opening of the vault, and the clock
-    /// that requests are dated by was not corrected since; else the outcome is [`Outcome::Uncertain`]. In version 4 an answer fits the requests of one id alone.
+    /// known to have said when this request was signed, nor than the opening of the vault, and the
+    /// clock that requests are dated by was not corrected since; else the outcome is
+    /// [`Outcome::Uncertain`]. In version 4 an answer fits the requests of one id alone.
     pub fn finish(self, status: u16, headers: &HeaderMap, body: &[u8]) -> Result<Outcome, Error> {
         let core = &self.grasp().core;
         let mut key = AuthKey::blank();
@@ -161,8 +163,9 @@ impl<'r> Signed<'r> {
     /// BitGo signed it at a time that is still to come here, so that this machine's clock is wrong. The
     /// token is asked about, which makes up for that.
     fn ask_after_clock(&self) {
-        let grasp = self.grasp();
-        probe::note_refusal(&grasp.core, &grasp.held, Some(Doubt::Unclear), false);
+        let (core, record) = (&self.grasp().core, &self.grasp().held.record);
+        let ahead = refresh::Event::AnsweredAhead { token: record.info.id };
+        core.tracker.happened(record.lineage, ahead);
     }
 
     /// What a verified answer comes to, unless it may have been shown before.

@@ -2,16 +2,18 @@
 //! server's own limit is off: what holds here is the vault's.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, told};
+use crate::desk::{Desk, told, until};
 use bitgo_vault::api::{Client, ClientSettings, Distrust, RawAnswer};
 use bitgo_vault::crypto::AuthVersion;
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
-use bitgo_vault::{Error, Outcome, Request, Signed};
+use bitgo_vault::{Error, Outcome, Request, Signed, Standing};
+use chrono::TimeDelta;
 use http::Method;
 use std::time::Duration;
 
 const LIMIT: u128 = 1000;
 const SPEND: u128 = 100;
+const SEVEN_MINUTES: TimeDelta = TimeDelta::minutes(7);
 /// The versions whose answers do not say which request they answer.
 const UNBOUND: [AuthVersion; 2] = [AuthVersion::V2, AuthVersion::V3];
 const VERSIONS: [AuthVersion; 3] = [AuthVersion::V2, AuthVersion::V3, AuthVersion::V4];
@@ -213,4 +215,46 @@ async fn a_late_refusal_in_version_4_still_frees_its_own() {
     bot.desk.vault.send("desk", &view).await.unwrap();
     assert_eq!(finish(signed, &refusal).unwrap(), Outcome::Rejected);
     assert_eq!(bot.desk.used("bot"), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_frees_nothing_once_the_clock_was_corrected() {
+    for version in UNBOUND {
+        let bot = Bot::new(version).await;
+        let small = bot.desk.withdrawal(1);
+        let signed = bot.sign(&small).unwrap();
+        bot.desk.clock.jump(-SEVEN_MINUTES);
+        bot.desk.bitgo.set_clock_offset_ms(SEVEN_MINUTES.num_milliseconds());
+        let asked = || bot.desk.bitgo.requests("GET /api/v2/user/session");
+        let before = asked();
+        bot.desk.vault.send("desk", &bot.desk.view()).await.unwrap_err();
+        let is_good = || bot.desk.vault.status("desk").unwrap().standing == Standing::Good;
+        until(|| asked() >= before + 3 && is_good()).await;
+        let refusal = bot.refusal(&signed, &small).await;
+        assert_eq!(finish(signed, &refusal).unwrap(), Outcome::Uncertain);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_ahead_at_the_opening_holds_up_no_refusal_for_as_long() {
+    for version in UNBOUND {
+        let Bot { desk, client } = Bot::new(version).await;
+        let ahead = TimeDelta::hours(2);
+        desk.clock.jump(ahead);
+        desk.bitgo.set_clock_offset_ms(-ahead.num_milliseconds());
+        let options = desk.options().auth_version(version);
+        let desk = desk.reopened_with(options).await;
+        desk.clock.jump(-ahead);
+        desk.bitgo.set_clock_offset_ms(0);
+        let bot = Bot { desk, client };
+        bot.desk.vault.send("desk", &bot.desk.view()).await.unwrap();
+        let small = bot.desk.withdrawal(1);
+        // As old as what was heard may have been.
+        for (wait, outcome) in [(0, Outcome::Uncertain), (17, Outcome::Rejected)] {
+            tokio::time::sleep(Duration::from_secs(wait * 60)).await;
+            let signed = bot.sign(&small).unwrap();
+            let refusal = bot.refusal(&signed, &small).await;
+            assert_eq!(finish(signed, &refusal).unwrap(), outcome, "{wait}");
+        }
+    }
 }

@@ -4,13 +4,14 @@
 
 use crate::desk::{DAY, Desk, bot, coin, told, until};
 use bitgo_vault::api::CreateToken;
-use bitgo_vault::emulator::{Emulator, EmulatorBuilder};
+use bitgo_vault::emulator::{Emulator, EmulatorBuilder, Fault, FaultKind};
 use bitgo_vault::{Amount, Label, Passphrase, Phase, Rule};
 use chrono::TimeDelta;
 use std::time::Duration;
 use tokio::time::sleep;
 
 const ENDED: &str = "denied by expired";
+const EXTEND: (&str, &str) = ("POST", "/api/v1/user/extendtoken");
 
 /// BitGo is heard once the machine's clock was `ahead`, which is then set back to where it was.
 async fn hear_then_set_back(desk: &Desk, ahead: TimeDelta) {
@@ -70,4 +71,22 @@ async fn a_clock_that_is_set_back_does_not_put_renewal_off() {
     assert_eq!(desk.vault.status("token").unwrap().phase, Phase::Advisory);
     sleep(Duration::from_secs(31)).await;
     until(|| desk.vault.status("token").unwrap().renewals == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_cuts_no_wait_short() {
+    let lifetime = Duration::from_secs(4 * 3600);
+    let desk = desk(Emulator::builder().session_lifetime(lifetime)).await;
+    desk.vault.login("token", desk.login().extensible()).await.unwrap();
+    let (method, path) = EXTEND;
+    let busy = Fault::new(FaultKind::RetryAfter(3000)).on(method, path);
+    desk.bitgo.inject(busy.times(u32::MAX));
+    let asked = |desk: &Desk| desk.bitgo.requests(&format!("{method} {path}"));
+    sleep(Duration::from_secs(3 * 3600 + 60)).await;
+    until(|| asked(&desk) == 1).await;
+    hear_then_set_back(&desk, TimeDelta::zero()).await;
+    desk.clock.jump(TimeDelta::hours(-2));
+    let desk = desk.reopened().await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(asked(&desk), 1, "bitgo asked for more patience");
 }

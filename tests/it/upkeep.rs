@@ -81,6 +81,26 @@ async fn a_restored_vault_spends_what_bitgo_says_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_bitgo_says_is_left_is_believed_once_the_opening_is_past_by_its_clock() {
+    let desk = desk().await;
+    let dir = tempfile::tempdir().unwrap();
+    let backup = dir.path().join("backup");
+    desk.vault.back_up(&backup).await.unwrap();
+    // BitGo's time stands still in a backup.
+    sleep(Duration::from_secs(300)).await;
+    let new = dir.path().join("vault");
+    let restore = options(&new, desk.bitgo.environment(), &desk.clock);
+    let vault = restore.restore(&backup, passphrase()).await.unwrap();
+    // As an answer does that was kept on its way.
+    desk.bitgo.set_clock_offset_ms(-100_000);
+    sleep(ON_ITS_WAY + Duration::from_secs(1)).await;
+    let refused = vault.reconcile("mm").await.unwrap_err();
+    assert!(refused.to_string().contains("by bitgo's clock"), "{refused}");
+    sleep(Duration::from_secs(100)).await;
+    vault.reconcile("mm").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_accepted_rollback_spends_what_bitgo_says_is_left() {
     let desk = desk().await.reopened().await;
     let old = tempfile::tempdir().unwrap();

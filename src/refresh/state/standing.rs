@@ -33,13 +33,22 @@ impl State {
         match self.standing {
             Standing::Revoked => {}
             _ if is_signed => self.die(now),
-            Standing::Good => {
-                self.standing = Standing::Suspect;
-                if self.probe != Probe::Out {
-                    self.probe = Probe::Due(now);
-                }
-            }
+            Standing::Good => self.suspect(false, now),
             Standing::Suspect => {}
+        }
+    }
+
+    /// The clock is to blame, of which the question tells whoever should know.
+    pub(super) fn answered_ahead(&mut self, token: TokenId, now: DateTime<Utc>) {
+        if token == self.life.token && self.standing == Standing::Good {
+            self.suspect(true, now);
+        }
+    }
+
+    fn suspect(&mut self, is_unrefused: bool, now: DateTime<Utc>) {
+        (self.standing, self.is_unrefused) = (Standing::Suspect, is_unrefused);
+        if self.probe != Probe::Out {
+            self.probe = Probe::Due(now);
         }
     }
 
@@ -263,6 +272,18 @@ mod tests {
             assert_eq!(actions[0][0], Action::Stand(TOKEN, standing));
             assert_eq!(actions[0].contains(&Action::Renew), standing == Standing::Revoked);
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_ahead_is_asked_about_and_nobody_told() {
+        let ahead = |token| Event::AnsweredAhead { token };
+        let (state, actions) = run(hour(), &[(10, ahead(TOKEN)), (11, probed(Verdict::Refused))]);
+        let held = Action::Stand(TOKEN, Standing::Suspect);
+        assert_eq!(actions[0], [held, Action::Probe(TOKEN)]);
+        let dead = Action::Tell(Notice::Standing(Standing::Revoked));
+        assert!(actions[1].contains(&dead), "{actions:?}");
+        assert_eq!(state.step(ahead(TOKEN), at(12)).0.outlook(at(12)).standing, Standing::Revoked);
+        assert_eq!(hour().step(ahead(OTHER), at(10)).0, hour());
     }
 
     #[test]

@@ -244,6 +244,7 @@ fn event() -> impl Strategy<Value = Event> {
         (failure, any::<u8>()).prop_map(|(failure, jitter)| Event::Failed { failure, jitter }),
         (token.clone(), any::<bool>())
             .prop_map(|(token, is_signed)| Event::Refused { token, is_signed }),
+        token.clone().prop_map(|token| Event::AnsweredAhead { token }),
         (token, verdict, any::<u8>()).prop_map(|(token, verdict, jitter)| Event::Probed {
             token,
             verdict,
