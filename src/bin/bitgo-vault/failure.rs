@@ -174,6 +174,7 @@ impl Failure {
             Error::CannotSign | Error::SendOnly | Error::IssuedInClear => {
                 "if the token may travel in clear, repeat it with --dangerous-accept-tokens-in-clear"
             }
+            Error::LoosensRules { .. } => "say --loosen, if that is meant",
             Error::NoSuchToken { .. } => "see what is kept with bitgo-vault list",
             Error::Provider(ProviderError::NoTerminal(_)) => {
                 "without a terminal, name a source: --passphrase-file, --password-file, --otp and their kin"
