@@ -53,7 +53,7 @@ async fn a_program_gets_the_token_its_signals_and_gives_its_exit_code() {
 
     let missing = bitgo_vault(["exec", "bot", "--", "no-such-program"], &bitgo, dir).output();
     let missing = missing.unwrap();
-    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+    assert_eq!(missing.status.code(), Some(2), "{missing:?}");
     assert!(missing.stderr.starts_with(b"bitgo-vault: could not run the program"), "{missing:?}");
 
     let vault = options.unlock(passphrase()).await.unwrap();
