@@ -183,8 +183,6 @@ pub(crate) struct State {
     deaths: u32,
     probe: Probe,
     unknown: u32,
-    /// Whether the clock was why the last probe brought nothing.
-    is_skewed: bool,
     /// Whether it is suspect, and nobody refused it.
     is_unrefused: bool,
     /// A 401 that came while renewing, of a token that may be the successor, and whether it was signed.
@@ -221,7 +219,6 @@ impl State {
             deaths: 0,
             probe: Probe::None,
             unknown: 0,
-            is_skewed: false,
             is_unrefused: false,
             stray: None,
             alarms: notice::Alarms::default(),
@@ -275,7 +272,6 @@ impl State {
             shown: former.shown,
             probe: former.probe,
             unknown: former.unknown,
-            is_skewed: former.is_skewed,
             is_unrefused: former.is_unrefused,
             failures: former.failures,
             renewed_at: former.renewed_at,

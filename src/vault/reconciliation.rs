@@ -43,6 +43,8 @@ const AT_ONCE: usize = 32;
 /// How long what was signed may be on its way: BitGo's window, and a while to count it.
 const ON_ITS_WAY_MS: i64 = WINDOW_BACK_MS + 300_000;
 const ON_ITS_WAY: Duration = Duration::from_millis(ON_ITS_WAY_MS.unsigned_abs());
+/// By then it is so by BitGo's clock as well: one that is asked before is asked again only much later.
+const BOTH_CLOCKS: Duration = Duration::from_secs(30);
 /// How much older than the question an answer may be by the two clocks.
 const CLOCKS_APART_MS: i64 = 60_000;
 
@@ -362,7 +364,7 @@ fn is_due(
         return false;
     }
     if is_unreconciled {
-        return has_waited && now.saturating_sub(core.opened_at) >= ON_ITS_WAY;
+        return has_waited && now.saturating_sub(core.opened_at) >= ON_ITS_WAY + BOTH_CLOCKS;
     }
     // What was drawn before it was asked about may have become uncertain since. The first draws since
     // the opening are on their way: BitGo's count would tell of them as of others'.

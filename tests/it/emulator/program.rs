@@ -64,12 +64,13 @@ fn what_it_is_told_wrongly_is_a_usage_error() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_an_error_in_one_line() {
+fn a_port_that_is_taken_is_an_error_that_says_why() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let ended = command(&["--listen", &address]).output().unwrap();
     assert_eq!(ended.status.code(), Some(1));
     let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.starts_with("bitgo-vault: no port on loopback could be had: "), "{said}");
-    assert_eq!(said.lines().count(), 1);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], "bitgo-vault: could not start the emulator");
+    assert_eq!(lines[1..], ["  because: no port on loopback could be had"], "{said}");
 }
