@@ -73,7 +73,15 @@ impl Floor {
         let open = || {
             let config = sled::Config::new().path(dir.path()).cache_capacity(8 << 20);
             let config = config.flush_every_ms(None).mode(sled::Mode::HighThroughput);
-            config.open().unwrap().open_tree("records").unwrap()
+            // sled's own lock may outlive its drop by a moment.
+            let opened = (0..40).find_map(|_| match config.open() {
+                Err(sled::Error::Io(_)) => {
+                    thread::sleep(Duration::from_millis(50));
+                    None
+                }
+                opened => Some(opened),
+            });
+            opened.unwrap().unwrap().open_tree("records").unwrap()
         };
         let tree = open();
         let cipher = Aes256Gcm::new(&KEY.into());

@@ -8,6 +8,7 @@
 
 use super::program;
 use crate::desk::coin;
+use crate::tools::{skipped, works};
 use bitgo_vault::emulator::Emulator;
 use std::env;
 use std::fs;
@@ -148,6 +149,9 @@ fn played(text: &str, bitgo: &Emulator) -> String {
 async fn play(file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = fs::read_to_string(&path).unwrap();
+    if text.contains("| jq ") && !works(&["jq", "--version"]) {
+        return skipped(file, "jq is not installed");
+    }
     let bitgo = Emulator::start().await.unwrap();
     let played = played(&text, &bitgo);
     if env::var_os(WRITE).is_some() {
