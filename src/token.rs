@@ -139,13 +139,12 @@ pub struct TokenInfo {
     pub issued_in_clear: bool,
 }
 
-#[cfg(any(test, feature = "test-util"))]
 impl TokenInfo {
-    /// A long-lived token of which nothing is known but what it may spend.
-    pub(crate) fn of_limits(id: TokenId, spending_limits: CoinMap<SpendingLimit>) -> Self {
+    /// A token of which nothing else is known.
+    pub(crate) fn unknown(id: TokenId, kind: TokenKind) -> Self {
         Self {
             id,
-            kind: TokenKind::LongLived,
+            kind,
             scopes: Vec::new(),
             enterprise: None,
             permitted_wallets: None,
@@ -153,10 +152,16 @@ impl TokenInfo {
             expires_at: None,
             is_extensible: false,
             ip_restrict: Vec::new(),
-            spending_limits,
+            spending_limits: CoinMap::default(),
             erc20_limit: None,
             issued_in_clear: false,
         }
+    }
+
+    /// A long-lived token of which nothing is known but what it may spend.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn of_limits(id: TokenId, spending_limits: CoinMap<SpendingLimit>) -> Self {
+        Self { spending_limits, ..Self::unknown(id, TokenKind::LongLived) }
     }
 }
 

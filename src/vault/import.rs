@@ -12,7 +12,6 @@ use super::core::Core;
 use super::entry::{Entry, Held, TokenStatus};
 use super::mint;
 use crate::api::ApiError;
-use crate::coin_map::CoinMap;
 use crate::crypto;
 use crate::error::Error;
 use crate::id::TokenId;
@@ -195,18 +194,9 @@ async fn ask(core: &Arc<Core>, token: &AccessToken) -> Result<Known, Error> {
 /// taken for one.
 fn unverified(token: &AccessToken) -> Result<TokenInfo, Error> {
     let id = crypto::random(&mut SysRng).map_err(Error::crypto("token's local id"))?;
+    let id = TokenId::from_bytes(id);
     Ok(TokenInfo {
-        id: TokenId::from_bytes(id),
-        kind: TokenKind::Unverified,
-        scopes: Vec::new(),
-        enterprise: None,
-        permitted_wallets: None,
-        created_at: None,
-        expires_at: None,
-        is_extensible: false,
-        ip_restrict: Vec::new(),
-        spending_limits: CoinMap::default(),
-        erc20_limit: None,
         issued_in_clear: !token.can_sign(),
+        ..TokenInfo::unknown(id, TokenKind::Unverified)
     })
 }

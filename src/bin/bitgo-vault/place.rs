@@ -83,6 +83,8 @@ impl Common {
     /// How the vault is opened, made or looked at.
     pub(crate) fn builder(&self) -> Result<VaultBuilder, Failure> {
         let (store, environment) = (self.store()?, self.environment()?);
+        // Plain http is for a server on this machine alone. What is kept for one is worth no more than it.
+        let is_trial = environment.as_ref().is_some_and(|it| it.root_uri().starts_with("http://"));
         let mut builder = match environment {
             Some(environment) => Vault::builder(store, environment),
             None => Vault::reopen(store),
@@ -90,8 +92,6 @@ impl Common {
         if let Some(anchor) = &self.anchor {
             builder = builder.anchor(anchor);
         }
-        // What is kept for a server on this machine is worth no more than that server.
-        let is_trial = self.root_uri.as_deref().is_some_and(is_loopback);
         let trial = is_trial.then_some(Judged::Overlayfs);
         if let Some(judged) = self.dangerous_allow_file_system.or(trial) {
             builder = builder.dangerous_allow_file_system(judged.into());
@@ -166,9 +166,4 @@ impl Common {
 /// Closes a vault after its verb: what was allotted goes back, and nothing is left undone.
 pub(crate) async fn close(vault: Vault) -> Result<(), Failure> {
     Ok(vault.close().await?)
-}
-
-fn is_loopback(root_uri: &str) -> bool {
-    let host = root_uri.strip_prefix("http://").unwrap_or_default();
-    ["127.0.0.1", "localhost", "[::1]"].iter().any(|loopback| host.starts_with(loopback))
 }

@@ -122,20 +122,8 @@ fn spent(book: &Book) -> u128 {
 }
 
 fn info(spending_limits: CoinMap<SpendingLimit>) -> TokenInfo {
-    TokenInfo {
-        id: TokenId::from_bytes([2; 16]),
-        kind: TokenKind::LongLived,
-        scopes: Vec::new(),
-        enterprise: None,
-        permitted_wallets: None,
-        created_at: None,
-        expires_at: None,
-        is_extensible: false,
-        ip_restrict: Vec::new(),
-        spending_limits,
-        erc20_limit: None,
-        issued_in_clear: false,
-    }
+    let id = TokenId::from_bytes([2; 16]);
+    TokenInfo { spending_limits, ..TokenInfo::unknown(id, TokenKind::LongLived) }
 }
 
 /// How many of so many draws were made, each of them spent.

@@ -54,8 +54,8 @@ impl Issue {
         for scope in self.scopes {
             token = token.scope(scope);
         }
+        tell_limits(&self.limits, printer)?;
         for Money { coin, amount } in &self.limits {
-            printer.note(format_args!("limit: {}", both_units(coin, *amount)));
             token = token.spending_limit(coin, *amount);
         }
         if self.no_limit {
@@ -70,15 +70,23 @@ impl Issue {
         if let Some(enterprise) = self.enterprise {
             token = token.enterprise(enterprise);
         }
-        let coins: BTreeSet<_> = self.limits.iter().map(|money| &money.coin).collect();
-        if coins.len() < self.limits.len() {
-            return Err(Failure::usage("a coin has two limits: give it one"));
-        }
         let issuing = async |vault: &Vault| {
             let session = session(vault, self.session.as_deref())?;
             Ok(vault.issue(session.as_str(), token, self.otp.provider()).await?)
         };
         let status = common.within(printer, issuing).await?;
         printer.say(&Token::from(status))
+    }
+}
+
+/// Tells limits in both units. A coin has one.
+pub(super) fn tell_limits(limits: &[Money], printer: &Printer) -> Result<(), Failure> {
+    for Money { coin, amount } in limits {
+        printer.note(format_args!("limit: {}", both_units(coin, *amount)));
+    }
+    let coins: BTreeSet<_> = limits.iter().map(|money| &money.coin).collect();
+    match coins.len() < limits.len() {
+        true => Err(Failure::usage("a coin has two limits: give it one")),
+        false => Ok(()),
     }
 }

@@ -1,11 +1,12 @@
 //! `rotate`: another token in a token's place, by a fresh login.
 
+use super::issue::tell_limits;
 use super::token::Token;
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
 use crate::secrets::{OtpArgs, PasswordArgs};
-use crate::words::{Money, both_units, duration};
+use crate::words::{Money, duration};
 use bitgo_vault::api::CreateToken;
 use bitgo_vault::{
     AuditAction, CoinMap, EnterpriseId, Label, Login, Scope, SpendingLimit, TokenId, TokenInfo,
@@ -91,9 +92,7 @@ impl Tell for Rotated {
 impl Rotate {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
         let label = Label::new(&self.label)?;
-        for Money { coin, amount } in &self.limits {
-            printer.note(format_args!("limit: {}", both_units(coin, *amount)));
-        }
+        tell_limits(&self.limits, printer)?;
         let rotating = async |vault: &Vault| {
             let present = vault.status(label.as_str())?;
             let next = self.next(&label, &present.info);
@@ -143,13 +142,13 @@ impl Rotate {
 /// Waits until the audit log tells that a token is revoked, for a while.
 async fn is_revoked(vault: &Vault, id: TokenId) -> bool {
     let told = async {
+        let mut next = 0;
         loop {
-            let entries = vault.audit().await.unwrap_or_default();
-            let is_it = |entry: &bitgo_vault::AuditEntry| {
-                entry.action == AuditAction::Revoked && entry.token_id == Some(id)
-            };
-            if entries.iter().any(is_it) {
-                return;
+            for entry in vault.audit_since(next).await.unwrap_or_default() {
+                if entry.action == AuditAction::Revoked && entry.token_id == Some(id) {
+                    return;
+                }
+                next = entry.number + 1;
             }
             sleep(EVERY).await;
         }
