@@ -9,15 +9,14 @@
 #![expect(clippy::print_stdout, reason = "it tells what it measured")]
 #![expect(clippy::disallowed_methods, reason = "it measures time that has passed")]
 
+mod desk;
+
 use aes_gcm::aead::{Aead, AeadInOut, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base16ct::lower;
-use bitgo_vault::api::CreateToken;
-use bitgo_vault::crypto::KdfParams;
-use bitgo_vault::emulator::Emulator;
-use bitgo_vault::test_util::{expose_untold, wiped_record};
-use bitgo_vault::{Amount, Coin, FileSystem, Label, Login, Passphrase, Request, Vault};
+use bitgo_vault::test_util::wiped_record;
 use criterion::{BenchmarkId, Criterion, criterion_group};
+use desk::{Desk, SUBJECT};
 use hmac::{Hmac, Mac};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -27,13 +26,8 @@ use std::process::ExitCode;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
-const BODY: usize = 200;
-/// `POST|<13 digits>|3.0|/api/v2/tbtc/wallet/<32 digits>/tx/initiate|` and the body.
-const SUBJECT: usize = 88 + BODY;
 const TOKEN: &str = "v2x5970f8a0723276938e9c690ec6f881216ca24de9251063741108df4c79d4b7ee";
 /// As long as a record's own associated data.
 const AAD: [u8; 48] = [7; 48];
@@ -47,82 +41,6 @@ const TURNS: usize = 400;
 /// Of two threads: they must first have begun.
 const LONG_TURN: Duration = Duration::from_millis(5);
 const LONG_TURNS: usize = 60;
-
-/// A vault with tokens `a` and `b`, which view, spend, and may be handed out.
-struct Desk {
-    vault: Vault,
-    view: Request,
-    spend: Request,
-    body: String,
-    session: Request,
-    _runtime: Runtime,
-    _dir: TempDir,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let (dir, coin) = (tempfile::tempdir().unwrap(), Coin::new("tbtc").unwrap());
-        let passphrase = || Passphrase::new("correct horse battery staple");
-        let (vault, wallet) = runtime.block_on(async {
-            let bitgo = Emulator::builder().without_traffic().start().await.unwrap();
-            let vault = Vault::builder(dir.path().join("vault"), bitgo.environment().clone())
-                .kdf(KdfParams::new(8, 1, 1).unwrap())
-                .dangerous_allow_file_system(FileSystem::Overlayfs);
-            let vault = vault.create(passphrase()).await.unwrap();
-            let login = Login::new(bitgo.email(), bitgo.password(), bitgo.otp());
-            vault.login("desk", login).await.unwrap();
-            for label in ["a", "b"] {
-                let token =
-                    CreateToken::new(&Label::new(label).unwrap(), Duration::from_secs(3600))
-                        .scope("wallet_view_all".parse().unwrap())
-                        .scope("wallet_spend_all".parse().unwrap())
-                        .spending_limit(&coin, Amount::new(1 << 60));
-                vault.issue("desk", token, bitgo.otp()).await.unwrap();
-                vault.dangerous_allow_raw_exposure(label, passphrase()).await.unwrap();
-            }
-            (vault, bitgo.wallet(&coin))
-        });
-        let path = format!("/api/v2/tbtc/wallet/{wallet}");
-        let head = format!("GET|1515748528011|3.0|{path}/transfer?prevId=|").len();
-        let filler = "5".repeat(SUBJECT - head);
-        let body = |comment: &str| {
-            let to = "tb1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq";
-            format!(r#"{{"recipients":[{{"address":"{to}","amount":"1"}}],"comment":"{comment}"}}"#)
-        };
-        let body = body(&"x".repeat(BODY - body("").len()));
-        Self {
-            vault,
-            view: Request::get(&format!("{path}/transfer?prevId={filler}")).unwrap(),
-            spend: Request::post(&format!("{path}/tx/initiate"))
-                .bytes(body.clone().into())
-                .unwrap(),
-            body,
-            session: Request::get("/api/v2/user/session").unwrap(),
-            _runtime: runtime,
-            _dir: dir,
-        }
-    }
-
-    fn sign(&self, label: &str, request: &Request) {
-        drop(black_box(self.vault.lease(black_box(label), request).unwrap().sign().unwrap()));
-    }
-
-    /// For clients that take headers as a map, which is made anew.
-    fn sign_to_map(&self, request: &Request) {
-        let signed = self.vault.lease(black_box("a"), request).unwrap().sign().unwrap();
-        drop(black_box(signed.headers()));
-    }
-
-    fn give_back(&self, request: &Request) {
-        self.vault.lease(black_box("a"), request).unwrap().release();
-    }
-
-    fn hand_out(&self, label: &str) {
-        let lease = self.vault.lease(black_box(label), &self.session).unwrap();
-        black_box(expose_untold(lease).unwrap());
-    }
-}
 
 /// What nobody does without: a token that is sealed in memory, found by its label.
 struct Floor {

@@ -24,7 +24,7 @@ pub(crate) struct Desk {
     pub(crate) vault: Vault,
     pub(crate) clock: Arc<TokioClock>,
     pub(crate) wallet: WalletId,
-    dir: TempDir,
+    pub(crate) dir: TempDir,
 }
 
 impl Desk {

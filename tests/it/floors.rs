@@ -42,14 +42,14 @@ const AT_HOME: [(&str, &str); 4] = [
     ("allow(unsafe_code)", "locked"),
 ];
 
-struct Source {
-    room: String,
+pub(crate) struct Source {
+    pub(crate) room: String,
     path: String,
-    code: String,
+    pub(crate) code: String,
 }
 
 /// Every source file of the library but `lib.rs`, without comments.
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     fn walk(dir: &Path, found: &mut Vec<Source>, root: &Path) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();

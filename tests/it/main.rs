@@ -9,6 +9,8 @@ mod authority;
 #[cfg(feature = "emulator")]
 mod bad_input;
 #[cfg(feature = "emulator")]
+mod cancelled;
+#[cfg(feature = "emulator")]
 mod clock_skew;
 #[cfg(all(feature = "cli", feature = "emulator"))]
 mod command;
