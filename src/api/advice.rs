@@ -32,7 +32,7 @@ pub enum TokenFlaw {
     #[error("it may come from anywhere: production wants ip_restrict")]
     AnywhereInProd,
     /// A source that is no IPv4 address and no CIDR block from /24 to /32.
-    #[error("{0} is no source: an ipv4 address is wanted, or a block from /24 to /32")]
+    #[error("{0:.40} is no source: an ipv4 address is wanted, or a block from /24 to /32")]
     Source(Box<str>),
     /// A life of nothing, or longer than BitGo allows.
     #[error("it would live {days} days: more than none and at most 10 years are wanted")]
@@ -75,6 +75,9 @@ impl fmt::Display for TokenRisk {
     }
 }
 
+/// How many reasons stand in one line.
+const FLAWS_TOLD: usize = 8;
+
 /// A token that is not minted, and every reason why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfitToken(Vec<TokenFlaw>);
@@ -89,10 +92,13 @@ impl UnfitToken {
 impl fmt::Display for UnfitToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the token is not minted: ")?;
-        for (number, flaw) in self.0.iter().enumerate() {
+        for (number, flaw) in self.0.iter().take(FLAWS_TOLD).enumerate() {
             write!(f, "{}{flaw}", if number > 0 { "; " } else { "" })?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(FLAWS_TOLD) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 

@@ -65,6 +65,12 @@ impl Desk {
         self.reopened_with(options).await
     }
 
+    /// The same by another clock than BitGo's.
+    pub(crate) async fn reopened_with_clock(self, clock: &Arc<TokioClock>) -> Self {
+        let options = self.options().clock(clock.clone());
+        self.reopened_with(options).await
+    }
+
     /// Closes the vault; its BitGo and its directory stay.
     pub(crate) async fn closed(self) -> (Emulator, TempDir) {
         self.vault.close().await.unwrap();

@@ -59,6 +59,8 @@ mod lease;
 mod login;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod memory;
+#[cfg(all(feature = "emulator", target_os = "linux"))]
+mod misuse;
 mod named;
 #[cfg(feature = "emulator")]
 mod oauth;
