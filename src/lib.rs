@@ -109,6 +109,7 @@ mod vault;
 // The roof.
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod guide;
 #[cfg(any(test, feature = "test-util"))]
 pub mod test_util;
 

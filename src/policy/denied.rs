@@ -92,6 +92,37 @@ impl Rule {
             Self::Unverified => "unverified",
         }
     }
+
+    /// The rule's section in the runbook ([`guide::operations`](crate::guide::operations)), which stays.
+    pub fn runbook(self) -> &'static str {
+        match self {
+            Self::Scope => "BV-0101",
+            Self::Wallet => "BV-0102",
+            Self::Expired => "BV-0103",
+            Self::Limit => "BV-0104",
+            Self::NoLimit => "BV-0105",
+            Self::UnknownCall => "BV-0106",
+            Self::Body => "BV-0107",
+            Self::RawExposure => "BV-0108",
+            Self::Unreconciled => "BV-0109",
+            Self::Action => "BV-0110",
+            Self::Destination => "BV-0111",
+            Self::PerTransaction => "BV-0112",
+            Self::Total => "BV-0113",
+            Self::Window => "BV-0114",
+            Self::Decay => "BV-0115",
+            Self::Erc20Pool => "BV-0116",
+            Self::Fee => "BV-0117",
+            Self::Product => "BV-0118",
+            Self::Order => "BV-0119",
+            Self::Declared => "BV-0120",
+            Self::UnknownCoin => "BV-0121",
+            Self::Frozen => "BV-0122",
+            Self::Revoked => "BV-0123",
+            Self::Suspect => "BV-0124",
+            Self::Unverified => "BV-0125",
+        }
+    }
 }
 
 impl fmt::Display for Rule {

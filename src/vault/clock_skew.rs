@@ -96,12 +96,14 @@ fn skewed(core: &Core, offset_ms: i64) -> Error {
     let ahead = TimeDelta::milliseconds(offset_ms.saturating_neg());
     let heard_ms = core.server_clock.heard_ms();
     if core.skew_told_of.0.swap(heard_ms, Ordering::Relaxed) != heard_ms {
+        let alarm = Alarm::ClockSkew { ahead };
         tracing::error!(
             name: "clock.skewed",
             seconds = ahead.num_seconds(),
+            see = %alarm.runbook(),
             "this machine's clock is ahead of bitgo's by more than requests may: set it",
         );
-        core.events.raise(None, Alarm::ClockSkew { ahead });
+        core.events.raise(None, alarm);
     }
     Error::ClockSkew { ahead }
 }

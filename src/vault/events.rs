@@ -174,6 +174,23 @@ impl Alarm {
             Self::ClockSkew { .. } => "clock-skew",
         }
     }
+    /// The alarm's section in the runbook ([`guide::operations`](crate::guide::operations)), which stays.
+    /// The alarm's event tells it in the field `see`.
+    pub fn runbook(&self) -> &'static str {
+        match self {
+            Self::SpentByOthers { .. } => "BV-0201",
+            Self::CountedLess { .. } => "BV-0202",
+            Self::PoolUnreadable => "BV-0203",
+            Self::Ending { .. } => "BV-0204",
+            Self::Ended => "BV-0205",
+            Self::NeedsHuman { .. } => "BV-0206",
+            Self::Refused { .. } => "BV-0207",
+            Self::Orphan { .. } => "BV-0208",
+            Self::FormerAlive { .. } => "BV-0209",
+            Self::Locking { .. } => "BV-0210",
+            Self::ClockSkew { .. } => "BV-0211",
+        }
+    }
 }
 
 impl Event {

@@ -79,9 +79,10 @@ pub(super) fn earliest_now(core: &Core) -> DateTime<Utc> {
 /// Tells of one that a human may have to revoke.
 pub(super) fn tell(core: &Core, label: Option<&Label>, minted: &Minted) {
     let minted = minted.label.as_str();
+    let alarm = Alarm::Orphan { label: minted.into() };
     tracing::error!(
-        name: "token.orphaned", minted,
+        name: "token.orphaned", minted, see = %alarm.runbook(),
         "a token may have been minted and is not known to be revoked"
     );
-    core.events.raise(label, Alarm::Orphan { label: minted.into() });
+    core.events.raise(label, alarm);
 }

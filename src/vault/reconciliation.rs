@@ -222,11 +222,12 @@ async fn pool(core: &Core, label: &Label, held: &Held) -> Result<Option<Spending
     match session::listed(core, label, held).await {
         Ok(record) => Ok(record.unlock.to_erc20_limit()),
         Err(Error::LimitsUnknown { .. }) => {
+            let alarm = Alarm::PoolUnreadable;
             tracing::warn!(
-                name: "reconcile.pool_unreadable", %label,
+                name: "reconcile.pool_unreadable", %label, see = %alarm.runbook(),
                 "the limit that erc-20 coins share is not reconciled"
             );
-            core.events.raise(Some(label), Alarm::PoolUnreadable);
+            core.events.raise(Some(label), alarm);
             Ok(None)
         }
         Err(error) => Err(error),
@@ -237,17 +238,19 @@ fn tell(core: &Core, label: &Label, drift: Drift) {
     let coin = drift.coin.as_ref().map_or("erc-20 coins", |coin| coin.as_str());
     let (counted, accepted, foreign) = (drift.counted, drift.accepted, drift.foreign);
     let alarm = if drift.is_contradiction() {
+        let alarm = Alarm::CountedLess { drift: drift.clone() };
         tracing::error!(
-            name: "reconcile.counted_less", %label, coin, %counted, %accepted,
+            name: "reconcile.counted_less", %label, coin, %counted, %accepted, see = %alarm.runbook(),
             "bitgo counted less than it accepted"
         );
-        Some(Alarm::CountedLess { drift: drift.clone() })
+        Some(alarm)
     } else if drift.is_of_others() {
+        let alarm = Alarm::SpentByOthers { drift: drift.clone() };
         tracing::warn!(
-            name: "reconcile.spent_by_others", %label, coin, %counted, %foreign,
+            name: "reconcile.spent_by_others", %label, coin, %counted, %foreign, see = %alarm.runbook(),
             "others spend with this token"
         );
-        Some(Alarm::SpentByOthers { drift: drift.clone() })
+        Some(alarm)
     } else {
         tracing::info!(
             name: "reconcile.done", %label, coin, %counted, resolved = %drift.resolved,

@@ -212,36 +212,44 @@ impl Renew for Core {
         let label = &held.record.label;
         let alarm = match notice {
             Notice::Standing(standing) => {
-                tracing::warn!(name: "token.refused", %label, ?standing, "the token was refused");
-                Alarm::Refused { standing }
+                let alarm = Alarm::Refused { standing };
+                tracing::warn!(
+                    name: "token.refused", %label, ?standing, see = %alarm.runbook(),
+                    "the token was refused"
+                );
+                alarm
             }
             Notice::Needs(need) => {
+                let alarm = Alarm::NeedsHuman { need };
                 tracing::warn!(
-                    name: "renewal.needs_human", %label, need = need.as_str(),
+                    name: "renewal.needs_human", %label, need = need.as_str(), see = %alarm.runbook(),
                     "the token is not renewed until a human acts"
                 );
-                Alarm::NeedsHuman { need }
+                alarm
             }
             Notice::Ending { expires_at } => {
+                let alarm = Alarm::Ending { expires_at };
                 tracing::warn!(
-                    name: "token.ending", %label, %expires_at,
+                    name: "token.ending", %label, %expires_at, see = %alarm.runbook(),
                     "the token ends, and a human must renew it"
                 );
-                Alarm::Ending { expires_at }
+                alarm
             }
             Notice::Ended => {
+                let alarm = Alarm::Ended;
                 tracing::error!(
-                    name: "token.ended", %label,
+                    name: "token.ended", %label, see = %alarm.runbook(),
                     "the token has ended, and a human must renew it"
                 );
-                Alarm::Ended
+                alarm
             }
             Notice::Locking { until } => {
+                let alarm = Alarm::Locking { until };
                 tracing::warn!(
-                    name: "token.locking", %label, %until,
+                    name: "token.locking", %label, %until, see = %alarm.runbook(),
                     "the token locks again at bitgo"
                 );
-                Alarm::Locking { until }
+                alarm
             }
         };
         self.events.raise(Some(label), alarm);

@@ -215,13 +215,14 @@ fn tell_of_former(
     if may_pass || !known.told.insert(token_id) {
         return;
     }
+    let alarm = Alarm::FormerAlive { token_id };
     tracing::error!(
-        name: "token.former_alive", token = %token_id, %error,
+        name: "token.former_alive", token = %token_id, %error, see = %alarm.runbook(),
         "a token that was replaced cannot be revoked"
     );
     let held = core.entry_of(lineage).and_then(|entry| entry.held());
     let label = held.map(|held| held.record.label.clone());
-    core.events.raise(label.as_ref(), Alarm::FormerAlive { token_id });
+    core.events.raise(label.as_ref(), alarm);
 }
 
 /// Looks for tokens that were minted and are not kept, with each session that there is. Without one

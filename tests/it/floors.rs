@@ -31,7 +31,7 @@ const FLOORS: [&[&str]; 6] = [
     &["api", "provider", "refresh", "store"],
     &["error"],
     &["vault"],
-    &["emulator", "test_util"],
+    &["emulator", "guide", "test_util"],
 ];
 
 /// What may be named in one room only.

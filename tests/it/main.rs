@@ -88,6 +88,7 @@ mod request_policy;
 mod revoke;
 #[cfg(feature = "emulator")]
 mod rules;
+mod runbook;
 #[cfg(feature = "emulator")]
 mod seeds;
 #[cfg(feature = "emulator")]

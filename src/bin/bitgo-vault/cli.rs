@@ -15,7 +15,8 @@ use std::path::PathBuf;
     version,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done, 1 other, 2 said wrongly, 3 denied by a rule, 4 wrong passphrase or none, \
-                  5 a human must act, 6 BitGo, 7 the vault is open elsewhere, 8 damaged."
+                  5 a human must act, 6 BitGo, 7 the vault is open elsewhere, 8 damaged.\n\
+                  What to do, by the code behind `see:`: guide::operations in the library's documentation."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

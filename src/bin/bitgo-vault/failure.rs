@@ -61,6 +61,20 @@ impl Kind {
         }
     }
 
+    /// Its section in the runbook: `bitgo_vault::guide::operations`.
+    const fn runbook(self) -> &'static str {
+        match self {
+            Self::Other => "BV-0001",
+            Self::Usage => "BV-0002",
+            Self::Denied => "BV-0003",
+            Self::Locked => "BV-0004",
+            Self::NeedsHuman => "BV-0005",
+            Self::Api => "BV-0006",
+            Self::InUse => "BV-0007",
+            Self::Damaged => "BV-0008",
+        }
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Other => "other",
@@ -74,6 +88,9 @@ impl Kind {
         }
     }
 }
+
+/// What the runbook tells of a damaged vault.
+pub(crate) const DAMAGED: &str = Kind::Damaged.runbook();
 
 impl Failure {
     pub(crate) fn usage(why: impl Into<String>) -> Self {
@@ -200,6 +217,14 @@ impl Failure {
         Some(remedy.into())
     }
 
+    /// Where the runbook tells more: of a rule what to do about it, else by exit code.
+    pub(crate) fn see(&self) -> &'static str {
+        match self {
+            Self::Vault(Error::Denied(denied)) => denied.rule().runbook(),
+            _ => self.kind().runbook(),
+        }
+    }
+
     /// The failure as a script reads it.
     pub(crate) fn to_json(&self) -> Value {
         let kind = self.kind();
@@ -214,6 +239,7 @@ impl Failure {
             "exit_code": kind.exit_code(),
             "message": self.to_string(),
             "remedy": self.remedy(),
+            "see": self.see(),
             "causes": causes,
         });
         if let (Self::Vault(Error::Denied(denied)), Value::Object(fields)) = (self, &mut told) {
@@ -227,6 +253,7 @@ impl Failure {
 pub(crate) fn denied_to_json(denied: &Denied) -> Value {
     json!({
         "rule": denied.rule().as_str(),
+        "see": denied.rule().runbook(),
         "reason": denied.reason(),
         "coin": denied.coin().map(|coin| coin.as_str()),
         "asked": denied.asked().map(|amount| amount.to_string()),

@@ -173,6 +173,7 @@ impl Printer {
         if let Some(remedy) = remedy {
             page.line(format_args!("{} {remedy}", toned(Tone::Good, "  do:")));
         }
+        page.line(format_args!("  see: {}", failure.see()));
         // What failed beside the vault says by its cause alone what to do.
         let told = match (self.verbose, failure) {
             (true, _) => usize::MAX,

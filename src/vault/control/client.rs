@@ -54,6 +54,8 @@ pub enum ControlError {
 pub struct ControlVerdict {
     /// The rule that refuses, if one does.
     pub denied_by: Option<String>,
+    /// That rule's section in the runbook ([`guide::operations`](crate::guide::operations)).
+    pub see: Option<String>,
     /// Why.
     pub reason: Option<String>,
 }

@@ -243,9 +243,10 @@ async fn answer(ask: Ask, core: &Weak<Core>) -> Result<Vec<u8>, Error> {
                 request = request.declaring(&Coin::new(&coin)?, amount.parse()?, &destination);
             }
             match check::explain(&core, Label::new(&label)?, &request)?.verdict() {
-                Ok(()) => ok(ControlVerdict { denied_by: None, reason: None }),
+                Ok(()) => ok(ControlVerdict { denied_by: None, see: None, reason: None }),
                 Err(denied) => ok(ControlVerdict {
                     denied_by: Some(denied.rule().as_str().into()),
+                    see: Some(denied.rule().runbook().into()),
                     reason: Some(denied.reason().into()),
                 }),
             }

@@ -87,6 +87,9 @@ impl Tell for Verdict {
         if !self.rows.is_empty() {
             page.table(["rule", "says", "asked", "limit", "left"], self.rows.clone());
         }
+        if let Some(see) = self.denied.as_ref().and_then(|denied| denied.get("see")?.as_str()) {
+            page.line(format_args!("see: {see}"));
+        }
     }
 }
 
@@ -97,7 +100,8 @@ impl Check {
             Some(holder) => {
                 let told = holder.check(&self.request.label, &request).await?;
                 let denied = told.denied_by.as_ref();
-                let denied = denied.map(|rule| json!({"rule": rule, "reason": told.reason}));
+                let denied = denied
+                    .map(|rule| json!({"rule": rule, "see": told.see, "reason": told.reason}));
                 Verdict {
                     allowed: denied.is_none(),
                     denied,

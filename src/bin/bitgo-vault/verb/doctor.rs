@@ -1,7 +1,7 @@
 //! `doctor`: what is wrong with a vault.
 
 use crate::cli::Common;
-use crate::failure::Failure;
+use crate::failure::{DAMAGED, Failure};
 use crate::page::{Page, Printer, Tell, Tone, toned};
 use bitgo_vault::{LockLevel, Passphrase, Report, StoreError};
 use clap::Args;
@@ -24,6 +24,7 @@ pub(crate) struct Doctor {
 pub(super) struct Found {
     is_well: bool,
     faults: Vec<String>,
+    see: Option<&'static str>,
     held_by: Option<String>,
     generation: Option<u64>,
     epoch: Option<u32>,
@@ -50,6 +51,7 @@ impl From<&Report> for Found {
         let faults: Vec<_> = faults.map(ToString::to_string).collect();
         Self {
             is_well: faults.is_empty(),
+            see: (!faults.is_empty()).then_some(DAMAGED),
             faults,
             held_by,
             generation: header.map(|header| header.generation),
@@ -124,6 +126,9 @@ impl Tell for Found {
         }
         for leftover in &self.leftovers {
             page.pair("left over", leftover);
+        }
+        if let Some(see) = self.see {
+            page.line(format_args!("see: {see}"));
         }
     }
 }
