@@ -43,6 +43,8 @@
 //! same around it. What cannot be signed may be handed out by [`Lease::expose_token`], where a
 //! rule allows it.
 //!
+//! How a vault is run, and what to do about each denial and alarm, stands in the [`guide`].
+//!
 //! # Code map
 //!
 //! Dependencies point down only; the modules of one floor do not see each other.

@@ -67,7 +67,7 @@
 //!
 //! Keys lie in `memfd_secret` pages. Where the kernel has it switched off (before Linux 6.5:
 //! `secretmem.enable=1` on its command line), or a seccomp profile refuses it, they lie in `mlock`ed pages;
-//! where that is refused too (`RLIMIT_MEMLOCK`, a few hundred KiB are enough), they are wiped on release
+//! where that is refused too (`RLIMIT_MEMLOCK`: a MiB is ample), they are wiped on release
 //! and no more. None of it is fatal, all of it is told:
 //! [`Vault::lock_level`](crate::Vault::lock_level), and `key_memory` of `bitgo-vault --json doctor --deep`. A
 //! bot that insists says so at its start:

@@ -10,30 +10,19 @@
 //! | the wallet | who signs | the bot needs |
 //! |---|---|---|
 //! | custodial | BitGo, after its own policies and approvals | the token alone: `tx/initiate` |
-//! | self-custody, by BitGo Express | Express, on this machine | the token, and the passphrase in `sendcoins` or `sendmany` |
-//! | self-custody, by your own signer | your signer | the token; the vault believes what you declare (`tx/send` of a transaction made elsewhere) |
+//! | self-custody, by your own signer | your signer, which has the passphrase | the token: `tx/build`, then `tx/send` of what the signer made, at declared amounts ([`policies`](super::policies)) |
+//! | self-custody, by BitGo Express | Express, which is told the passphrase | the token itself, see below |
 //!
-//! **BitGo Express.** `walletPassphrase` goes to your Express, never to BitGo. [`Vault::send`] refuses
-//! `sendcoins` and `sendmany` unless the vault's own environment is on this machine (loopback); for an
-//! Express beside a vault of BitGo's, lease the request and send it with a client of the bot's own:
+//! **BitGo Express** signs its own requests to BitGo. By its published source it takes the bearer that it is
+//! called with for the access token, so that it wants the token itself: in what the vault signed stands the
+//! token's SHA-256, and Express has no use for it. Give Express a token of its own, with a small limit and
+//! one wallet, and hand it out by `rawExposure`, or outside of the vault: what Express sends no local rule sees,
+//! and BitGo's own limit is its bound. `walletPassphrase` goes to your Express on this machine, never to
+//! BitGo: [`Vault::send`] refuses `sendcoins` and `sendmany` but where the vault's own environment is on this
+//! machine.
 //!
-//! ```no_run
-//! # use bitgo_vault::{Error, Request, Vault};
-//! # async fn pay(vault: &Vault, wallet: &str, passphrase: &str) -> Result<(), Box<dyn std::error::Error>> {
-//! let request = Request::post(&format!("/api/v2/btc/wallet/{wallet}/sendcoins")).json(
-//!     &serde_json::json!({"address": "bc1qtreasury", "amount": "20000", "walletPassphrase": passphrase}),
-//! )?;
-//! let signed = vault.lease_wait("payer", &request).await?.sign()?;
-//! // POST request.body() with signed.headers() to http://127.0.0.1:3080, once, without retries; then
-//! # let (status, headers, body) = (200, http::HeaderMap::new(), Vec::<u8>::new());
-//! let outcome = signed.finish(status, &headers, &body)?;
-//! # let _ = outcome;
-//! # Ok(()) }
-//! ```
-//!
-//! An [`Request`]'s body is wiped when it is dropped, and none of it stands in a log or an error. What the
-//! bot read the passphrase into is the bot's to wipe. Do not put it into a body for `bitgo-vault check`:
-//! no rule reads it.
+//! A [`Request`]'s body is wiped when it is dropped, and none of it stands in a log or an error. What the
+//! bot read the passphrase into is the bot's to wipe. Leave it out of what is checked: no rule reads it.
 //!
 //! Keep it where the vault's passphrase is not: a credential of its own
 //! ([`containers`](super::containers)), read when it is used.
@@ -42,13 +31,14 @@
 //!
 //! The vault signs HTTP requests, one by one. Two of BitGo's ways in are none:
 //!
-//! * **WebSocket** (prices, order updates): the token travels when the connection is opened, and no
-//!   request is signed after that.
-//! * **FIX**: a session is logged on with a token.
+//! * **WebSocket** (order books, order updates): the token travels when the connection is opened, and nothing
+//!   is signed after that. It wants the scope `trade_view`.
+//! * **FIX**: the token is the password of the logon. By BitGo's pages it wants `trade_fix`, `trade_view` and
+//!   `trade_trade`: a token that trades.
 //!
-//! Whoever has that connection has the token. So give it **a token of its own, that only views**: no
-//! `wallet_spend`, no `trade_trade`, from one address. BitGo's limit is then no matter, and neither is the
-//! vault's promise about spends. Orders go over REST, signed.
+//! Whoever has such a connection has the token. So give it **a token of its own**. For the WebSocket one
+//! **that only views**, from one address: then the vault's promise about spends loses nothing. Orders go over
+//! REST, signed.
 //!
 //! ```console
 //! $ bitgo-vault issue feed --scope trade_view --no-limit --ip 203.0.113.7
@@ -59,8 +49,8 @@
 //! From a program: [`Lease::expose_token`]. A token that only views charges nothing when it is handed out.
 //! When it is renewed or revoked the connection has the former one: open it anew.
 //!
-//! Orders over FIX need a token that trades: BitGo's own bounds are the only ones for it. Keep it out of
-//! the vault that spends, and its account's balance small.
+//! For FIX, BitGo's own bounds are the only ones: no local rule sees an order. Let its token trade and nothing
+//! else (no `wallet_spend`), on an account with no more in it than may be lost.
 //!
 //! [`Vault::send`]: crate::Vault::send
 //! [`Request`]: crate::Request

@@ -1,4 +1,15 @@
 //! Seams for tests, benches and fuzz targets. No part of the crate's promises.
+//!
+//! ```text
+//! clock            wall time and tokio's, moved together
+//! parsers, backup  readers of bytes that an attacker may have written
+//! request_grammar  requests, and what they move by a plain reading
+//! ledger_model     a book against a plain model of who spent what
+//! store, work      a store without a vault around it, for who kills the worker or damages its files
+//! many_tokens      a store of many tokens, for who measures
+//! exposed          a token handed out without the audit log's word, for who measures
+//! vectors          the files of tests/vectors, played
+//! ```
 
 mod backup;
 mod clock;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The documents, and how many tests each names at least: a search that finds none shows nothing.
-const DOCUMENTS: [(&str, usize); 2] = [("docs/DURABILITY.md", 25), ("SECURITY.md", 20)];
+const DOCUMENTS: [(&str, usize); 2] = [("docs/DURABILITY.md", 25), ("SECURITY.md", 80)];
 
 /// All code below a directory.
 fn code(dir: &Path, into: &mut String) {
