@@ -16,7 +16,6 @@ use bitgo_vault::{
 };
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +28,10 @@ const LIMIT: u128 = 100_000;
 const WITHDRAWAL: u128 = 1000;
 const REST: Duration = Duration::from_millis(20);
 
-fn main() -> Result<(), Box<dyn StdError>> {
+/// Any error, from any thread.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
     let end = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&end))?;
@@ -61,7 +63,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
         let workers: Vec<_> = (0..THREADS).map(|_| threads.spawn(work)).collect();
         let ended =
             workers.into_iter().map(|worker| worker.join().map_err(|_| "a thread panicked")?);
-        ended.sum::<Result<u64, Box<dyn StdError + Send + Sync>>>()
+        ended.sum::<Result<u64, Failure>>()
     })?;
 
     let counter = vault.status("payer")?.counters[&tbtc];
@@ -74,11 +76,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
 }
 
 /// Withdraws until the limit says no, or the bot is told to end; how often.
-fn withdraw_all(
-    vault: &BlockingVault,
-    wallet: WalletId,
-    end: &AtomicBool,
-) -> Result<u64, Box<dyn StdError + Send + Sync>> {
+fn withdraw_all(vault: &BlockingVault, wallet: WalletId, end: &AtomicBool) -> Result<u64, Failure> {
     let body =
         json!({"recipients": [{"address": "tb1qexample", "amount": WITHDRAWAL.to_string()}]});
     let request =

@@ -144,7 +144,7 @@ pub enum Error {
     OwnRuntime(#[source] std::io::Error),
     /// A blocking call on a thread that turns the runtime which the vault lives on.
     #[error(
-        "the vault lives on the runtime that this thread turns: await it here, or call it in spawn_blocking"
+        "the vault lives on the runtime that this thread turns: await it here, or wait on another thread"
     )]
     WouldDeadlock,
     /// A token was minted and could be neither kept nor revoked.
@@ -331,7 +331,7 @@ mod tests {
             ),
             (
                 Error::WouldDeadlock,
-                "the vault lives on the runtime that this thread turns: await it here, or call it in spawn_blocking",
+                "the vault lives on the runtime that this thread turns: await it here, or wait on another thread",
             ),
             (
                 Error::Orphaned {

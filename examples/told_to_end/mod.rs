@@ -6,19 +6,19 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Hears the signals, those too that come while nobody waits.
-pub struct End {
+pub(crate) struct End {
     term: Signal,
     int: Signal,
 }
 
 impl End {
-    pub fn heard() -> io::Result<Self> {
+    pub(crate) fn heard() -> io::Result<Self> {
         let (term, int) = (SignalKind::terminate(), SignalKind::interrupt());
         Ok(Self { term: signal(term)?, int: signal(int)? })
     }
 
     /// What `work` comes to; `None` if the process was told to end before.
-    pub async fn unless_told<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_told<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),
             _ = self.term.recv() => None,

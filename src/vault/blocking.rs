@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Methods that wait for the ones of the same name.
 macro_rules! waiting {
     ($of:literal: $(fn $name:ident($($given:ident: $kind:ty),*) -> $outcome:ty;)*) => {$(
-        #[doc = concat!("Waits for [`", $of, "::", stringify!($name), "`](crate::", $of, "::", stringify!($name), ").")]
+        #[doc = concat!("Waits for [`", $of, "::", stringify!($name), "`].")]
         ///
         /// # Errors
         /// As that, and where this thread must not wait.
