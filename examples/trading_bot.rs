@@ -31,7 +31,7 @@ use tokio::time::sleep;
 use told_to_end::End;
 
 /// How long the emulator's sessions live: renewal begins a third of that before the end.
-const SESSION: Duration = Duration::from_secs(3);
+const SESSION: Duration = Duration::from_secs(6);
 const PASSPHRASE: &str = "correct horse battery staple";
 /// What the token may spend, in satoshi.
 const LIMIT: u128 = 100_000;

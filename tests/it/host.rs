@@ -49,7 +49,7 @@ fn peak_kib() -> u64 {
 fn a_derivation_that_a_limit_would_cut_short_is_not_begun() {
     alone("a_derivation_that_a_limit_would_cut_short_is_not_begun", || {
         const KDF_MIB: u32 = 1024;
-        limit(Resource::As, u64::from(KDF_MIB + 64 << 20) - 1);
+        limit(Resource::As, (u64::from(KDF_MIB + 64) << 20) - 1);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vault");
         let kdf = KdfParams::new(KDF_MIB << 10, 1, 1).unwrap();
