@@ -1,8 +1,10 @@
 //! A vault for a while at a server that fails at random: tokens of 60 s, 50 readers that lease and
 //! sign all the time. `soak [MINUTES]`, 1 unless said otherwise (fractions are taken).
 //!
-//! Ends with what the readers saw, and with an error if one of them was refused while the vault had a
+//! Ends when it is told to (SIGTERM, SIGINT), else with what the readers saw, and with an error if one of them was refused while the vault had a
 //! token that was valid, or if a token was not renewed as often as lifetimes went by.
+
+mod told_to_end;
 
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{Clock, Coin, FileSystem, Login, Passphrase, Phase, Request, SystemClock, Vault};
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use told_to_end::End;
 
 const LIFETIME: Duration = Duration::from_secs(60);
 const READERS: usize = 50;
@@ -42,6 +45,7 @@ struct Seen {
 async fn main() -> Result<(), Box<dyn Error>> {
     let minutes: f64 = std::env::args().nth(1).map_or(Ok(1.0), |text| text.parse())?;
     let length = Duration::try_from_secs_f64(minutes * 60.0)?;
+    let mut told = End::heard()?;
     let clock = Arc::new(SystemClock::new());
     let builder = Emulator::builder().session_lifetime(LIFETIME).internal_lifetime(LIFETIME);
     let bitgo = builder.start().await?;
@@ -67,7 +71,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while clock.monotonic() < end {
         disturb(&bitgo)?;
         faults += 1;
-        sleep(Duration::from_millis(200 + random(2000)?)).await;
+        let rest = sleep(Duration::from_millis(200 + random(2000)?));
+        if told.unless_told(rest).await.is_none() {
+            readers.shutdown().await;
+            vault.close().await?;
+            writeln!(stdout(), "told to end: the vault is closed")?;
+            return Ok(());
+        }
     }
     bitgo.clear_faults();
     let mut all = Seen::default();

@@ -3,26 +3,35 @@
 //! ```text
 //! cargo run --release --example trading_bot             the story
 //! cargo run --release --example trading_bot -- --json   the same, and one line of JSON at its end
+//!     --store DIRECTORY   the vault is made there, and stays
+//!     --anchor FILE       its anchor is kept there
 //! ```
 //!
-//! Real HTTP against the emulator, a real sled database, the real cryptography.
+//! Real HTTP against the emulator, a real sled database, the real cryptography. Told to end (SIGTERM,
+//! SIGINT), it closes the vault. It needs no home, and writes nowhere but to the two paths.
 #![expect(clippy::print_stdout, reason = "this program tells a story")]
+
+mod told_to_end;
 
 use bitgo_vault::api::CreateToken;
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::{
-    Amount, Coin, Error, FileSystem, Label, Login, Outcome, Passphrase, Request, Rule, Vault,
-    WalletId,
+    Amount, Coin, Error, FileSystem, Label, Login, Outcome, Passphrase, Request, Rule, TokenId,
+    Vault, VaultBuilder, WalletId,
 };
 use serde::Serialize;
 use serde_json::json;
 use std::error::Error as StdError;
 use std::fs;
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::TempDir;
+use tokio::time::sleep;
+use told_to_end::End;
 
 /// How long the emulator's sessions live: renewal begins a third of that before the end.
-const SESSION: Duration = Duration::from_secs(3);
+const SESSION: Duration = Duration::from_secs(6);
 const PASSPHRASE: &str = "correct horse battery staple";
 /// What the token may spend, in satoshi.
 const LIMIT: u128 = 100_000;
@@ -53,79 +62,79 @@ struct Report {
     plaintext_on_wire: usize,
 }
 
+/// What it was started with.
+struct Given {
+    wants_json: bool,
+    store: PathBuf,
+    anchor: Option<PathBuf>,
+    /// Where the store is, if nothing was said.
+    _temporary: Option<TempDir>,
+}
+
+impl Given {
+    fn read() -> Result<Self, Box<dyn StdError>> {
+        let (mut wants_json, mut store, mut anchor) = (false, None, None);
+        let mut args = std::env::args_os().skip(1);
+        while let Some(arg) = args.next() {
+            match arg.to_str() {
+                Some("--json") => wants_json = true,
+                Some("--store") => store = args.next().map(PathBuf::from),
+                Some("--anchor") => anchor = args.next().map(PathBuf::from),
+                _ => return Err(format!("what is {}?", arg.display()).into()),
+            }
+        }
+        let temporary = store.is_none().then(tempfile::tempdir).transpose()?;
+        let beside = || temporary.as_ref().map(|dir| dir.path().join("vault"));
+        let store = store.or_else(beside).ok_or("--store takes a directory")?;
+        Ok(Self { wants_json, store, anchor, _temporary: temporary })
+    }
+
+    fn options(&self, bitgo: &Emulator) -> VaultBuilder {
+        // On a container's own file system, which loses a vault with the container: yours does not.
+        let options = Vault::builder(&self.store, bitgo.environment().clone())
+            .dangerous_allow_file_system(FileSystem::Overlayfs);
+        match &self.anchor {
+            Some(anchor) => options.anchor(anchor),
+            None => options,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
-    let wants_json = std::env::args().any(|arg| arg == "--json");
+    let (given, mut end) = (Given::read()?, End::heard()?);
     let bitgo = Emulator::builder().session_lifetime(SESSION).start().await?;
-    let directory = tempfile::tempdir()?;
-    let path = directory.path().join("vault");
     let tbtc = Coin::new("tbtc")?;
     let (wallet, unlisted) = (bitgo.add_wallet(&tbtc), bitgo.add_wallet(&tbtc));
     let mut tally = Tally::default();
 
-    // The vault ends with the example, so that a container's own file system will do. Yours will not.
-    let options = || {
-        Vault::builder(&path, bitgo.environment().clone())
-            .dangerous_allow_file_system(FileSystem::Overlayfs)
-    };
-    let vault = options().create(Passphrase::new(PASSPHRASE)).await?;
-    println!("A vault is made at {}, its keys {:?} in memory.", path.display(), vault.lock_level());
-
-    let login = Login::new(bitgo.email(), bitgo.password(), bitgo.otp()).extensible();
-    let session = vault.login("desk", login).await?;
-    println!("Logged in with OTP: session {} lives {SESSION:?}.", session.info.id);
-
-    let token = CreateToken::new(&Label::new("market-maker")?, Duration::from_secs(30 * 86_400))
-        .scope("wallet_spend_all".parse()?)
-        .permitted_wallet(wallet)
-        .spending_limit(&tbtc, Amount::new(LIMIT));
-    let issued = vault.issue("desk", token, bitgo.otp()).await?;
+    let vault = given.options(&bitgo).create(Passphrase::new(PASSPHRASE)).await?;
+    println!(
+        "A vault is made at {}, its keys {:?} in memory.",
+        given.store.display(),
+        vault.lock_level()
+    );
+    let issued = issue(&vault, &bitgo, wallet).await?;
     tally.issued += 1;
-    println!("Issued {}: it may spend {LIMIT} tbtc from wallet {wallet}.\n", issued.info.id);
-
-    // A lease that is not signed gives its reservation back.
-    let request = withdrawal(wallet, LIMIT)?;
-    let lease = vault.lease_wait("market-maker", &request).await?;
-    tally.leases += 1;
-    lease.release();
-
-    // The bot's day: it withdraws with the one token and looks with the other.
-    for _ in 0..5 {
-        withdraw(&vault, wallet, WITHDRAWAL, &mut tally).await?;
-        view(&vault, "desk", wallet, &mut tally).await?;
-        tokio::time::sleep(Duration::from_millis(700)).await;
+    if work(&vault, wallet, unlisted, &mut tally, &mut end).await?.is_break() {
+        return stop(vault).await;
     }
-    let spent = withdraw(&vault, unlisted, WITHDRAWAL, &mut tally).await;
-    tally.denied_wallet += denied(spent, Rule::Wallet)?;
-    let seen = view(&vault, "market-maker", wallet, &mut tally).await;
-    tally.denied_scope += denied(seen, Rule::Scope)?;
-    tally.renewals += vault.status("desk")?.renewals;
-
     vault.close().await?;
-    let vault = options().unlock(Passphrase::new(PASSPHRASE)).await?;
+
+    let vault = given.options(&bitgo).unlock(Passphrase::new(PASSPHRASE)).await?;
     let kept = vault.status("market-maker")?.counters[&tbtc];
     println!("\nClosed and unlocked again: {} tbtc are left.\n", kept.left().unwrap_or_default());
     let reopened = kept.accepted == Amount::new(5 * WITHDRAWAL);
-
-    // On where it stopped, until the limit says no; then until two renewals have been seen.
-    loop {
-        match withdraw(&vault, wallet, WITHDRAWAL, &mut tally).await {
-            Ok(()) => view(&vault, "desk", wallet, &mut tally).await?,
-            refused => break tally.denied_limit += denied(refused, Rule::Limit)?,
-        }
+    if work_on(&vault, wallet, &mut tally, &mut end).await?.is_break() {
+        return stop(vault).await;
     }
-    while tally.renewals + vault.status("desk")?.renewals < 2 {
-        tokio::time::sleep(SESSION / 3).await;
-        view(&vault, "desk", wallet, &mut tally).await?;
-    }
-    tally.renewals += vault.status("desk")?.renewals;
 
     let counter = vault.status("market-maker")?.counters[&tbtc];
     let spent_local = counter.used().ok_or("the counters overflow")?;
-    let spent_server = bitgo.spent_by(issued.info.id, &tbtc);
+    let spent_server = bitgo.spent_by(issued, &tbtc);
     vault.close().await?;
     let secrets = bitgo.secrets();
-    let on_disk = on_disk(&path, &secrets)?;
+    let on_disk = on_disk(&given.store, &secrets)?;
     let on_wire = on_wire(&bitgo, &secrets, wallet)?;
 
     println!(
@@ -144,7 +153,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         && spent_local <= Amount::new(LIMIT)
         && reopened
         && on_disk + on_wire == 0;
-    if wants_json {
+    if given.wants_json {
         let report = Report {
             tally,
             limit: LIMIT.to_string(),
@@ -157,6 +166,85 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         println!("{}", serde_json::to_string(&report)?);
     }
     if holds { Ok(()) } else { Err("the story did not end as it should".into()) }
+}
+
+/// What was allotted to the bot is given back, so that the next one has the whole of it.
+async fn stop(vault: Vault) -> Result<(), Box<dyn StdError>> {
+    vault.close().await?;
+    println!("Told to end: the vault is closed.");
+    Ok(())
+}
+
+/// Logs in and issues the token that the bot lives on.
+async fn issue(
+    vault: &Vault,
+    bitgo: &Emulator,
+    wallet: WalletId,
+) -> Result<TokenId, Box<dyn StdError>> {
+    let login = Login::new(bitgo.email(), bitgo.password(), bitgo.otp()).extensible();
+    let session = vault.login("desk", login).await?;
+    println!("Logged in with OTP: session {} lives {SESSION:?}.", session.info.id);
+
+    let token = CreateToken::new(&Label::new("market-maker")?, Duration::from_secs(30 * 86_400))
+        .scope("wallet_spend_all".parse()?)
+        .permitted_wallet(wallet)
+        .spending_limit(&Coin::new("tbtc")?, Amount::new(LIMIT));
+    let issued = vault.issue("desk", token, bitgo.otp()).await?;
+    println!("Issued {}: it may spend {LIMIT} tbtc from wallet {wallet}.\n", issued.info.id);
+    Ok(issued.info.id)
+}
+
+/// The bot's day: it withdraws with the one token and looks with the other. Told to end it does so
+/// between two requests: one that is signed and given up counts as spent.
+async fn work(
+    vault: &Vault,
+    wallet: WalletId,
+    unlisted: WalletId,
+    tally: &mut Tally,
+    end: &mut End,
+) -> Result<ControlFlow<()>, Box<dyn StdError>> {
+    // A lease that is not signed gives its reservation back.
+    let request = withdrawal(wallet, LIMIT)?;
+    let lease = vault.lease_wait("market-maker", &request).await?;
+    tally.leases += 1;
+    lease.release();
+
+    for _ in 0..5 {
+        withdraw(vault, wallet, WITHDRAWAL, tally).await?;
+        view(vault, "desk", wallet, tally).await?;
+        if end.unless_told(sleep(Duration::from_millis(700))).await.is_none() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    let spent = withdraw(vault, unlisted, WITHDRAWAL, tally).await;
+    tally.denied_wallet += denied(spent, Rule::Wallet)?;
+    let seen = view(vault, "market-maker", wallet, tally).await;
+    tally.denied_scope += denied(seen, Rule::Scope)?;
+    tally.renewals += vault.status("desk")?.renewals;
+    Ok(ControlFlow::Continue(()))
+}
+
+/// On where it stopped, until the limit says no; then until two renewals have been seen.
+async fn work_on(
+    vault: &Vault,
+    wallet: WalletId,
+    tally: &mut Tally,
+    end: &mut End,
+) -> Result<ControlFlow<()>, Box<dyn StdError>> {
+    loop {
+        match withdraw(vault, wallet, WITHDRAWAL, tally).await {
+            Ok(()) => view(vault, "desk", wallet, tally).await?,
+            refused => break tally.denied_limit += denied(refused, Rule::Limit)?,
+        }
+    }
+    while tally.renewals + vault.status("desk")?.renewals < 2 {
+        if end.unless_told(sleep(SESSION / 3)).await.is_none() {
+            return Ok(ControlFlow::Break(()));
+        }
+        view(vault, "desk", wallet, tally).await?;
+    }
+    tally.renewals += vault.status("desk")?.renewals;
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Withdraws from `wallet` with the limited token.

@@ -133,8 +133,20 @@ pub enum Error {
     #[error("the vault is closed")]
     Closed,
     /// No tokio runtime, or one without its timer or reactor.
-    #[error("no tokio runtime with time and io enabled: open the vault inside one")]
+    #[error(
+        "no tokio runtime with time and io enabled: open the vault inside one, or with blocking()"
+    )]
     NoRuntime,
+    /// The system gives no thread, or no reactor, for a runtime of the vault's own.
+    #[error(
+        "the vault's own runtime could not be made: raise the limits on threads and open files"
+    )]
+    OwnRuntime(#[source] std::io::Error),
+    /// A blocking call on a thread that turns the runtime which the vault lives on.
+    #[error(
+        "the vault lives on the runtime that this thread turns: await it here, or wait on another thread"
+    )]
+    WouldDeadlock,
     /// A token was minted and could be neither kept nor revoked.
     #[error("token {id} was minted but not kept, and it could not be revoked: revoke it at bitgo")]
     Orphaned {
@@ -311,7 +323,15 @@ mod tests {
             (Error::Closed, "the vault is closed"),
             (
                 Error::NoRuntime,
-                "no tokio runtime with time and io enabled: open the vault inside one",
+                "no tokio runtime with time and io enabled: open the vault inside one, or with blocking()",
+            ),
+            (
+                Error::OwnRuntime(std::io::ErrorKind::OutOfMemory.into()),
+                "the vault's own runtime could not be made: raise the limits on threads and open files",
+            ),
+            (
+                Error::WouldDeadlock,
+                "the vault lives on the runtime that this thread turns: await it here, or wait on another thread",
             ),
             (
                 Error::Orphaned {

@@ -45,6 +45,33 @@
 //!
 //! How a vault is run, and what to do about each denial and alarm, stands in the [`guide`].
 //!
+//! # Without tokio
+//!
+//! [`VaultBuilder::blocking`] opens a [`BlockingVault`]: the same calls, each waited for on the thread
+//! that makes it, whether that belongs to another runtime or to none. Tokens are renewed in the
+//! background as ever, on one thread of the vault's own. [`Vault::blocking`] gives it to the threads of
+//! an async program.
+//!
+//! ```
+//! use bitgo_vault::{Login, Passphrase, Request, Vault};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let bitgos_own = tokio::runtime::Runtime::new()?;
+//! # let bitgo = bitgos_own.block_on(bitgo_vault::emulator::Emulator::start())?;
+//! # let (environment, otp) = (bitgo.environment().clone(), || bitgo.otp());
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("vault");
+//! let vault = Vault::builder(path, environment);
+//! # // A container's temporary directory.
+//! # let vault = vault.dangerous_allow_file_system(bitgo_vault::FileSystem::Overlayfs);
+//! let vault = vault.blocking().create(Passphrase::new("correct horse battery staple"))?;
+//! vault.login("desk", Login::new(bitgo.email(), bitgo.password(), otp()))?;
+//! let answer = vault.send("desk", &Request::get("/api/v2/user/session")?)?;
+//! assert_eq!(answer.status(), 200);
+//! vault.close()?;
+//! # Ok(()) }
+//! ```
+//!
 //! # Code map
 //!
 //! Dependencies point down only; the modules of one floor do not see each other.
@@ -140,8 +167,9 @@ pub use store::{
 };
 pub use token::{Label, Renewal, SpendingLimit, TokenInfo, TokenKind};
 pub use vault::{
-    Alarm, Answer, Control, ControlCounter, ControlError, ControlRenewal, ControlStatus,
-    ControlToken, ControlUnavailable, ControlVerdict, Event, Events, Lease, Login, RemoteToken,
-    RemoteTokens, Revocation, Signed, TokenStatus, Vault, VaultBuilder,
+    Alarm, Answer, BlockingBuilder, BlockingControl, BlockingEvents, BlockingVault, Control,
+    ControlCounter, ControlError, ControlRenewal, ControlStatus, ControlToken, ControlUnavailable,
+    ControlVerdict, Event, Events, Lease, Login, RemoteToken, RemoteTokens, Revocation, Signed,
+    TokenStatus, Vault, VaultBuilder,
 };
 pub use word_error::WordError;

@@ -274,6 +274,62 @@ mod tests {
         }
     }
 
+    /// Refuses system calls to this thread and to those that it starts, as a container's filter does.
+    #[cfg(target_os = "linux")]
+    fn refuse(calls: &[libc::c_long]) {
+        let step = |code: u32, otherwise_skip, k| libc::sock_filter {
+            code: u16::try_from(code).unwrap(),
+            jt: 0,
+            jf: otherwise_skip,
+            k,
+        };
+        let answer = |answer| step(libc::BPF_RET | libc::BPF_K, 0, answer);
+        // What is loaded first is the number of the call.
+        let mut filter = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+        for call in calls {
+            let call = u32::try_from(*call).unwrap();
+            filter.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call));
+            filter.push(answer(libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs()));
+        }
+        filter.push(answer(libc::SECCOMP_RET_ALLOW));
+        let len = u16::try_from(filter.len()).unwrap();
+        let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+        let (filtering, program) = (libc::SECCOMP_MODE_FILTER, ptr::from_ref(&program));
+        // SAFETY: the first call takes numbers; the second reads the program, which lives, and its
+        // `len` steps, and keeps a copy.
+        let set = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                | libc::prctl(libc::PR_SET_SECCOMP, filtering, program)
+        };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_vault_whose_filter_refuses_locked_memory_opens_and_says_so() {
+        use crate::{Environment, FileSystem, Passphrase, Vault};
+        let level = |refused: &'static [libc::c_long]| {
+            let opened = std::thread::spawn(move || {
+                refuse(refused);
+                let held = Locked::new([7u8; 32]).unwrap();
+                assert_eq!(*held, [7; 32]);
+                let dir = tempfile::tempdir().unwrap();
+                let vault = Vault::builder(dir.path().join("vault"), Environment::Test)
+                    .dangerous_allow_file_system(FileSystem::Overlayfs)
+                    .kdf(crate::crypto::KdfParams::new(8, 1, 1).unwrap())
+                    .blocking()
+                    .create(Passphrase::new("correct horse"))
+                    .unwrap();
+                assert_eq!(held.level(), vault.lock_level());
+                vault.close().unwrap();
+                held.level()
+            });
+            opened.join().unwrap()
+        };
+        assert_eq!(level(&[libc::SYS_memfd_secret]), LockLevel::Locked);
+        assert_eq!(level(&[libc::SYS_memfd_secret, libc::SYS_mlock]), LockLevel::Wiped);
+    }
+
     #[cfg(target_os = "linux")]
     fn exit_status(child: libc::pid_t) -> Option<i32> {
         let child = rustix::process::Pid::from_raw(child).expect("the fork was made");

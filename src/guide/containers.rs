@@ -58,8 +58,10 @@
 //!
 //! Opening derives a key, which takes what the header says: 64 MiB unless
 //! [`VaultBuilder::kdf`](crate::VaultBuilder::kdf) said otherwise, for as long as it derives. Give the
-//! container that and 64 MiB more, beside what the bot takes; with less, the kernel may end the process
-//! while it opens, and again after each restart. [`Vault::calibrate_kdf`](crate::Vault::calibrate_kdf) and
+//! container that and 64 MiB more, beside what the bot takes: below both, by the control group or by
+//! `RLIMIT_AS`, opening is refused before it takes any
+//! ([`MemoryLimit`](crate::StoreError::MemoryLimit)), where the kernel would have ended the process, and
+//! again after each restart. [`Vault::calibrate_kdf`](crate::Vault::calibrate_kdf) and
 //! [`Vault::upgrade_kdf`](crate::Vault::upgrade_kdf) raise the costs to stay: mind the limit first.
 //! Switch swap off for the container: keys are never swapped, the bot's own buffers would be.
 //!

@@ -40,6 +40,18 @@ pub enum StoreError {
     /// The costs asked for are less than those in use.
     #[error("the costs asked for are less than the vault's own: keep these, or ask for more")]
     WeakerKdf,
+    /// The process may not have the memory that deriving the key takes; none was taken.
+    #[error(
+        "deriving the key and the program beside it take {needed_mib} MiB, and {set_by} is {allowed_mib}: raise it"
+    )]
+    MemoryLimit {
+        /// What the derivation takes, and 64 for the program.
+        needed_mib: u64,
+        /// What the limit allows.
+        allowed_mib: u64,
+        /// The limit.
+        set_by: &'static str,
+    },
     /// The header is not as it was written.
     #[error("the vault's header is damaged ({what}): restore it from a backup")]
     DamagedHeader {
@@ -271,6 +283,14 @@ mod tests {
             (
                 StoreError::WeakerKdf,
                 "the costs asked for are less than the vault's own: keep these, or ask for more",
+            ),
+            (
+                StoreError::MemoryLimit {
+                    needed_mib: 128,
+                    allowed_mib: 100,
+                    set_by: "memory.max of its control group",
+                },
+                "deriving the key and the program beside it take 128 MiB, and memory.max of its control group is 100: raise it",
             ),
             (
                 StoreError::DamagedHeader { what: "checksum" },

@@ -23,10 +23,10 @@ use super::ledger::Books;
 use super::lock::LockFile;
 use super::repair::{Plan, Repair, read_backup};
 use super::{
-    AuditAction, CREATING, Header, Place, SEALS_FIRST, Store, StoreError, Tree, header, lock,
-    memory_cipher, rekey, reserve, snapshot, sync,
+    AuditAction, CREATING, Header, Place, SEALS_FIRST, Store, StoreError, Tree, derive_key, header,
+    lock, memory_cipher, rekey, reserve, snapshot, sync,
 };
-use crate::crypto::{DataKey, KdfParams, RecordCipher, Salt, VaultId, key_encryption_key};
+use crate::crypto::{DataKey, KdfParams, RecordCipher, Salt, VaultId};
 use crate::environment::Environment;
 use crate::locked::Locked;
 use crate::secret::Passphrase;
@@ -99,7 +99,7 @@ impl Store {
 
         let rng = &mut SysRng;
         let (vault_id, salt) = (VaultId::random(rng)?, Salt::random(rng)?);
-        let key_encryption_key = key_encryption_key(passphrase, &salt, kdf)?;
+        let key_encryption_key = derive_key(passphrase, &salt, kdf)?;
         let data_key = DataKey::generate(rng)?;
         let mut header = Header::new(vault_id, kdf, salt);
         header.seals = SEALS_FIRST;
@@ -312,7 +312,7 @@ impl Unlocked {
             return Err(StoreError::NotFound { path: dir.into() });
         }
         let header = Header::read(dir)?;
-        let key_encryption_key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
+        let key_encryption_key = derive_key(passphrase, &header.salt, header.kdf)?;
         let (data_key, before) = header.unseal(&key_encryption_key)?;
         let (vault_id, number) = (header.vault_id, header.epoch);
         if !Database::path(dir, number).exists() {

@@ -12,8 +12,8 @@
 //! old wrap back; reopening finds out.
 
 use super::disk::Keyring;
-use super::{AuditAction, Header, Store, StoreError, lock};
-use crate::crypto::{KdfParams, KeyEncryptionKey, Salt, key_encryption_key};
+use super::{AuditAction, Header, Store, StoreError, derive_key, lock};
+use crate::crypto::{KdfParams, KeyEncryptionKey, Salt};
 use crate::secret::Passphrase;
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
@@ -27,7 +27,7 @@ impl Store {
     /// Whether `passphrase` is this vault's, by deriving and unwrapping as `open` does.
     pub(crate) fn check_passphrase(&self, passphrase: &Passphrase) -> Result<(), StoreError> {
         let header = lock(&self.disk.keyring).header.clone();
-        let key = key_encryption_key(passphrase, &header.salt, header.kdf)?;
+        let key = derive_key(passphrase, &header.salt, header.kdf)?;
         header.unseal(&key).map(drop)
     }
 
@@ -68,7 +68,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let salt = Salt::random(&mut SysRng)?;
-        let key = key_encryption_key(passphrase, &salt, kdf)?;
+        let key = derive_key(passphrase, &salt, kdf)?;
         self.append_audit(action, None, None, now)?;
         self.use_key(key, salt, kdf)
     }
@@ -103,6 +103,7 @@ mod tests {
     use super::super::header;
     use super::super::tests::{add, charge, create, kdf, killed_copy, open_with, used};
     use super::*;
+    use crate::crypto::key_encryption_key;
     use crate::environment::Environment;
     use std::fs::{self, File};
     use std::io::ErrorKind;

@@ -7,6 +7,7 @@ use super::events::Event;
 use super::hands::Hands;
 use super::keys::Keys;
 use super::reconciliation::{RECONCILE_EVERY, Reconciler};
+use super::runtime::Runtime;
 use crate::api::{Client, ClientSettings};
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::{AuthVersion, EcdhPublicKey, KdfParams};
@@ -41,6 +42,8 @@ pub struct VaultBuilder {
     serves_control: bool,
     client: ClientSettings,
     clock: Arc<dyn Clock>,
+    /// `None` for the caller's.
+    runtime: Option<Runtime>,
 }
 
 impl VaultBuilder {
@@ -58,6 +61,7 @@ impl VaultBuilder {
             serves_control: true,
             client: ClientSettings::default(),
             clock: Arc::new(SystemClock::new()),
+            runtime: None,
         }
     }
 
@@ -181,6 +185,16 @@ impl VaultBuilder {
         self
     }
 
+    /// Lets the vault live on this runtime.
+    pub(super) fn on(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    fn runtime(&self) -> Result<Runtime, Error> {
+        self.runtime.clone().map_or_else(Runtime::current, Ok)
+    }
+
     /// Makes a new vault and opens it. The directory is made if it is not there.
     ///
     /// # Errors
@@ -206,7 +220,7 @@ impl VaultBuilder {
     /// # Errors
     /// [`Error::NoRuntime`]; [`Error::Store`]: [`NotFound`](crate::StoreError::NotFound),
     /// [`WrongPassphrase`](crate::StoreError::WrongPassphrase),
-    /// [`InUse`](crate::StoreError::InUse),
+    /// [`InUse`](crate::StoreError::InUse), [`MemoryLimit`](crate::StoreError::MemoryLimit),
     /// [`UnsafeDirectory`](crate::StoreError::UnsafeDirectory),
     /// [`UnsafeFileSystem`](crate::StoreError::UnsafeFileSystem),
     /// [`OtherEnvironment`](crate::StoreError::OtherEnvironment);
@@ -303,7 +317,7 @@ impl VaultBuilder {
     /// # Errors
     /// [`Error::NoRuntime`].
     pub async fn doctor(self, passphrase: Option<Passphrase>) -> Result<Report, Error> {
-        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let runtime = self.runtime()?;
         let look = move || Report::of(&self.place, passphrase.as_ref(), self.clock.now());
         runtime.spawn_blocking(look).await.map_err(Error::of_task)
     }
@@ -337,7 +351,7 @@ impl VaultBuilder {
         self,
         open: impl FnOnce(&Self) -> Result<Store, StoreError> + Send + 'static,
     ) -> Result<Vault, Error> {
-        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let runtime = self.runtime()?;
         runtime.spawn(use_drivers()).await.map_err(|_| Error::NoRuntime)?;
         // Where it is known already, settings that do not fit are told before anything is made.
         let named = self.environment.clone().map(|named| Counterpart::of(named, &self));

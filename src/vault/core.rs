@@ -10,6 +10,7 @@ use super::oauth;
 use super::refusals::Refusals;
 use super::retire::Retirements;
 use super::revoke::Revocations;
+use super::runtime::Runtime;
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::crypto::{AuthVersion, EcdhPublicKey, LastStep, WINDOW_BACK_MS};
@@ -29,7 +30,6 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tracing::Span;
 
 /// How old an answer may have been by which BitGo's clock was first heard: it may have been kept for its
@@ -49,7 +49,7 @@ pub(super) struct Core {
     pub(super) lease_lifetime: Duration,
     pub(super) windows: WindowSettings,
     pub(super) tracker: Tracker,
-    pub(super) runtime: Handle,
+    pub(super) runtime: Runtime,
     pub(super) refusals: Refusals,
     /// Shared with what outlives nobody but must not keep the vault open.
     pub(super) events: Arc<Outlet>,
@@ -97,7 +97,7 @@ impl Core {
         lease_lifetime: Duration,
         windows: WindowSettings,
         tracker: Tracker,
-        runtime: Handle,
+        runtime: Runtime,
         keys: Keys,
         control: Server,
     ) -> Self {

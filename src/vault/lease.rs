@@ -11,6 +11,7 @@ use super::credential::{self, Sender};
 use super::hands::{Grasp, Hands};
 use super::reservation::Reservation;
 use super::revoke;
+use super::runtime::Runtime;
 use super::signed::Signed;
 use crate::api::Auth;
 use crate::clock::Stopwatch;
@@ -152,6 +153,10 @@ impl<'r> Lease<'r> {
         signed.note(id, now.wall_ms);
         telemetry::signed(since);
         Ok(signed)
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.grasp().core.runtime
     }
 
     fn grasp(&self) -> &Grasp {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! audit       what the log tells, and what is noted for it
+//! blocking    the same for code without a runtime
 //! builder     options → create, unlock
 //! control     a socket by which another process asks this one
 //! core        what every part works on: store, client, clock, the tokens by label
@@ -21,6 +22,7 @@
 //! check       the same as a dry run: every rule consulted
 //! reissue     minted anew by a fresh login, before it ends
 //! retire      what was replaced is revoked
+//! runtime     what it lives on: its caller's, or its own
 //! rules       the vault's own rules for a token: read, and edited
 //! send        the same, with the vault's own HTTP client
 //! clock_skew  a machine's clock that is wrong: found, made up for or told
@@ -37,6 +39,7 @@
 //! ```
 
 mod audit;
+mod blocking;
 mod builder;
 mod check;
 mod clock_skew;
@@ -68,12 +71,14 @@ mod reservation;
 mod retire;
 mod revoke;
 mod rules;
+mod runtime;
 mod send;
 mod session;
 mod signed;
 mod totp;
 mod upkeep;
 
+pub use blocking::{BlockingBuilder, BlockingControl, BlockingEvents, BlockingVault};
 pub use builder::VaultBuilder;
 pub use control::{
     Control, ControlCounter, ControlError, ControlRenewal, ControlStatus, ControlToken,

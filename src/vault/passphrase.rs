@@ -1,13 +1,14 @@
 //! The passphrase of a vault, and what deriving a key from it costs.
 
 use super::Vault;
+use super::runtime::Runtime;
 use crate::clock::{Clock, SystemClock};
-use crate::crypto::{CryptoError, KdfParams, Salt, key_encryption_key};
+use crate::crypto::{KdfParams, Salt};
 use crate::error::Error;
 use crate::secret::Passphrase;
+use crate::store::{StoreError, derive_key};
 use getrandom::SysRng;
 use std::time::Duration;
-use tokio::runtime::Handle;
 
 impl Vault {
     /// Replaces the passphrase. Once this is `Ok`, only the new one opens the vault; a kill before
@@ -68,18 +69,24 @@ impl Vault {
     /// It takes about six times `target` at most. See [`KdfParams::calibrate`].
     ///
     /// # Errors
-    /// [`Error::NoRuntime`]; [`Error::Crypto`] if the system gives less memory than was allowed.
+    /// [`Error::NoRuntime`]; [`Error::Store`] if the process may not have the memory, as
+    /// [`MemoryLimit`](crate::StoreError::MemoryLimit).
     pub async fn calibrate_kdf(target: Duration, max_memory_kib: u32) -> Result<KdfParams, Error> {
-        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        let calibrated = runtime.spawn_blocking(move || {
-            let clock = SystemClock::new();
-            let (passphrase, salt) = (Passphrase::new("calibration"), Salt::random(&mut SysRng)?);
-            KdfParams::calibrate(target, max_memory_kib, |params| {
-                let start = clock.monotonic();
-                key_encryption_key(&passphrase, &salt, params)?;
-                Ok::<_, CryptoError>(clock.monotonic().saturating_sub(start))
-            })
-        });
-        calibrated.await.map_err(Error::of_task)?.map_err(Error::crypto("cost of key derivation"))
+        let runtime = Runtime::current()?;
+        let calibrated = runtime.spawn_blocking(move || calibrate_kdf(target, max_memory_kib));
+        calibrated.await.map_err(Error::of_task)?
     }
+}
+
+/// Measures on this thread, for as long as it takes.
+pub(super) fn calibrate_kdf(target: Duration, max_memory_kib: u32) -> Result<KdfParams, Error> {
+    let clock = SystemClock::new();
+    let passphrase = Passphrase::new("calibration");
+    let salt = Salt::random(&mut SysRng).map_err(StoreError::from)?;
+    let calibrated = KdfParams::calibrate(target, max_memory_kib, |params| {
+        let start = clock.monotonic();
+        derive_key(&passphrase, &salt, params)?;
+        Ok::<_, StoreError>(clock.monotonic().saturating_sub(start))
+    });
+    Ok(calibrated?)
 }

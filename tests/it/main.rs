@@ -8,6 +8,8 @@ mod audit;
 mod authority;
 #[cfg(feature = "emulator")]
 mod bad_input;
+#[cfg(all(feature = "emulator", feature = "test-util"))]
+mod blocking;
 #[cfg(feature = "emulator")]
 mod cancelled;
 #[cfg(feature = "emulator")]
@@ -42,6 +44,8 @@ mod full_disk;
 mod grants;
 #[cfg(feature = "emulator")]
 mod holder;
+#[cfg(all(feature = "emulator", feature = "test-util", target_os = "linux"))]
+mod host;
 #[cfg(all(feature = "emulator", target_os = "linux"))]
 mod hot_path;
 #[cfg(feature = "emulator")]

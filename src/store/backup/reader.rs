@@ -1,11 +1,9 @@
 //! A backup on its way out: chunks read one by one, opened, taken apart into records.
 
 use super::{Counts, Header, KEY_MAX, Origin, ROW_MAX, Record, TRAILER, damaged};
-use crate::crypto::{
-    CHUNK_LEN, CHUNK_OVERHEAD, KeyEncryptionKey, OpeningStream, key_encryption_key,
-};
+use crate::crypto::{CHUNK_LEN, CHUNK_OVERHEAD, KeyEncryptionKey, OpeningStream};
 use crate::secret::{Passphrase, SecretBytes};
-use crate::store::StoreError;
+use crate::store::{StoreError, derive_key};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -56,7 +54,7 @@ impl Reader<File> {
             return Err(damaged("it is no plain file"));
         }
         let header = Header::read(&mut file)?;
-        let key = key_encryption_key(passphrase, &header.origin.salt, header.origin.kdf)?;
+        let key = derive_key(passphrase, &header.origin.salt, header.origin.kdf)?;
         Self::start(file, &header, &key)
     }
 }

@@ -5,6 +5,7 @@ mod exec;
 mod held;
 mod scenario;
 mod secrets;
+mod signalled;
 mod terminal;
 
 use crate::desk::PASSPHRASE;

@@ -1,0 +1,5 @@
+//! What a program weighs without a vault (benches/embed).
+
+fn main() {
+    println!("hello");
+}
