@@ -95,3 +95,98 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::Life;
+    use super::super::windows::{WindowSettings, Windows};
+    use super::*;
+    use crate::id::TokenId;
+    use chrono::TimeDelta;
+    use std::time::Duration;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn token(number: u8) -> LineageId {
+        LineageId::from_bytes([number; 16])
+    }
+
+    fn failed(retry_after: Option<u64>) -> Event {
+        let retry_after = retry_after.map(Duration::from_secs);
+        Event::Failed { failure: Failure::Transient { retry_after }, jitter: 0 }
+    }
+
+    /// An answer that leaves the room as it is.
+    const NOTHING_NEW: Event =
+        Event::Failed { failure: Failure::Transient { retry_after: None }, jitter: 0 };
+
+    /// Those that go out now.
+    fn sent(queue: &mut Queue) -> Vec<LineageId> {
+        std::iter::from_fn(|| queue.send()).collect()
+    }
+
+    #[test]
+    fn who_is_waited_for_goes_first_then_who_ends_first_and_the_dead_in_turns() {
+        let mut queue = Queue::new(1);
+        for (number, urgency) in [
+            (1, Urgency::Ended(at(20))),
+            (2, Urgency::Ended(at(10))),
+            (3, Urgency::Ends(at(200))),
+            (4, Urgency::Ends(at(100))),
+            (5, Urgency::Ends(at(300))),
+            (6, Urgency::Ended(at(30))),
+            (7, Urgency::Ends(at(400)).awaited()),
+            (8, Urgency::Ends(at(50))),
+        ] {
+            queue.add(token(number), urgency);
+        }
+        queue.hasten(token(6));
+        queue.hasten(token(9));
+        queue.remove(token(8));
+        let mut order = Vec::new();
+        loop {
+            let sent = sent(&mut queue);
+            let [first] = sent[..] else { break };
+            order.push(first.as_bytes()[0]);
+            queue.land(&NOTHING_NEW);
+        }
+        assert_eq!(order, [6, 7, 4, 3, 5, 2, 1]);
+    }
+
+    #[test]
+    fn no_more_go_than_there_is_room_for_and_each_once() {
+        let mut queue = Queue::new(3);
+        (0..9).for_each(|number| queue.add(token(number), Urgency::Ends(at(number.into()))));
+        queue.add(token(0), Urgency::Ended(at(0)));
+        assert_eq!(sent(&mut queue), [1, 2, 3].map(token));
+        assert_eq!(sent(&mut queue), []);
+        queue.land(&NOTHING_NEW);
+        assert!(queue.holds(token(4)));
+        assert_eq!(sent(&mut queue), [token(4)]);
+        assert!(!queue.holds(token(4)));
+    }
+
+    #[test]
+    fn a_server_that_asks_for_patience_is_asked_less_until_it_answers() {
+        let mut queue = Queue::new(4);
+        (0..40).for_each(|number| queue.add(token(number), Urgency::Ends(at(number.into()))));
+        let mut out = sent(&mut queue).len();
+        assert_eq!(out, 4);
+        let mut land = |came: Event| {
+            queue.land(&came);
+            out = out - 1 + sent(&mut queue).len();
+            out
+        };
+        let lifetime = Duration::from_secs(60);
+        let windows = Windows::of(lifetime, WindowSettings::default());
+        let token = TokenId::from_bytes([1; 16]);
+        let life = Life { token, expires_at: None, lifetime, windows };
+        let renewed = Event::Renewed { life, jitter: 0 };
+        let patience = failed(Some(60));
+        assert_eq!([patience; 6].map(&mut land), [3, 2, 1, 1, 1, 1], "one is asked about");
+        assert_eq!(land(NOTHING_NEW), 1);
+        assert_eq!([renewed; 5].map(&mut land), [2, 3, 4, 4, 4]);
+    }
+}

@@ -413,9 +413,7 @@ impl State {
             return None;
         }
         let its_turn = match self.life.expires_at {
-            Some(end) if !self.is_asked && !self.is_lost() => {
-                before(end, self.life.windows.turn)
-            }
+            Some(end) if !self.is_asked && !self.is_lost() => before(end, self.life.windows.turn),
             _ => now,
         };
         Some(self.not_before.map_or(its_turn, |wait| wait.max(its_turn)))

@@ -293,6 +293,8 @@ pub(super) fn jitter() -> u8 {
 
 #[cfg(test)]
 mod tests {
+    mod storm;
+
     use super::super::tracker::{Tracker, channel};
     use super::super::windows::{WindowSettings, Windows};
     use super::*;

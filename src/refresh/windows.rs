@@ -191,7 +191,8 @@ mod tests {
             (3600, Some(9999), 280.0),
             (3600, Some(0), 0.0),
         ] {
-            let settings = WindowSettings { spread: spread.map(|it| it * SECOND), ..<_>::default() };
+            let settings =
+                WindowSettings { spread: spread.map(|it| it * SECOND), ..<_>::default() };
             let windows = Windows::of(lifetime * SECOND, settings);
             let delay = |place: [u8; 2]| {
                 let mut lineage = [7; 16];

@@ -49,8 +49,7 @@ impl Entries {
 
     /// Who keeps a token of BitGo's.
     pub(super) fn keepers(&self, id: TokenId) -> impl Iterator<Item = &Arc<Entry>> {
-        let (first, last) =
-            (LineageId::from_bytes([0; 16]), LineageId::from_bytes([u8::MAX; 16]));
+        let (first, last) = (LineageId::from_bytes([0; 16]), LineageId::from_bytes([u8::MAX; 16]));
         let lineages = self.ids.range((id, first)..=(id, last));
         lineages.filter_map(|(_, lineage)| self.by_lineage.get(lineage))
     }

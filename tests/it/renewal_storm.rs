@@ -2,8 +2,7 @@
 //! who uses one waits. Minutes pass in virtual time, against the emulator over HTTP.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::Desk;
-use bitgo_vault::api::ApiError;
+use crate::desk::{Desk, until};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{Phase, Request, TokenStatus};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,7 +10,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Renewal begins at 45:00, is urgent from 59:00 on, and turns are spread over 280 s.
@@ -22,8 +21,11 @@ const TURNS: Duration = Duration::from_secs(280);
 const AT_ONCE: usize = 16;
 /// As many as log in at once.
 const LOGINS: usize = 32;
-/// In a debug build they take about a quarter of a minute.
+/// In a debug build they take about half a minute.
 const MANY: usize = 1000;
+/// More than are renewed at once, many times.
+const SOME: usize = 120;
+const EXTEND: (&str, &str) = ("POST", "/api/v1/user/extendtoken");
 /// As long as BitGo takes over an answer.
 const ANSWER: Duration = Duration::from_millis(150);
 
@@ -62,6 +64,10 @@ impl Storm {
         Self { desk, view, labels, leased: 0, waited: 0 }
     }
 
+    fn renewals(&self) -> u64 {
+        self.desk.vault.list().iter().map(|token| token.renewals).sum()
+    }
+
     /// Leases a token as one who would wait does. Who has his lease when he first looks did not.
     fn lease(&mut self, label: &str) {
         let mut lease = pin!(self.desk.vault.lease_wait(label, &self.view));
@@ -77,7 +83,7 @@ impl Storm {
         let labels = self.labels.clone();
         for number in 0.. {
             assert!(number < 1000, "they are not renewed in their window: {:?}", self.slowest());
-            for label in labels.iter().skip(number % 10).step_by(10) {
+            for label in labels.iter().skip(number % 20).step_by(20) {
                 self.lease(label);
             }
             sleep(SECOND).await;
@@ -114,9 +120,10 @@ async fn spread(tokens: usize) {
     renewed.sort_unstable();
     let (first, last) = (renewed[0], renewed[tokens - 1]);
     let took = (last - first).to_std().unwrap();
-    assert!(took > TURNS / 2 && took < TURNS + 60 * SECOND + tokens as u32 * ANSWER / 8, "{took:?}");
-    let most = renewed.chunk_by(|a, b| (*a - first).num_seconds() / 20 == (*b - first).num_seconds() / 20);
-    let most = most.map(<[_]>::len).max().unwrap();
+    assert!(took > TURNS / 2, "{took:?}");
+    let part = |at: &DateTime<Utc>| (*at - first).num_seconds() / 20;
+    let parts = renewed.chunk_by(|a, b| part(a) == part(b));
+    let most = parts.map(<[_]>::len).max().unwrap();
     // A fair share of 280 s is one in 14; where they bunch it is all.
     assert!(most < tokens / 5, "{most} of {tokens} in 20 seconds");
 }
@@ -130,4 +137,58 @@ async fn tokens_that_end_together_are_renewed_apart_and_nobody_waits() {
 #[cfg_attr(debug_assertions, ignore = "ten thousand logins take minutes without optimisation")]
 async fn ten_thousand_tokens_that_end_together_are_renewed_apart_and_nobody_waits() {
     spread(10_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_that_are_due_at_once_are_renewed_sixteen_at_a_time_and_nobody_waits() {
+    let mut storm = Storm::brew(SOME, Duration::ZERO).await;
+    sleep(TO_THE_WINDOW - 60 * SECOND).await;
+    storm.pass().await;
+    assert_eq!((storm.renewals(), storm.waited), (SOME as u64, 0));
+    assert_eq!(storm.desk.bitgo.most_at_once(), AT_ONCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_bitgo_asks_to_be_patient_with_is_weathered_and_nobody_waits() {
+    let mut storm = Storm::brew(SOME, Duration::ZERO).await;
+    storm.desk.bitgo.clear_faults();
+    let busy = Fault::new(FaultKind::RetryAfter(30)).on(EXTEND.0, EXTEND.1);
+    storm.desk.bitgo.inject(busy.times(2 * SOME as u32));
+    sleep(TO_THE_WINDOW - 60 * SECOND).await;
+    storm.pass().await;
+    assert_eq!((storm.renewals(), storm.waited), (SOME as u64, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_a_token_that_is_about_to_end_goes_before_the_queue() {
+    let storm = Storm::brew(SOME, Duration::ZERO).await;
+    let Storm { desk, view, .. } = storm;
+    desk.bitgo.clear_faults();
+    desk.bitgo.inject(Fault::new(FaultKind::Delay(SECOND)).times(u32::MAX));
+    let last = desk.vault.list().into_iter().max_by_key(end).unwrap().label;
+    // In its last minute. All are due as the vault is opened.
+    let options = desk.options().spread_renewals(Duration::ZERO);
+    let desk = desk.reopened_later(options, LIFETIME - 55 * SECOND).await;
+    let status = || desk.vault.status(last.as_str()).unwrap();
+    assert_eq!(status().phase, Phase::Mandatory);
+    // It waits a second, and no longer.
+    drop(desk.vault.lease_wait(last.as_str(), &view).await.unwrap().sign().unwrap());
+    until(|| status().renewals == 1).await;
+    let renewed: u64 = desk.vault.list().iter().map(|token| token.renewals).sum();
+    assert!(renewed <= 2 * AT_ONCE as u64, "{renewed} of {SOME} went first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_closes_in_the_midst_of_a_storm() {
+    let storm = Storm::brew(SOME, Duration::ZERO).await;
+    storm.desk.bitgo.clear_faults();
+    storm.desk.bitgo.inject(Fault::new(FaultKind::Delay(LIFETIME)).times(u32::MAX));
+    sleep(TO_THE_WINDOW + 5 * SECOND).await;
+    let (options, Desk { bitgo, vault, .. }) = (storm.desk.options(), storm.desk);
+    timeout(SECOND, vault.close()).await.expect("it waits for what is due").unwrap();
+    assert_eq!(bitgo.most_at_once(), AT_ONCE);
+    // None was lost by that, and none was renewed.
+    bitgo.clear_faults();
+    let vault = options.unlock(crate::desk::passphrase()).await.unwrap();
+    until(|| vault.list().iter().all(|token| token.renewals == 1)).await;
 }
