@@ -31,7 +31,6 @@ pub(super) struct Held {
     pub(super) secret: SealedSecret,
     /// Where its key is, while it is in use.
     pub(super) key: KeyPlace,
-    settings: WindowSettings,
     windows: Windows,
     /// By its place among [`STANDINGS`], for as long as it is the same token. Leases look here as well.
     standing: Arc<AtomicU8>,
@@ -47,13 +46,14 @@ impl Held {
         let windows = Windows::of(lifetime(&record.info), settings);
         let windows = windows.in_turn(record.lineage, settings);
         let (key, standing) = (KeyPlace::nowhere(), Arc::default());
-        Self { record, secret, key, settings, windows, standing, end: OnceLock::new() }
+        Self { record, secret, key, windows, standing, end: OnceLock::new() }
     }
 
     /// The same token, of which something else is known.
     pub(super) fn with(&self, record: TokenRecord) -> Self {
-        let standing = Arc::clone(&self.standing);
-        Self { standing, ..Self::new(record, self.secret.clone(), self.settings) }
+        let (secret, standing) = (self.secret.clone(), Arc::clone(&self.standing));
+        let (key, windows) = (KeyPlace::nowhere(), self.windows);
+        Self { record, secret, key, windows, standing, end: OnceLock::new() }
     }
 
     /// Whether BitGo has yet to be asked what it may do.

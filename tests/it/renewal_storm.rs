@@ -2,7 +2,7 @@
 //! who uses one waits. Minutes pass in virtual time, against the emulator over HTTP.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, until};
+use crate::desk::{Desk, passphrase, until};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use bitgo_vault::{Phase, Request, TokenStatus};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -26,6 +26,8 @@ const MANY: usize = 1000;
 /// More than are renewed at once, many times.
 const SOME: usize = 120;
 const EXTEND: (&str, &str) = ("POST", "/api/v1/user/extendtoken");
+/// As many tokens are leased each second.
+const READERS: usize = 50;
 /// As long as BitGo takes over an answer.
 const ANSWER: Duration = Duration::from_millis(150);
 
@@ -80,10 +82,10 @@ impl Storm {
 
     /// Uses all tokens in turns, until all are renewed.
     async fn pass(&mut self) {
-        let labels = self.labels.clone();
+        let (labels, parts) = (self.labels.clone(), self.labels.len().div_ceil(READERS));
         for number in 0.. {
             assert!(number < 1000, "they are not renewed in their window: {:?}", self.slowest());
-            for label in labels.iter().skip(number % 20).step_by(20) {
+            for label in labels.iter().skip(number % parts).step_by(parts) {
                 self.lease(label);
             }
             sleep(SECOND).await;
@@ -106,8 +108,13 @@ fn end(token: &TokenStatus) -> DateTime<Utc> {
 async fn spread(tokens: usize) {
     let mut storm = Storm::brew(tokens, Duration::MAX).await;
     sleep(TO_THE_WINDOW - 60 * SECOND).await;
-    let before: Vec<_> = storm.desk.vault.list();
+    let before = storm.desk.vault.list();
     assert!(before.iter().all(|token| token.renewals == 0 && token.phase == Phase::Fresh));
+    let options = storm.desk.options().spread_renewals(Duration::MAX);
+    storm.desk = storm.desk.reopened_with(options).await;
+    let turn = |token: &TokenStatus| token.renewal_at;
+    let again: Vec<_> = storm.desk.vault.list().iter().map(turn).collect();
+    assert_eq!(again, before.iter().map(turn).collect::<Vec<_>>(), "after a restart as before");
     storm.pass().await;
 
     let after = storm.desk.vault.list();
@@ -184,11 +191,12 @@ async fn a_vault_closes_in_the_midst_of_a_storm() {
     storm.desk.bitgo.clear_faults();
     storm.desk.bitgo.inject(Fault::new(FaultKind::Delay(LIFETIME)).times(u32::MAX));
     sleep(TO_THE_WINDOW + 5 * SECOND).await;
-    let (options, Desk { bitgo, vault, .. }) = (storm.desk.options(), storm.desk);
-    timeout(SECOND, vault.close()).await.expect("it waits for what is due").unwrap();
+    let options = storm.desk.options();
+    let closed = timeout(SECOND, storm.desk.closed()).await;
+    let (bitgo, _dir) = closed.expect("it waits for what is due");
     assert_eq!(bitgo.most_at_once(), AT_ONCE);
     // None was lost by that, and none was renewed.
     bitgo.clear_faults();
-    let vault = options.unlock(crate::desk::passphrase()).await.unwrap();
+    let vault = options.unlock(passphrase()).await.unwrap();
     until(|| vault.list().iter().all(|token| token.renewals == 1)).await;
 }
