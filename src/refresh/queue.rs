@@ -20,10 +20,10 @@ use chrono::{DateTime, Utc};
 /// The most renewals at a time. One takes two answers of BitGo's, about half a second: 10 000 sessions
 /// of an hour that end together are renewed in five minutes of the nine that are left when the last of
 /// them has its turn. Each holds a connection, and one commit is made at a time.
+///
+/// As many logins may be on their way beside them, in a queue of their own: a human may sit over each, on
+/// a thread of those that also commit.
 pub(super) const AT_ONCE: usize = 16;
-/// The most logins at a time, apart from those: a human may have to type for them, and each wants
-/// another one-time password of an account.
-pub(super) const LOGINS_AT_ONCE: usize = 4;
 
 /// Where a token stands among those that are due: the least comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

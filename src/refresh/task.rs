@@ -6,7 +6,7 @@
 //! with it. A renewal that is cut off has either swapped the token durably or left the old one.
 
 use super::agenda::Agenda;
-use super::queue::{AT_ONCE, LOGINS_AT_ONCE, Queue};
+use super::queue::{AT_ONCE, Queue};
 use super::state::{Action, Event, Life, State, Verdict};
 use super::tracker::{Board, Command, Inbox, lock};
 use super::{Failure, Notice, Standing};
@@ -71,7 +71,7 @@ impl Refresher {
             board,
             deadlines: Agenda::default(),
             renewals: Queue::new(AT_ONCE),
-            logins: Queue::new(LOGINS_AT_ONCE),
+            logins: Queue::new(AT_ONCE),
             on_their_way: HashMap::new(),
             errands: JoinSet::new(),
         };
@@ -108,6 +108,7 @@ struct Desk {
     /// By the wall clock.
     deadlines: Agenda<DateTime<Utc>>,
     renewals: Queue,
+    /// Renewals that log in.
     logins: Queue,
     on_their_way: HashMap<Id, (LineageId, Sent, AbortHandle)>,
     errands: JoinSet<Event>,

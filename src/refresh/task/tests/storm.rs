@@ -110,7 +110,7 @@ async fn logins_that_a_human_sits_over_hold_up_no_other_renewal() {
     let storm = Storm::brew(255, (0..40).chain(SLOW..SLOW + 40));
     let begun = storm.begun_after(10 * SECOND).await;
     let logins = begun.iter().filter(|number| **number >= SLOW).count();
-    assert_eq!((begun.len() - logins, logins), (40, LOGINS_AT_ONCE));
+    assert_eq!((begun.len() - logins, logins), (40, AT_ONCE));
 }
 
 #[tokio::test(start_paused = true)]
