@@ -255,6 +255,11 @@ impl Emulator {
         state.traffic.iter().filter(starts).count()
     }
 
+    /// The most requests that were under way at a time since this was asked last.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.take_most_open()
+    }
+
     /// Lets something go wrong.
     pub fn inject(&self, fault: Fault) {
         self.shared.state().faults.add(fault);

@@ -108,6 +108,7 @@ async fn serve(
     if let Some(reply) = control::answer(&shared, &received) {
         return reply.into_response();
     }
+    let _open = shared.open();
     let fault = shared.state().faults.take(&received.method, received.path());
     if let Some(FaultKind::Delay(delay)) = fault {
         tokio::time::sleep(delay).await;

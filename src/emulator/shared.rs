@@ -3,7 +3,7 @@
 use super::state::State;
 use crate::clock::Clock;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -17,6 +17,18 @@ pub(super) struct Shared {
     /// How long it shall be down next.
     outage: watch::Sender<Option<Duration>>,
     is_up: watch::Sender<bool>,
+    /// Requests that are not answered yet, and the most that there were.
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+}
+
+/// A request until it is answered, or its client has gone.
+pub(super) struct Open(Arc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -27,6 +39,8 @@ impl Shared {
             offset_ms: AtomicI64::new(0),
             outage: watch::Sender::new(None),
             is_up: watch::Sender::new(true),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
         }
     }
 
@@ -40,6 +54,18 @@ impl Shared {
 
     pub(super) fn set_clock_offset_ms(&self, offset_ms: i64) {
         self.offset_ms.store(offset_ms, Ordering::Relaxed);
+    }
+
+    /// A request has come.
+    pub(super) fn open(self: &Arc<Self>) -> Open {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_open.fetch_max(open, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+
+    /// The most requests that were open since this was asked last.
+    pub(super) fn take_most_open(&self) -> usize {
+        self.most_open.swap(self.open.load(Ordering::Relaxed), Ordering::Relaxed)
     }
 
     /// Asks the server to go down for this long.

@@ -6,7 +6,7 @@
 //!
 //! | standing | event | becomes | actions |
 //! |---|---|---|---|
-//! | good | fresh no more, no wait is on | | renew |
+//! | good | its turn in the advisory window has come, no wait is on | | renew |
 //! | any | renewed | good | forget failures, waits and needs; hold no lease |
 //! | any | attempt failed | | remember; wait (failure.rs); tell what a human must do |
 //! | any | attempt failed: refused as its own bearer | | as above, and probe |
@@ -39,6 +39,7 @@
 
 use super::failure::{Failure, HUMAN_WAIT, cut, left_in_window};
 use super::notice::{self, Notice};
+use super::queue::Urgency;
 use super::windows::{Windows, after, before};
 use crate::id::TokenId;
 use crate::renewal_memory::{Need, RenewalMemory};
@@ -304,6 +305,19 @@ impl State {
         }
     }
 
+    /// Where it stands among those that are due.
+    pub(super) fn urgency(&self, now: DateTime<Utc>) -> Urgency {
+        match self.life.expires_at.filter(|end| *end > now && !self.is_lost()) {
+            Some(end) => Urgency::Ends(end),
+            None => Urgency::Ended(now),
+        }
+    }
+
+    /// Whether each attempt is a login.
+    pub(super) fn is_costly(&self) -> bool {
+        self.is_costly
+    }
+
     /// What an event makes of it, and what is to be done.
     pub(crate) fn step(mut self, event: Event, now: DateTime<Utc>) -> (Self, Vec<Action>) {
         let before = self.memory();
@@ -398,13 +412,11 @@ impl State {
         if !self.renews || self.is_renewing || is_held {
             return None;
         }
-        let window_opens = match self.life.expires_at {
-            Some(end) if !self.is_asked && !self.is_lost() => {
-                before(end, self.life.windows.advisory)
-            }
+        let its_turn = match self.life.expires_at {
+            Some(end) if !self.is_asked && !self.is_lost() => before(end, self.life.windows.turn),
             _ => now,
         };
-        Some(self.not_before.map_or(window_opens, |wait| wait.max(window_opens)))
+        Some(self.not_before.map_or(its_turn, |wait| wait.max(its_turn)))
     }
 
     /// What is due by now.

@@ -1,9 +1,12 @@
 //! The one background task: it sleeps until the earliest deadline and does what is due.
 //!
-//! A token has at most one renewal and one probe on their way, and a slow one holds up no other. The
+//! A token has at most one renewal and one probe on their way. Renewals that are due wait for room
+//! (queue.rs), so that a slow one holds up others only where as many are slow as are made at once. The
 //! task is owned: it ends when it is told to or its [`Refresher`] is dropped, and what is on its way
 //! with it. A renewal that is cut off has either swapped the token durably or left the old one.
 
+use super::agenda::Agenda;
+use super::queue::{AT_ONCE, Queue};
 use super::state::{Action, Event, Life, State, Verdict};
 use super::tracker::{Board, Command, Inbox, lock};
 use super::{Failure, Notice, Standing};
@@ -12,7 +15,7 @@ use crate::id::{LineageId, TokenId};
 use chrono::{DateTime, Utc};
 use getrandom::SysRng;
 use rand_core::TryRng;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,6 +46,9 @@ pub(crate) trait Renew: Send + Sync + 'static {
     /// Tells a human.
     fn tell(&self, lineage: LineageId, notice: Notice);
 
+    /// Whether somebody waits for a token's renewal.
+    fn is_awaited(&self, lineage: LineageId) -> bool;
+
     /// Makes durable, in a while, what [`Tracker::memory`](super::Tracker::memory) has of a token.
     fn remember(self: Arc<Self>, lineage: LineageId);
 }
@@ -63,8 +69,9 @@ impl Refresher {
             renew,
             clock,
             board,
-            deadlines: BTreeSet::new(),
-            deadline_of: HashMap::new(),
+            deadlines: Agenda::default(),
+            renewals: Queue::new(AT_ONCE),
+            logins: Queue::new(AT_ONCE),
             on_their_way: HashMap::new(),
             errands: JoinSet::new(),
         };
@@ -88,6 +95,8 @@ impl Drop for Refresher {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Renewal,
+    /// A renewal that logs in.
+    Login,
     Probe(TokenId),
 }
 
@@ -96,9 +105,11 @@ struct Desk {
     renew: Arc<dyn Renew>,
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
-    /// By the wall clock, the earliest first.
-    deadlines: BTreeSet<(DateTime<Utc>, LineageId)>,
-    deadline_of: HashMap<LineageId, DateTime<Utc>>,
+    /// By the wall clock.
+    deadlines: Agenda<DateTime<Utc>>,
+    renewals: Queue,
+    /// Renewals that log in.
+    logins: Queue,
     on_their_way: HashMap<Id, (LineageId, Sent, AbortHandle)>,
     errands: JoinSet<Event>,
 }
@@ -117,17 +128,19 @@ impl Desk {
             {
                 self.look_at_due(now);
             } else {
-                let all: Vec<_> = self.deadline_of.keys().copied().collect();
+                let all = self.deadlines.lineages();
                 all.into_iter().for_each(|lineage| self.happen(lineage, Event::Passed));
             }
+            self.send_renewals();
             seen = (now, monotonic);
             let left =
-                self.deadlines.first().map(|(at, _)| (*at - now).to_std().unwrap_or_default());
+                self.deadlines.first().map(|(at, _)| (at - now).to_std().unwrap_or_default());
             let sleep = left.map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP));
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Track(lineage, state)) => self.track(lineage, *state),
                     Some(Command::Happened(lineage, event)) => self.happen(lineage, event),
+                    Some(Command::Awaited(lineage)) => self.hasten(lineage),
                     Some(Command::Stop) | None => return self.errands.shutdown().await,
                 },
                 Some(landed) = self.errands.join_next_with_id() => match landed {
@@ -140,15 +153,17 @@ impl Desk {
     }
 
     fn look_at_due(&mut self, now: DateTime<Utc>) {
-        while let Some((_, lineage)) = self.deadlines.first().filter(|(at, _)| *at <= now).copied()
-        {
+        while let Some((_, lineage)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
             self.happen(lineage, Event::Passed);
         }
     }
 
     fn track(&mut self, lineage: LineageId, state: State) {
-        let sent = |(of, sent, _): &(LineageId, Sent, _)| *of == lineage && *sent == Sent::Renewal;
-        let is_renewing = self.on_their_way.values().any(sent);
+        let sent = |(of, sent, _): &(LineageId, Sent, _)| {
+            *of == lineage && matches!(sent, Sent::Renewal | Sent::Login)
+        };
+        let is_waiting = self.renewals.holds(lineage) || self.logins.holds(lineage);
+        let is_renewing = is_waiting || self.on_their_way.values().any(sent);
         let is_remembered = match lock(&self.board).get_mut(&lineage) {
             Some(former) => {
                 let known = former.memory();
@@ -185,12 +200,7 @@ impl Desk {
     fn act(&mut self, lineage: LineageId, action: Action) {
         let renew = Arc::clone(&self.renew);
         match action {
-            Action::Renew => self.send(lineage, Sent::Renewal, async move {
-                match renew.renew(lineage).await {
-                    Ok(life) => Event::Renewed { life, jitter: jitter() },
-                    Err(failure) => Event::Failed { failure, jitter: jitter() },
-                }
-            }),
+            Action::Renew => self.queue(lineage),
             Action::Probe(token) => self.send(lineage, Sent::Probe(token), async move {
                 let verdict = renew.probe(lineage, token).await;
                 Event::Probed { token, verdict, jitter: jitter() }
@@ -198,9 +208,11 @@ impl Desk {
             Action::Stand(token, standing) => renew.stand(lineage, token, standing),
             Action::Tell(notice) => renew.tell(lineage, notice),
             Action::Remember => renew.remember(lineage),
-            Action::WaitUntil(at) => self.wait_until(lineage, Some(at)),
+            Action::WaitUntil(at) => self.deadlines.put(lineage, at),
             Action::End => {
-                self.wait_until(lineage, None);
+                self.deadlines.take(lineage);
+                self.renewals.remove(lineage);
+                self.logins.remove(lineage);
                 let of_it = self.on_their_way.values().filter(|(of, ..)| *of == lineage);
                 of_it.for_each(|(_, _, errand)| errand.abort());
             }
@@ -222,7 +234,7 @@ impl Desk {
     fn land(&mut self, id: Id, event: Option<Event>) {
         let Some((lineage, sent, _)) = self.on_their_way.remove(&id) else { return };
         let lost = || match sent {
-            Sent::Renewal => {
+            Sent::Renewal | Sent::Login => {
                 let failure = Failure::Transient { retry_after: None };
                 Event::Failed { failure, jitter: jitter() }
             }
@@ -230,18 +242,48 @@ impl Desk {
                 Event::Probed { token, verdict: Verdict::Unknown, jitter: jitter() }
             }
         };
-        self.happen(lineage, event.unwrap_or_else(lost));
+        let event = event.unwrap_or_else(lost);
+        match sent {
+            Sent::Renewal => self.renewals.land(&event),
+            Sent::Login => self.logins.land(&event),
+            Sent::Probe(_) => {}
+        }
+        self.happen(lineage, event);
     }
 
-    fn wait_until(&mut self, lineage: LineageId, at: Option<DateTime<Utc>>) {
-        let before = match at {
-            Some(at) => self.deadline_of.insert(lineage, at),
-            None => self.deadline_of.remove(&lineage),
-        };
-        if let Some(before) = before {
-            self.deadlines.remove(&(before, lineage));
+    /// A renewal is due.
+    fn queue(&mut self, lineage: LineageId) {
+        let Some(state) = lock(&self.board).get(&lineage).copied() else { return };
+        let urgency = state.urgency(self.clock.now());
+        let urgency = if self.renew.is_awaited(lineage) { urgency.awaited() } else { urgency };
+        let queue = if state.is_costly() { &mut self.logins } else { &mut self.renewals };
+        queue.add(lineage, urgency);
+    }
+
+    /// Somebody waits for a token.
+    fn hasten(&mut self, lineage: LineageId) {
+        self.renewals.hasten(lineage);
+        self.logins.hasten(lineage);
+    }
+
+    /// Sends out what is due, as far as there is room.
+    fn send_renewals(&mut self) {
+        while let Some(lineage) = self.renewals.send() {
+            self.renew(lineage, Sent::Renewal);
         }
-        self.deadlines.extend(at.map(|at| (at, lineage)));
+        while let Some(lineage) = self.logins.send() {
+            self.renew(lineage, Sent::Login);
+        }
+    }
+
+    fn renew(&mut self, lineage: LineageId, sent: Sent) {
+        let renew = Arc::clone(&self.renew);
+        self.send(lineage, sent, async move {
+            match renew.renew(lineage).await {
+                Ok(life) => Event::Renewed { life, jitter: jitter() },
+                Err(failure) => Event::Failed { failure, jitter: jitter() },
+            }
+        });
     }
 }
 
@@ -252,6 +294,8 @@ pub(super) fn jitter() -> u8 {
 
 #[cfg(test)]
 mod tests {
+    mod storm;
+
     use super::super::tracker::{Tracker, channel};
     use super::super::windows::{WindowSettings, Windows};
     use super::*;
@@ -281,6 +325,9 @@ mod tests {
             }
             fn stand(&self, _: LineageId, _: TokenId, _: Standing) {}
             fn tell(&self, _: LineageId, _: Notice) {}
+            fn is_awaited(&self, _: LineageId) -> bool {
+                false
+            }
             fn remember(self: Arc<Self>, _: LineageId) {}
         };
     }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(super) enum Command {
     Track(LineageId, Box<State>),
     Happened(LineageId, Event),
+    Awaited(LineageId),
     Stop,
 }
 
@@ -55,6 +56,11 @@ impl Tracker {
     /// Something happened to a token.
     pub(crate) fn happened(&self, lineage: LineageId, event: Event) {
         self.tell(Command::Happened(lineage, event));
+    }
+
+    /// Somebody waits for a token's renewal: should it be due, it goes before those that nobody waits for.
+    pub(crate) fn awaited(&self, lineage: LineageId) {
+        self.tell(Command::Awaited(lineage));
     }
 
     /// An attempt failed that somebody else made: who makes the next waits as after his own, over restarts

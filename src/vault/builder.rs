@@ -158,6 +158,18 @@ impl VaultBuilder {
         self
     }
 
+    /// By how much the renewals of tokens that end together are spread at most: each token has its own
+    /// turn, the same over restarts, in the first third between [`VaultBuilder::renew_before`] and
+    /// [`VaultBuilder::urgent_before`]. At most 16 are renewed at once in any case, and 16 more by a
+    /// login: those that somebody waits for first, then those that end first.
+    ///
+    /// A session of an hour is renewed between 45:00 and 49:40; with a minute here, between 45:00 and
+    /// 46:00; with zero, at 45:00.
+    pub fn spread_renewals(mut self, over: Duration) -> Self {
+        self.windows.spread = Some(over);
+        self
+    }
+
     /// How often BitGo is asked what a token that spends has spent ([`Vault::reconcile`]); 5 minutes
     /// unless said otherwise. A token that does not spend is not asked about.
     pub fn reconcile_every(mut self, every: Duration) -> Self {

@@ -2,6 +2,7 @@
 
 use super::clock_skew::ToldOf;
 use super::control::Server;
+use super::entries::Entries;
 use super::entry::{Entry, Held, TokenStatus};
 use super::events::Outlet;
 use super::keys::Keys;
@@ -25,7 +26,7 @@ use crate::server_clock::{FIRST_MAX_MS, Hearing, ServerClock};
 use crate::store::{SealedSecret, Store, TokenRecord};
 use crate::token::{Label, Renewal};
 use chrono::{DateTime, Utc};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -68,7 +69,7 @@ pub(super) struct Core {
     /// is known of BitGo's clock may be out of date. See [`Core::opened_ms`].
     opened_at_ms: i64,
     /// Held for a look-up or an insertion, never across either's consequences.
-    entries: RwLock<BTreeMap<Label, Arc<Entry>>>,
+    entries: RwLock<Entries>,
     /// Labels that a mint under way will use.
     claimed: Mutex<HashSet<Label>>,
     /// The turns of kept seeds, by account.
@@ -218,7 +219,7 @@ impl Core {
         self.tracker.stop();
         self.keys.shut();
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().for_each(|entry| entry.give_up());
+        entries.all().for_each(|entry| entry.give_up());
     }
 
     pub(super) fn check_open(&self) -> Result<(), Error> {
@@ -230,20 +231,21 @@ impl Core {
 
     pub(super) fn entry(&self, label: &Label) -> Result<Arc<Entry>, Error> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.get(label).cloned().ok_or_else(|| Error::NoSuchToken { label: label.clone() })
+        entries.of_label(label).cloned().ok_or_else(|| Error::NoSuchToken { label: label.clone() })
     }
 
     /// The first entry that fits.
     pub(super) fn find(&self, fits: impl Fn(&Held) -> bool) -> Option<(Arc<Entry>, Arc<Held>)> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().find_map(|entry| {
+        entries.all().find_map(|entry| {
             let held = entry.held()?;
             fits(&held).then(|| (Arc::clone(entry), held))
         })
     }
 
     pub(super) fn entry_of(&self, lineage: LineageId) -> Option<Arc<Entry>> {
-        self.find(|held| held.record.lineage == lineage).map(|(entry, _)| entry)
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.of_lineage(lineage).filter(|entry| entry.held().is_some()).cloned()
     }
 
     /// Holds a token that has come, and sees to its renewal.
@@ -272,10 +274,10 @@ impl Core {
 
     fn hold(&self, held: Held, memory: RenewalMemory, state: State) -> Arc<Entry> {
         let TokenRecord { lineage, is_revoked, .. } = held.record;
-        let label = held.record.label.clone();
-        let entry = Arc::new(Entry::new(held, Arc::clone(&self.keys), memory));
+        let held = Arc::new(held);
+        let entry = Arc::new(Entry::new(Arc::clone(&held), Arc::clone(&self.keys), memory));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        entries.insert(label, Arc::clone(&entry));
+        entries.insert(&held, &entry);
         // Only now: the first attempt may come at once, and must find it.
         if !is_revoked {
             self.tracker.track(lineage, state);
@@ -310,15 +312,7 @@ impl Core {
 
     pub(super) fn list(&self) -> Vec<TokenStatus> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().filter_map(|entry| self.status(entry)).collect()
-    }
-
-    /// The entries whose tokens fit, with their labels.
-    pub(super) fn entries_where(&self, fits: impl Fn(&Held) -> bool) -> Vec<(Label, Arc<Entry>)> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let fitting =
-            entries.iter().filter(|(_, entry)| entry.held().is_some_and(|held| fits(&held)));
-        fitting.map(|(label, entry)| (label.clone(), Arc::clone(entry))).collect()
+        entries.all().filter_map(|entry| self.status(entry)).collect()
     }
 
     /// Whether a token can sign, so that answers to it bear an HMAC.
@@ -330,7 +324,7 @@ impl Core {
     /// All tokens as they are held, by label.
     pub(super) fn holdings(&self) -> Vec<Arc<Held>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().filter_map(|entry| entry.held()).collect()
+        entries.all().filter_map(|entry| entry.held()).collect()
     }
 
     /// One change of a token at a time; held over its commit, so never in async code.
@@ -346,11 +340,27 @@ impl Core {
         lineage: LineageId,
         _one_at_a_time: &MutexGuard<'_, ()>,
     ) -> Result<(), Error> {
-        let other = self.find(|held| held.record.info.id == id && held.record.lineage != lineage);
-        match other {
-            Some((_, held)) => Err(Error::KeptAlready { label: held.record.label.clone() }),
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let mut others = entries.keepers(id).filter_map(|entry| entry.held());
+        match others.find(|held| held.record.lineage != lineage) {
+            Some(held) => Err(Error::KeptAlready { label: held.record.label.clone() }),
             None => Ok(()),
         }
+    }
+
+    /// Whether BitGo's token of that id is kept here.
+    pub(super) fn keeps(&self, id: TokenId) -> bool {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.keepers(id).any(|entry| entry.held().is_some())
+    }
+
+    /// Puts another token in the place of a lineage's. For the change that was begun.
+    pub(super) fn succeed(&self, entry: &Entry, before: &Held, successor: Held) {
+        let (from, to) = (before.record.info.id, successor.record.info.id);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.renamed(before.record.lineage, from, to);
+        drop(entries);
+        entry.replace(successor);
     }
 
     pub(super) fn remove(self: &Arc<Self>, label: &Label) -> Result<(), Error> {
@@ -370,13 +380,9 @@ impl Core {
         _one_at_a_time: &MutexGuard<'_, ()>,
     ) -> Result<Option<Arc<Held>>, Error> {
         let Some(held) = entry.take() else { return Ok(None) };
-        let TokenRecord { lineage, label, .. } = &held.record;
+        let lineage = &held.record.lineage;
         self.tracker.forget(*lineage);
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.get(label).is_some_and(|other| Arc::ptr_eq(other, entry)) {
-            entries.remove(label);
-        }
-        drop(entries);
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&held, entry);
         // From here on no lease is given; if the commit fails, a reopened vault has it again.
         self.logins.lock().unwrap_or_else(PoisonError::into_inner).remove(lineage);
         self.store.remove_token(*lineage)?;

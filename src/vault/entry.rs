@@ -31,7 +31,6 @@ pub(super) struct Held {
     pub(super) secret: SealedSecret,
     /// Where its key is, while it is in use.
     pub(super) key: KeyPlace,
-    settings: WindowSettings,
     windows: Windows,
     /// By its place among [`STANDINGS`], for as long as it is the same token. Leases look here as well.
     standing: Arc<AtomicU8>,
@@ -45,14 +44,16 @@ const STANDINGS: [Standing; 3] = [Standing::Good, Standing::Suspect, Standing::R
 impl Held {
     pub(super) fn new(record: TokenRecord, secret: SealedSecret, settings: WindowSettings) -> Self {
         let windows = Windows::of(lifetime(&record.info), settings);
+        let windows = windows.in_turn(record.lineage, settings);
         let (key, standing) = (KeyPlace::nowhere(), Arc::default());
-        Self { record, secret, key, settings, windows, standing, end: OnceLock::new() }
+        Self { record, secret, key, windows, standing, end: OnceLock::new() }
     }
 
     /// The same token, of which something else is known.
     pub(super) fn with(&self, record: TokenRecord) -> Self {
-        let standing = Arc::clone(&self.standing);
-        Self { standing, ..Self::new(record, self.secret.clone(), self.settings) }
+        let (secret, standing) = (self.secret.clone(), Arc::clone(&self.standing));
+        let (key, windows) = (KeyPlace::nowhere(), self.windows);
+        Self { record, secret, key, windows, standing, end: OnceLock::new() }
     }
 
     /// Whether BitGo has yet to be asked what it may do.
@@ -154,8 +155,8 @@ struct Progress {
 }
 
 impl Entry {
-    pub(super) fn new(held: Held, keys: Arc<Keys>, memory: RenewalMemory) -> Self {
-        let (held, progress) = (RwLock::new(Some(Arc::new(held))), OnceLock::new());
+    pub(super) fn new(held: Arc<Held>, keys: Arc<Keys>, memory: RenewalMemory) -> Self {
+        let (held, progress) = (RwLock::new(Some(held)), OnceLock::new());
         Self { held, keys, progress, failures_before: memory.failures }
     }
 
@@ -242,8 +243,8 @@ impl Entry {
     /// Waits while a renewal is due: the reader of a valid token for the end of an attempt, and
     /// no more than a moment; that of an expired one for a renewal, while there is hope for one; that
     /// of a suspect one for the server's word, no longer than the first. Whether it came or not, the
-    /// token is then to be judged as it is.
-    pub(super) async fn await_renewal(&self, now: DateTime<Utc>) {
+    /// token is then to be judged as it is. `tell` tells who renews it that somebody waits.
+    pub(super) async fn await_renewal(&self, now: DateTime<Utc>, tell: impl FnOnce()) {
         // How a token is renewed does not change. For the rest: subscribed before anything is looked
         // at, so that no wake-up is missed.
         let mut progress = self.progress().subscribe();
@@ -252,6 +253,7 @@ impl Entry {
             (before.renewals, before.ended, before.stood)
         };
         let Some(held) = self.held().filter(|held| held.awaits_renewal(now)) else { return };
+        tell();
         match held.phase(now) {
             _ if held.standing() == Standing::Suspect => {
                 let news = progress.wait_for(|now| now.stood != stood || now.renewals != renewals);
@@ -273,6 +275,11 @@ impl Entry {
             }
             _ => {}
         }
+    }
+
+    /// Whether somebody waits for its renewal.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.progress.get().is_some_and(|progress| progress.receiver_count() > 0)
     }
 
     /// Waits until an attempt to renew it has ended that `begin` asks for, or that was on its way; or

@@ -162,7 +162,7 @@ async fn take_in(
         let (lineage, is_revoked) = (record.lineage, record.is_revoked);
         let verified = Held::new(record, now.secret.clone(), core.windows);
         let state = verified.renewal_state();
-        entry.replace(verified);
+        core.succeed(&entry, &now, verified);
         entry.mended();
         if !is_revoked {
             core.tracker.track(lineage, state);

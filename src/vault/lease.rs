@@ -71,7 +71,9 @@ pub(super) async fn take_wait<'r>(
     core.check_open()?;
     let (mut grasp, mut now) = (hands.grasp(label)?, core.moment());
     if grasp.held.awaits_renewal(latest(now)) {
-        core.entry(&grasp.held.record.label)?.await_renewal(latest(now)).await;
+        let entry = core.entry(&grasp.held.record.label)?;
+        let tell = || core.tracker.awaited(grasp.held.record.lineage);
+        entry.await_renewal(latest(now), tell).await;
         core.check_open()?;
         (grasp, now) = (hands.grasp(label)?, core.moment());
     }

@@ -64,7 +64,7 @@ pub(super) fn may_still_come(minted: &Minted, now: DateTime<Utc>) -> bool {
 
 /// Whether it is the token of a label here.
 pub(super) fn is_kept(core: &Core, id: TokenId) -> bool {
-    core.find(|held| held.record.info.id == id).is_some()
+    core.keeps(id)
 }
 
 /// The earlier of the machine's time and BitGo's, if that is known: what must be over is over by both.

@@ -8,6 +8,7 @@
 //! core        what every part works on: store, client, clock, the tokens by label
 //! events      what happens, told to who listens
 //! entry       one token as it is held: sealed, replaced whole when renewed
+//! entries     the tokens, by all that they are looked up by
 //! keys        the keys of tokens in use, in locked memory
 //! hands       tokens at hand, from which threads lease without meeting each other
 //! credential  how a token proves itself: it signs, or it travels
@@ -46,6 +47,7 @@ mod clock_skew;
 mod control;
 mod core;
 mod credential;
+mod entries;
 mod entry;
 mod events;
 mod export;

@@ -40,6 +40,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// The most tokens that are reconciled in one look.
 const AT_ONCE: usize = 32;
 
+/// The most tokens that are looked at before others have their turn on the thread.
+const LOOKS_AT_ONCE: usize = 256;
+
 /// How long what was signed may be on its way: BitGo's window, and a while to count it.
 const ON_ITS_WAY_MS: i64 = WINDOW_BACK_MS + 300_000;
 const ON_ITS_WAY: Duration = Duration::from_millis(ON_ITS_WAY_MS.unsigned_abs());
@@ -310,7 +313,18 @@ async fn run(core: Weak<Core>, every: Duration) {
         {
             let Some(core) = core.upgrade() else { return };
             let now = core.clock.monotonic();
-            let mut due = core.entries_where(|held| is_due(&core, held, &asked, every, now));
+            let (holdings, mut due) = (core.holdings(), Vec::new());
+            for holdings in holdings.chunks(LOOKS_AT_ONCE) {
+                let due_now =
+                    holdings.iter().filter(|held| is_due(&core, held, &asked, every, now));
+                let entry = |held: &Arc<Held>| {
+                    let label = held.record.label.clone();
+                    core.entry(&label).ok().map(|entry| (label, entry))
+                };
+                due.extend(due_now.filter_map(entry));
+                tokio::task::yield_now().await;
+            }
+            drop(holdings);
             // Who has waited longest comes first: with many tokens not all have their turn at once. Those
             // that spend nothing yet come after all that may have money uncertain.
             due.sort_by_key(|(label, entry)| {

@@ -255,6 +255,10 @@ impl Renew for Core {
         self.events.raise(Some(label), alarm);
     }
 
+    fn is_awaited(&self, lineage: LineageId) -> bool {
+        self.entry_of(lineage).is_some_and(|entry| entry.is_awaited())
+    }
+
     fn remember(self: Arc<Self>, lineage: LineageId) {
         // Close waits for it; once that has begun there is nothing to remember any more.
         let Ok(at_work) = Arc::clone(&self.at_work).try_read_owned() else { return };
@@ -321,6 +325,7 @@ pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
         return Err(Error::NotRenewable { label: label.clone() });
     }
     core.tracker.happened(held.record.lineage, refresh::Event::Asked);
+    core.tracker.awaited(held.record.lineage);
     Ok(())
 }
 
@@ -358,7 +363,7 @@ async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, Renewa
             }
         };
         let (way, lineage) = (record.renewal, record.lineage);
-        entry.replace(Held::new(record, sealed, core.windows));
+        core.succeed(&entry, &before, Held::new(record, sealed, core.windows));
         if way == Renewal::Reissue {
             core.retirements.go_on(core, lineage);
         }

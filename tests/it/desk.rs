@@ -167,6 +167,8 @@ pub(crate) fn set_up(options: VaultBuilder, clock: &Arc<TokioClock>) -> VaultBui
         .kdf(kdf)
         .client(client)
         .clock(clock.clone())
+        // A test of one token knows when it is renewed.
+        .spread_renewals(Duration::ZERO)
         .dangerous_allow_file_system(FileSystem::Overlayfs)
 }
 

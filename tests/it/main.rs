@@ -82,6 +82,7 @@ mod remote;
 mod renewal;
 #[cfg(feature = "emulator")]
 mod renewal_scenarios;
+mod renewal_storm;
 #[cfg(feature = "emulator")]
 mod reopen;
 #[cfg(feature = "emulator")]

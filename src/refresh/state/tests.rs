@@ -3,6 +3,7 @@
 use super::super::failure::RETRY_AFTER_MAX;
 use super::super::windows::{Phase, WindowSettings};
 use super::*;
+use crate::id::LineageId;
 use chrono::TimeDelta;
 use proptest::prelude::*;
 
@@ -257,10 +258,18 @@ fn event() -> impl Strategy<Value = Event> {
 proptest! {
     /// Over an outage of the whole window, attempts go on and never wait past a quarter of it.
     #[test]
-    fn a_window_is_never_slept_through(lifetime in 3u64..100_000, jitter: u8) {
+    fn a_window_is_never_slept_through(
+        lifetime in 3u64..100_000,
+        jitter: u8,
+        lineage: [u8; 16],
+    ) {
         let end = at(lifetime.cast_signed());
-        let mut state = State::new(life(TOKEN, Some(end), lifetime), true);
+        let mut life = life(TOKEN, Some(end), lifetime);
+        life.windows =
+            life.windows.in_turn(LineageId::from_bytes(lineage), WindowSettings::default());
+        let mut state = State::new(life, true);
         let (mut now, mut attempts) = (state.outlook(at(0)).renewal_at.unwrap(), 0);
+        prop_assert_eq!(life.windows.phase(Some(end), now), Phase::Advisory);
         while now < end {
             let (next, actions) = state.step(Event::Passed, now);
             prop_assert!(actions.contains(&Action::Renew));

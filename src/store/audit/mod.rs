@@ -38,7 +38,7 @@ use crate::policy::{Book, Charge, Rule};
 use chain::{follow, key, open_key};
 use chrono::{DateTime, Utc};
 use notes::{Due, Notes};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -214,13 +214,14 @@ impl Log {
             writes.push(Write::put(Tree::Audit, open_key(*token), &row)?);
         }
         // What a process left that was cut off has a name of its own among these.
-        let is_open = |token: &TokenId| open.iter().any(|(other, _)| other == token);
+        let [closed_ids, open_ids] =
+            [&closed, &open].map(|due| due.iter().map(|(id, _)| *id).collect::<HashSet<_>>());
         let gone = std::mem::take(&mut state.beside).into_iter();
         let (stays, gone): (BTreeSet<_>, BTreeSet<_>) = gone.partition(|token| {
-            let is_closed = closed.iter().any(|(other, _)| other == token);
-            !is_closed && !is_open(token) && self.notes.is_open(*token)
+            let is_due = closed_ids.contains(token) || open_ids.contains(token);
+            !is_due && self.notes.is_open(*token)
         });
-        let removed = gone.iter().filter(|token| !is_open(token));
+        let removed = gone.iter().filter(|token| !open_ids.contains(token));
         writes.extend(removed.map(|token| Write::remove(Tree::Audit, open_key(*token))));
         let waiting = std::mem::take(&mut state.waiting);
         let entries: Vec<_> =
