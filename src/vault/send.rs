@@ -60,7 +60,7 @@ pub(super) async fn send(hands: &Hands, label: &str, request: &Request) -> Resul
             Rule::UnknownCall,
             "this is a call of BitGo Express, and its body may hold a wallet's passphrase (yours if \
              you made token and wallet, else your BitGo login's): Express signs by itself and wants the \
-             token, which expose_token hands out where raw exposure is allowed; or tx/initiate here",
+             token, which expose_token hands out where raw exposure is allowed; custodial wallets take tx/initiate",
         )
         .into());
     }
