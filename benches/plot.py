@@ -4,7 +4,7 @@ import math
 from html import escape
 
 WIDTH, HEIGHT = 420, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 46, 44
+LEFT, RIGHT, TOP, BOTTOM = 62, 26, 46, 44
 # Distinct for the colour-blind, and on both grounds.
 COLOURS = ["#4477aa", "#ee6677", "#228833", "#b8a013", "#3aa6c9", "#aa3377"]
 STYLE = """<style>

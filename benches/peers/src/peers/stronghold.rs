@@ -17,7 +17,7 @@ impl Stronghold {
     pub fn make() -> Result<Self, Failure> {
         let client = Engine::default().create_client("bench")?;
         for i in 0..SECRETS {
-            client.vault("tokens").write_secret(place(i), KEY.to_vec())?;
+            client.vault("tokens").write_secret(place(i), KEY.to_vec().into())?;
         }
         Ok(Self { client })
     }
