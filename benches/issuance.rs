@@ -6,8 +6,10 @@
 use aes::{Aes128, Aes256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bip32::{ChildNumber, XPrv, XPub};
-use bitgo_vault::crypto::{EcdhPrivateKey, EcdhPublicKey, open_token, open_xprv};
+use bip32::{ChildNumber, Prefix, XPrv, XPub};
+use bitgo_vault::crypto::{
+    DerivationPath, EcdhPrivateKey, EcdhPublicKey, Envelope, open_token, open_xprv, shared_secret,
+};
 use bitgo_vault::{EcdhXprv, LoginPassword};
 use ccm::aead::{Aead, KeyInit};
 use ccm::consts::{U8, U13};
@@ -139,5 +141,64 @@ fn issuance(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, issuance);
+/// What all tokens of one account share, made once: both keys are read, and led down the first step
+/// of the path, which is the same for all.
+fn shared_by_all(case: &Case) -> (EcdhPrivateKey, EcdhPublicKey, &str) {
+    let (first, rest) = case.canonical_path.split_once('/').unwrap();
+    let first = ChildNumber(first.parse().unwrap());
+    let private: XPrv = case.ecdh_xprv.parse().unwrap();
+    let private = private.derive_child(first).unwrap().to_string(Prefix::XPRV);
+    let public: XPub = case.server_xpub.parse().unwrap();
+    let public = public.derive_child(first).unwrap().to_string(Prefix::XPUB);
+    let private = EcdhPrivateKey::parse(&EcdhXprv::new(private.as_str())).unwrap();
+    (private, EcdhPublicKey::parse(&public).unwrap(), rest)
+}
+
+/// How much a batch of tokens could save, and what each token costs by itself whatever is shared.
+fn batch(c: &mut Criterion) {
+    let mut cases = cases();
+    // As BitGo's are: all below one number.
+    cases.retain(|case| case.canonical_path.starts_with("999999/"));
+    let servers: Vec<_> =
+        cases.iter().map(|case| EcdhPublicKey::parse(&case.server_xpub).unwrap()).collect();
+    let shared: Vec<_> = cases.iter().map(shared_by_all).collect();
+    let mut group = c.benchmark_group("issued tokens in a batch");
+    let mut bench = |what: &str, open: &mut dyn FnMut(usize)| {
+        let mut turn = 0;
+        group.bench_function(BenchmarkId::from_parameter(what), |b| {
+            b.iter(|| {
+                turn = (turn + 1) % cases.len();
+                open(black_box(turn));
+            });
+        });
+    };
+    bench("one by one", &mut |i| {
+        let case = &cases[i];
+        let client = EcdhPrivateKey::parse(&EcdhXprv::new(case.ecdh_xprv.as_str())).unwrap();
+        let (path, token) = (&case.derivation_path, &case.encrypted_token);
+        black_box(open_token(&client, &servers[i], path, token).unwrap());
+    });
+    bench("what is common done once", &mut |i| {
+        let (client, server, rest) = &shared[i];
+        let token = open_token(client, server, rest, &cases[i].encrypted_token).unwrap();
+        assert_eq!(token.expose(), cases[i].token);
+    });
+    let secrets: Vec<_> = shared
+        .iter()
+        .map(|(client, server, rest)| {
+            shared_secret(client, server, &DerivationPath::parse(rest).unwrap()).unwrap()
+        })
+        .collect();
+    bench("of it: derivations and product", &mut |i| {
+        let (client, server, rest) = &shared[i];
+        black_box(shared_secret(client, server, &DerivationPath::parse(rest).unwrap()).unwrap());
+    });
+    bench("of it: the envelope", &mut |i| {
+        let envelope = Envelope::parse(&cases[i].encrypted_token).unwrap();
+        black_box(envelope.open(secrets[i].as_bytes()).unwrap());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, issuance, batch);
 criterion_main!(benches);

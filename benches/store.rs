@@ -1,6 +1,6 @@
-//! What a user waits for: a token read from the vault, a durable write, an unlock after its key
-//! derivation. Beside each the least that could do it: sled and AES-GCM without the vault, one
-//! block of 4 KiB written and synced.
+//! What a user waits for: a token read from the vault, a durable write, such as an allotment is.
+//! Beside each the least that could do it: sled and AES-GCM without the vault, one block of 4 KiB
+//! written and synced.
 //!
 //! The disk is the one that holds the directory for temporary files. `benches/peers` measures the
 //! same with the sides in turn, which a busy disk does not spoil.
@@ -25,8 +25,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const TOKENS: usize = 1000;
-/// Not in a bench that is only tested: they take a minute to make.
-const MANY: usize = 100_000;
 const WRITERS: usize = 32;
 const BLOCK: usize = 4096;
 /// Bytes of the two records that are read, before they are sealed: token with extension key;
@@ -39,10 +37,6 @@ const NONCE: [u8; 12] = [5; 12];
 
 fn passphrase() -> Passphrase {
     Passphrase::new("correct horse battery staple")
-}
-
-fn is_test() -> bool {
-    std::env::args().any(|argument| argument == "--test")
 }
 
 /// A store with an account to each token, in `vault` below the directory; opened anew, as one is.
@@ -202,34 +196,5 @@ fn reserve_together(store: &ManyTokens, reservations: u64) -> Duration {
     elapsed.mul_f64(reservations as f64 / made as f64)
 }
 
-/// Closing is not counted: it writes the header.
-fn unlock(c: &mut Criterion) {
-    let mut group = c.benchmark_group("unlock, without the key derivation");
-    group.sampling_mode(SamplingMode::Flat);
-    group.sample_size(10);
-    for tokens in [TOKENS, MANY] {
-        if is_test() && tokens == MANY {
-            continue;
-        }
-        let (dir, store) = store_of(tokens);
-        drop(store);
-        let vault = dir.path().join("vault");
-        group.bench_function(BenchmarkId::from_parameter(tokens), |b| {
-            b.iter_custom(|times| {
-                (0..times)
-                    .map(|_| {
-                        let begin = Instant::now();
-                        let store = ManyTokens::open(&vault, &passphrase()).unwrap();
-                        let elapsed = begin.elapsed();
-                        assert_eq!(store.count(), tokens);
-                        elapsed
-                    })
-                    .sum()
-            });
-        });
-    }
-    group.finish();
-}
-
-criterion_group!(benches, read, write, unlock);
+criterion_group!(benches, read, write);
 criterion_main!(benches);

@@ -1,17 +1,25 @@
-//! The vault's store beside SQLCipher, and what it takes of disk and memory.
+//! The vault beside its peers, and what it takes of disk and memory.
 //!
-//! Prints sections of BENCHMARKS.md; with `quick`, from so few tokens that only the program is
-//! tested. All sides run in one process and take turns, so that a busy machine slows each of them.
-//! What memory a store needs is measured in a process that does nothing else.
+//! Prints sections of BENCHMARKS.md, and below each what was promised of it with a verdict; with
+//! `quick`, from so little that only the program is tested. All sides run in one process and take
+//! turns, so that a busy machine slows each of them. What memory a store needs, and how long a start
+//! takes, is measured in processes that do nothing else.
 #![expect(clippy::disallowed_methods, reason = "it measures time that has passed")]
 
+mod cold;
 mod growth;
+mod peer;
+mod peers;
+mod primitives;
+#[path = "../../promise/mod.rs"]
+mod promise;
 mod read;
-mod store;
+mod table;
+mod turns;
+mod unlock;
 mod write;
 
-use std::error::Error;
-use std::time::Duration;
+use turns::Failure;
 
 /// How much is measured.
 struct Scale {
@@ -20,40 +28,39 @@ struct Scale {
     many: usize,
     overwrites: usize,
     turns: usize,
+    /// Of what takes a good part of a second.
+    slow_turns: usize,
 }
 
-const FULL: Scale = Scale { few: 1000, some: 10_000, many: 100_000, overwrites: 1000, turns: 41 };
-const QUICK: Scale = Scale { few: 50, some: 100, many: 200, overwrites: 10, turns: 5 };
+const FULL: Scale =
+    Scale { few: 1000, some: 10_000, many: 100_000, overwrites: 1000, turns: 41, slow_turns: 21 };
+const QUICK: Scale =
+    Scale { few: 50, some: 100, many: 200, overwrites: 10, turns: 5, slow_turns: 1 };
 
-fn main() -> Result<(), Box<dyn Error>> {
+const SECTIONS: [(&str, Section); 6] = [
+    ("unlock", unlock::section),
+    ("cold", cold::section),
+    ("read", read::section),
+    ("write", write::section),
+    ("primitives", primitives::section),
+    ("growth", growth::section),
+];
+
+type Section = fn(&Scale) -> Result<(), Failure>;
+
+fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let scale = match arguments[..] {
+    let (scale, wanted) = match arguments[..] {
+        ["measure", "cold", dir] => return cold::measure(dir.as_ref()),
         ["measure", what, dir] => return growth::measure(what, dir.as_ref()),
-        ["quick"] => QUICK,
-        [] => FULL,
-        _ => return Err("usage: peers [quick]".into()),
+        ["quick", ref wanted @ ..] => (QUICK, wanted),
+        ref wanted => (FULL, wanted),
     };
-    read::section(&scale)?;
-    write::section(&scale)?;
-    growth::section(&scale)
-}
-
-fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
-    values.sort_unstable();
-    values[values.len() / 2]
-}
-
-/// Three digits and a unit.
-fn time(duration: Duration) -> String {
-    let nanoseconds = duration.as_secs_f64() * 1e9;
-    let units = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
-    let fits = units.iter().find(|(_, scale)| nanoseconds < 1000.0 * scale);
-    let (unit, scale) = fits.unwrap_or(&units[3]);
-    format!("{} {unit}", digits(nanoseconds / scale))
-}
-
-fn digits(value: f64) -> String {
-    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
-    format!("{value:.decimals$}")
+    let is_section = |wanted: &&str| SECTIONS.iter().any(|(name, _)| name == wanted);
+    if !wanted.iter().all(is_section) {
+        return Err("usage: peers [quick] [unlock|cold|read|write|primitives|growth]...".into());
+    }
+    let chosen = SECTIONS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name));
+    chosen.map(|(_, section)| section(&scale)).collect()
 }

@@ -1,84 +1,115 @@
 //! One record, read and opened.
 
-use crate::store::{Floor, SqlCipher, VaultStore, scattered};
-use crate::{Scale, digits, median, time};
-use std::error::Error;
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+use crate::peer::Reader;
+use crate::peers::redb::Redb;
+use crate::peers::securestore::SecureStore;
+use crate::peers::sled::Sled;
+use crate::peers::sqlcipher::SqlCipher;
+use crate::peers::vault::{Account, Lease, Store, Token};
+use crate::promise::Promise;
+use crate::turns::{Failure, Side, Times, scattered};
+use crate::{Scale, table};
 
 /// Reads in a turn of one side.
 const READS: usize = 1000;
+/// Places of those that others are held against.
+const TOKEN: usize = 0;
+const ACCOUNT: usize = 1;
+const FLOOR: usize = 2;
+const SQLCIPHER: usize = 3;
+const SECURESTORE: usize = 5;
+#[cfg(feature = "stronghold")]
+const LEASE: usize = 6;
+#[cfg(feature = "stronghold")]
+const STRONGHOLD: usize = 7;
 
-pub fn section(scale: &Scale) -> Result<(), Box<dyn Error>> {
-    println!("## read one record, beside SQLCipher\n");
+pub fn section(scale: &Scale) -> Result<(), Failure> {
+    println!("## read one record, beside the peers\n");
     println!(
-        "Records of one store in scattered order, each read and opened, {READS} reads a turn, the \
-         median of {} turns. A lease finds its token sealed in memory; an account's key is got \
-         from the database, under a keyed hash of the account's name; the floor is sled's `get` and \
-         the bare cipher. The columns divide: wanted are 2.5 times SQLCipher's speed among {} and 10 among {}, and at most 1.3 times \
-         the floor's time.\n",
-        scale.turns, scale.few, scale.many
+        "What a lease pays to get at its token, and what a bot that keeps tokens elsewhere would pay \
+         for each. Records of one store in scattered order, each read and opened, {READS} reads a \
+         turn, the median of {} turns. A lease finds its token sealed in memory; an account's key \
+         is got from the database, under a keyed hash of the account's name. The floor is sled's \
+         `get` and the bare cipher. securestore keeps all of its file in memory, each secret \
+         sealed; of Stronghold no secret is read, its HMAC procedure works with one.\n",
+        scale.turns
     );
-    println!("| | median | SQLCipher's by this | this by the floor |\n|---|--:|--:|--:|");
-    let mut version = String::new();
-    for records in [scale.few, scale.many] {
-        let dir = tempfile::tempdir()?;
-        let vault = VaultStore::make(dir.path(), records)?;
-        let floor = Floor::make(dir.path(), records)?;
-        let cipher = SqlCipher::make(dir.path(), records)?;
-        version = cipher.version()?;
-        type Side<'a> = (&'a str, Box<dyn Fn(usize) -> Result<(), Box<dyn Error>> + 'a>);
-        let sides: [Side<'_>; 4] = [
-            (
-                "SQLCipher",
-                Box::new(|i| {
-                    black_box(cipher.read(i)?);
-                    Ok(())
-                }),
-            ),
-            (
-                "sled and aes-gcm",
-                Box::new(|i| {
-                    black_box(floor.read(i)?);
-                    Ok(())
-                }),
-            ),
-            (
-                "**bitgo-vault**, a token sealed in memory",
-                Box::new(|i| {
-                    black_box(vault.store.read(i)?);
-                    Ok(())
-                }),
-            ),
-            (
-                "**bitgo-vault**, an account from sled",
-                Box::new(|i| {
-                    black_box(vault.store.read_account(&vault.users[i])?);
-                    Ok(())
-                }),
-            ),
-        ];
-        let mut order = sides.each_ref().map(|_| scattered(records));
-        let mut times = sides.each_ref().map(|_| Vec::new());
-        // The first turn fills the caches.
-        for turn in 0..=scale.turns {
-            for (((_, read), order), times) in sides.iter().zip(&mut order).zip(&mut times) {
-                let begin = Instant::now();
-                for i in order.take(READS) {
-                    read(i)?;
-                }
-                if turn > 0 {
-                    times.push(begin.elapsed() / u32::try_from(READS)?);
-                }
-            }
-        }
-        let medians: [Duration; 4] = times.map(median);
-        for ((name, _), own) in sides.iter().zip(medians) {
-            let speed = digits(medians[0].as_secs_f64() / own.as_secs_f64());
-            let cost = digits(own.as_secs_f64() / medians[1].as_secs_f64());
-            println!("| {records}, {name} | {} | {speed} | {cost} |", time(own));
-        }
+    few(scale)?;
+    many(scale)
+}
+
+fn few(scale: &Scale) -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let store = Store::make(dir.path(), scale.few)?;
+    let sqlcipher = SqlCipher::make(dir.path(), scale.few)?;
+    let version = sqlcipher.version()?;
+    let peers: Vec<Box<dyn Reader + '_>> = vec![
+        Box::new(Token(&store)),
+        Box::new(Account(&store)),
+        Box::new(Sled::make(dir.path(), scale.few)?),
+        Box::new(sqlcipher),
+        Box::new(Redb::make(dir.path(), scale.few)?),
+        Box::new(SecureStore::make(scale.few)?),
+        Box::new(Lease::make(dir.path(), scale.few)?),
+        #[cfg(feature = "stronghold")]
+        Box::new(crate::peers::stronghold::Stronghold::make()?),
+    ];
+    let times = compare(scale, scale.few, &peers)?;
+    println!("{version}.\n");
+    table::verdicts();
+    Promise::at_most(1.3, format!("read one of {}, by sled and aes-gcm: a token", scale.few))
+        .judge(times.ratio(TOKEN, FLOOR));
+    Promise::at_most(1.3, format!("read one of {}, by sled and aes-gcm: an account", scale.few))
+        .missed_because("its name is hashed with a key first, and its row is decoded")
+        .judge(times.ratio(ACCOUNT, FLOOR));
+    Promise::at_least(2.5, format!("read one of {}: SQLCipher's by a token's", scale.few))
+        .judge(times.ratio(SQLCIPHER, TOKEN));
+    Promise::at_least(15.0, "read one secret: securestore's by a token's")
+        .judge(times.ratio(SECURESTORE, TOKEN));
+    #[cfg(feature = "stronghold")]
+    {
+        Promise::at_least(100.0, "read one secret: Stronghold's procedure by a token's")
+            .judge(times.ratio(STRONGHOLD, TOKEN));
+        Promise::at_least(100.0, "Stronghold's HMAC procedure, by lease and sign")
+            .judge(times.ratio(STRONGHOLD, LEASE));
     }
-    println!("\n{version}.\n");
+    println!();
     Ok(())
+}
+
+fn many(scale: &Scale) -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let store = Store::make(dir.path(), scale.many)?;
+    let peers: Vec<Box<dyn Reader + '_>> = vec![
+        Box::new(Token(&store)),
+        Box::new(Account(&store)),
+        Box::new(Sled::make(dir.path(), scale.many)?),
+        Box::new(SqlCipher::make(dir.path(), scale.many)?),
+        Box::new(Redb::make(dir.path(), scale.many)?),
+    ];
+    let times = compare(scale, scale.many, &peers)?;
+    table::verdicts();
+    Promise::at_least(10.0, format!("read one of {}: SQLCipher's by a token's", scale.many))
+        .judge(times.ratio(SQLCIPHER, TOKEN));
+    Promise::at_least(10.0, format!("read one of {}: SQLCipher's by an account's", scale.many))
+        .missed_because(format!(
+            "by bare sled and aes-gcm it is {:.2}",
+            times.ratio(SQLCIPHER, FLOOR)
+        ))
+        .judge(times.ratio(SQLCIPHER, ACCOUNT));
+    println!();
+    Ok(())
+}
+
+fn compare(
+    scale: &Scale,
+    records: usize,
+    peers: &[Box<dyn Reader + '_>],
+) -> Result<Times, Failure> {
+    let mut sides: Vec<_> =
+        peers.iter().map(|peer| Side::new(peer.name(), |i| peer.read(i))).collect();
+    let times = Times::take(&mut sides, scale.turns, READS, scattered(records))?;
+    let by = [("a token's", TOKEN), ("an account's", ACCOUNT), ("the floor's", FLOOR)];
+    table::print(&format!("of {records}"), &sides, &times, &by);
+    Ok(times)
 }

@@ -1,111 +1,48 @@
 //! One record, written so that a power cut does not take it back.
 
-use crate::store::{SqlCipher, VaultStore, scattered};
-use crate::{Scale, digits, median, time};
-use bitgo_vault::test_util::ManyTokens;
-use std::error::Error;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::sync::Barrier;
-use std::thread;
-use std::time::{Duration, Instant};
+use crate::peer::Writer;
+use crate::peers::block::Block;
+use crate::peers::redb::Redb;
+use crate::peers::sqlcipher::SqlCipher;
+use crate::peers::vault::{Store, WRITERS};
+use crate::promise::Promise;
+use crate::turns::{Failure, Side, Times, scattered};
+use crate::{Scale, table};
 
-/// Writes of each side, for each turn of a read.
-const WRITES: usize = 10;
-const BLOCK: usize = 4096;
+/// Turns of a write, for each turn of a read.
+const TURNS: usize = 10;
+const BLOCK: usize = 0;
+const ALONE: usize = 1;
 
-const WRITERS: usize = 32;
-/// Of each writer, in one turn: the first finds nobody to share with, the others do.
-const RESERVATIONS: usize = 4;
-
-/// A name, and what one write takes.
-type Side<'a> = (&'a str, Box<dyn Fn(usize) -> Result<Duration, Box<dyn Error>> + 'a>);
-
-pub fn section(scale: &Scale) -> Result<(), Box<dyn Error>> {
+pub fn section(scale: &Scale) -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
-    let vault = VaultStore::make(dir.path(), scale.few)?;
-    let cipher = SqlCipher::make(dir.path(), scale.few)?;
-    let block = File::create(dir.path().join("block"))?;
-    block.write_all_at(&[0; BLOCK], 0)?;
-    block.sync_all()?;
-    let sides: [Side<'_>; 4] = [
-        (
-            "4 KiB overwritten, and fdatasync",
-            Box::new(|i| {
-                let begin = Instant::now();
-                block.write_all_at(&[i.to_le_bytes()[0]; BLOCK], 0)?;
-                block.sync_data()?;
-                Ok(begin.elapsed())
-            }),
-        ),
-        (
-            "SQLCipher (WAL, synchronous FULL)",
-            Box::new(|i| {
-                let begin = Instant::now();
-                cipher.write(i, &i.to_le_bytes().repeat(20)[..])?;
-                Ok(begin.elapsed())
-            }),
-        ),
-        (
-            "**bitgo-vault**, a reservation",
-            Box::new(|i| {
-                let begin = Instant::now();
-                vault.store.reserve(i)?;
-                Ok(begin.elapsed())
-            }),
-        ),
-        (
-            "**bitgo-vault**, a reservation, 32 writers at a time",
-            Box::new(|i| reserve_together(&vault.store, i, scale.few)),
-        ),
-    ];
-    let mut times = sides.each_ref().map(|_| Vec::new());
-    for i in scattered(scale.few).take(scale.turns * WRITES) {
-        for ((_, write), times) in sides.iter().zip(&mut times) {
-            times.push(write(i)?);
-        }
-    }
-    println!("## write one record durably, beside SQLCipher\n");
+    let block = Block::make(dir.path())?;
+    let store = Store::make(dir.path(), scale.few)?;
+    let sqlcipher = SqlCipher::make(dir.path(), scale.few)?;
+    let redb = Redb::make(dir.path(), scale.few)?;
+    let alone: [&dyn Writer; 4] = [&block, &store, &sqlcipher, &redb];
+    let mut sides: Vec<_> = alone.map(|peer| Side::new(peer.name(), move |i| peer.write(i))).into();
+    let together = sides.len();
+    let name = format!("**bitgo-vault**, a reservation, {WRITERS} writers at a time");
+    sides.push(Side::timed(name, |i| store.reserve_together(i)));
+    let times = Times::take(&mut sides, scale.turns * TURNS, 1, scattered(scale.few))?;
+    println!("## write one record durably, beside the peers\n");
     println!(
-        "One of {} records, the sides in turn, the median of {} writes. The block is the least \
-         that a disk can make durable; wanted are at most 4 times its time for \
-         a writer alone, and 0.3 times for each of {WRITERS} that share their syncs.\n",
+        "What a bot waits for where a spend is not drawn from an allotment, or one is taken. One of {} \
+         records, the sides in turn, the median of {} writes. The block is the least that a \
+         disk can make durable.\n",
         scale.few,
-        times[0].len()
+        scale.turns * TURNS
     );
-    println!("| | median | by the block |\n|---|--:|--:|");
-    let medians: [Duration; 4] = times.map(median);
-    for ((name, _), own) in sides.iter().zip(medians) {
-        let ratio = digits(own.as_secs_f64() / medians[0].as_secs_f64());
-        println!("| {name} | {} | {ratio} |", time(own));
-    }
+    table::print("of a write", &sides, &times, &[("the block", BLOCK)]);
+    table::verdicts();
+    Promise::at_most(4.0, "a durable write, by a block and its fdatasync")
+        .judge(times.ratio(ALONE, BLOCK));
+    Promise::at_most(
+        0.3,
+        format!("one of {WRITERS} durable writes that share syncs, by the block"),
+    )
+    .judge(times.ratio(together, BLOCK));
     println!();
     Ok(())
-}
-
-/// What one of many reservations takes, the time of all divided by their number.
-fn reserve_together(
-    store: &ManyTokens,
-    first: usize,
-    tokens: usize,
-) -> Result<Duration, Box<dyn Error>> {
-    let start = Barrier::new(WRITERS + 1);
-    let elapsed = thread::scope(|scope| {
-        let reserve = |writer| {
-            let start = &start;
-            move || {
-                start.wait();
-                (0..RESERVATIONS)
-                    .try_for_each(|i| store.reserve((first + writer * RESERVATIONS + i) % tokens))
-            }
-        };
-        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(reserve(writer))).collect();
-        start.wait();
-        let begin = Instant::now();
-        writers
-            .into_iter()
-            .try_for_each(|writer| writer.join().expect("a writer panicked"))
-            .map(|()| begin.elapsed())
-    })?;
-    Ok(elapsed / u32::try_from(WRITERS * RESERVATIONS)?)
 }
