@@ -7,8 +7,8 @@
 
 use zeroize::zeroize_stack;
 
-/// Frames that are not optimised are several times as large.
-const SCALE: usize = if cfg!(debug_assertions) { 4 } else { 1 };
+/// Frames that are not optimised are several times as large, most of all with AVX-512.
+const SCALE: usize = if cfg!(debug_assertions) { 8 } else { 1 };
 /// How deep one record goes, in bytes: `aes` expands its round keys in up to 4 KiB (VAES-512).
 const RECORD: usize = SCALE * 5 * 1024;
 /// How deep a MAC goes, in bytes.
