@@ -318,7 +318,7 @@ async fn what_a_kill_leaves_at_bitgo_is_told_of_and_revoked() {
         }
     }
     assert!(told(&vault.revoke(&label).await.unwrap_err()).contains("transient"));
-    assert_eq!(vault.control_status().orphans, [label.clone()]);
+    assert_eq!(vault.control_status().orphans, std::slice::from_ref(&label));
     bitgo.clear_faults();
     // Whoever is first, the vault by itself or who asks.
     let revoked = vault.revoke(&label).await;

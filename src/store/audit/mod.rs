@@ -284,7 +284,7 @@ impl Store {
         self.append_change(AuditAction::Verified, Some(info.id), record, begin, now)
     }
 
-    /// Appends that a token came, and keeps it as [`Store::add_token`] does, in one commit.
+    /// Appends that a token came, and keeps it, in one commit.
     pub(crate) fn append_arrival(
         &self,
         action: AuditAction,
