@@ -145,7 +145,7 @@ pub mod test_util;
 pub use clock::{Clock, SystemClock};
 pub use coin_map::CoinMap;
 pub use environment::{CustomEnvironment, Environment};
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use id::{EnterpriseId, LineageId, TokenId, WalletId};
 pub use locked::LockLevel;
 pub use money::{Amount, Coin};

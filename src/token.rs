@@ -121,6 +121,8 @@ pub struct TokenInfo {
     pub enterprise: Option<EnterpriseId>,
     /// The wallets it is confined to; `None` where BitGo sets no such bound.
     pub permitted_wallets: Option<Vec<WalletId>>,
+    /// The enterprises it is confined to; `None` where BitGo sets no such bound.
+    pub permitted_enterprises: Option<Vec<EnterpriseId>>,
     /// When it was made.
     pub created_at: Option<DateTime<Utc>>,
     /// When it ends; unknown counts as due.
@@ -148,6 +150,7 @@ impl TokenInfo {
             scopes: Vec::new(),
             enterprise: None,
             permitted_wallets: None,
+            permitted_enterprises: None,
             created_at: None,
             expires_at: None,
             is_extensible: false,

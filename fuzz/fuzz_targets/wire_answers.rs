@@ -193,6 +193,7 @@ fn sorted(came: &Came, error: &ApiError, verified: bool, authenticated: bool) {
         (
             401,
             ApiError::OtpRequired(_)
+            | ApiError::OtpRefused(_)
             | ApiError::NeedsUnlock(_)
             | ApiError::SsoRequired(_)
             | ApiError::IpNotAllowed { .. }

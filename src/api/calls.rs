@@ -33,8 +33,8 @@ impl Client {
     /// Logs in: a short-lived session. The password is sent as its HMAC only.
     ///
     /// # Errors
-    /// [`ApiError::OtpRequired`] where the second factor is missing, [`ApiError::Unauthorized`]
-    /// where it or the password is wrong, and what any call may meet.
+    /// [`ApiError::OtpRequired`] where the second factor is missing, [`ApiError::OtpRefused`] where it is
+    /// wrong, [`ApiError::Unauthorized`] where the password is, and what any call may meet.
     pub async fn login(
         &self,
         email: &str,

@@ -123,12 +123,11 @@ impl CreateToken {
         }
     }
 
-    /// A token that may do what `present` may, kept as `label`: the same scopes, wallets, addresses and
-    /// limits, each limit as high as it was at first.
+    /// A token that may do what `present` may, kept as `label`: the same scopes, wallets, enterprises,
+    /// addresses and limits, each limit as high as it was at first.
     ///
     /// # Security
-    /// What BitGo does not tell of a token is not carried over: name again the enterprises that it is
-    /// confined to ([`CreateToken::permitted_enterprise`]).
+    /// What BitGo does not tell of a token is not carried over.
     pub fn like(label: &Label, present: &TokenInfo, lifetime: Duration) -> Self {
         let mut token = Self::new(label, lifetime);
         token.scope = present.scopes.iter().map(ToString::to_string).collect();
@@ -136,6 +135,8 @@ impl CreateToken {
         token.enterprise = present.enterprise.map(|id| id.to_string());
         let wallets = present.permitted_wallets.iter().flatten();
         token.permitted_wallets = wallets.map(ToString::to_string).collect();
+        let enterprises = present.permitted_enterprises.iter().flatten();
+        token.permitted_enterprises = enterprises.map(ToString::to_string).collect();
         for (coin, limit) in present.spending_limits.iter() {
             token = match limit.limit {
                 Some(limit) => token.spending_limit(coin, limit),
@@ -325,6 +326,7 @@ mod tests {
             scopes: vec!["wallet_spend_enterprise".parse().unwrap()],
             enterprise: Some(EnterpriseId::from_bytes([2; 16])),
             permitted_wallets: Some(vec![WalletId::from_bytes([3; 16])]),
+            permitted_enterprises: Some(vec![EnterpriseId::from_bytes([4; 16])]),
             ip_restrict: vec!["203.0.113.7".into()],
             spending_limits: limits.into(),
             erc20_limit: Some(limit(Some(Amount::new(7)))),
@@ -335,6 +337,7 @@ mod tests {
             .scope("wallet_spend_enterprise".parse().unwrap())
             .enterprise(EnterpriseId::from_bytes([2; 16]))
             .permitted_wallet(WalletId::from_bytes([3; 16]))
+            .permitted_enterprise(EnterpriseId::from_bytes([4; 16]))
             .ip_restrict("203.0.113.7")
             .spending_limit(&coin("hteth"), Amount::new(5))
             .dangerous_uncapped(&coin("tbtc"))

@@ -97,6 +97,9 @@ pub enum ApiError {
     /// 401: a second factor is wanted.
     #[error("a one-time password is wanted: {0}")]
     OtpRequired(Refusal),
+    /// 401: the one-time password is wrong, or was used before.
+    #[error("the one-time password was refused, use the next one: {0}")]
+    OtpRefused(Refusal),
     /// 401: the server's spending limit is used up, or none is set and the token is locked.
     #[error("the token has nothing left to spend or is locked: {0}")]
     NeedsUnlock(Refusal),
@@ -192,6 +195,7 @@ impl ApiError {
             | Self::RateLimited { refusal, .. }
             | Self::TokenDead(refusal)
             | Self::OtpRequired(refusal)
+            | Self::OtpRefused(refusal)
             | Self::NeedsUnlock(refusal)
             | Self::SsoRequired(refusal)
             | Self::IpNotAllowed { refusal, .. }

@@ -111,6 +111,7 @@ mod tests {
             (limited(Some(3600)), None),
             (ApiError::TokenDead(refusal(401, None)), None),
             (ApiError::OtpRequired(refusal(401, None)), None),
+            (ApiError::OtpRefused(refusal(401, None)), None),
             (ApiError::NeedsUnlock(refusal(401, None)), None),
             (ApiError::SsoRequired(refusal(401, None)), None),
             (ApiError::IpNotAllowed { refusal: refusal(401, None), egress: None }, None),

@@ -22,7 +22,7 @@ impl Client {
     /// a longer one is cut, a shorter raised. Answers its record.
     ///
     /// # Errors
-    /// [`ApiError::OtpRequired`] or [`ApiError::Unauthorized`] for a one-time password that is missing
+    /// [`ApiError::OtpRequired`] or [`ApiError::OtpRefused`] for a one-time password that is missing
     /// or wrong, and what any call may meet.
     ///
     /// # Security

@@ -14,6 +14,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const DEAD: [&str; 2] = ["session expired", "invalid token"];
 /// By these, that it came from an address outside the token's list.
 const OUTSIDE: [&str; 3] = ["ip address", "iprestrict", "ip restrict"];
+/// By these, that the one-time password is wrong, or was used before.
+const OTP_REFUSED: [&str; 3] = ["incorrect otp", "invalid otp", "invalidotp"];
 /// By these, that the scope does not reach this far, whatever the status.
 const OUT_OF_SCOPE: [&str; 1] = ["lacks required scope"];
 
@@ -64,6 +66,9 @@ impl Refused<'_> {
         let refusal = Refusal::new(self.status, name, id, self.server_time, retry_after);
         let refusal = refusal.saying(said_time(self.headers));
         match self.status {
+            // BitGo says of it that a one-time password is needed, too: one that would unlock the token.
+            401 if self.authenticated && said.needs_unlock => ApiError::NeedsUnlock(refusal),
+            401 if said.mentions(&OTP_REFUSED) => ApiError::OtpRefused(refusal),
             401 if said.needs_otp => ApiError::OtpRequired(refusal),
             401 if said.needs_unlock => ApiError::NeedsUnlock(refusal),
             401 if said.oauth_required => ApiError::SsoRequired(refusal),
@@ -149,6 +154,18 @@ mod tests {
             (
                 sort(401, None, r#"{"needsUnlock":true,"name":"NeedsUnlock"}"#),
                 "the token has nothing left to spend or is locked: status 401 NeedsUnlock",
+            ),
+            (
+                sort(401, None, r#"{"error":"needs unlock","needsOTP":true,"needsUnlock":true}"#),
+                "the token has nothing left to spend or is locked: status 401",
+            ),
+            (
+                sort(401, None, r#"{"error":"incorrect otp","needsOTP":true}"#),
+                "the one-time password was refused, use the next one: status 401",
+            ),
+            (
+                sort(401, None, r#"{"error":"no","name":"InvalidOTP"}"#),
+                "the one-time password was refused, use the next one: status 401 InvalidOTP",
             ),
             (
                 sort(401, None, r#"{"context":{"oauth":{"oauthRequired":true}}}"#),

@@ -151,9 +151,15 @@ impl Emulator {
         LoginPassword::new(self.shared.state().account.password.expose())
     }
 
-    /// The one-time password it takes, always.
+    /// The one-time password it takes, always, as BitGo's test environment does.
     pub fn otp(&self) -> Otp {
         Otp::new(account::OTP)
+    }
+
+    /// Takes these one-time passwords from now on, each once, and no other.
+    pub fn take_each_once(&self, otps: impl IntoIterator<Item = Otp>) {
+        let otps = otps.into_iter().map(|otp| otp.expose().to_owned()).collect();
+        self.shared.state().otps = Some(otps);
     }
 
     /// Adds a wallet.

@@ -66,6 +66,11 @@ impl Refused {
         Self { needs_otp: Some(true), ..Self::new(401, "NeedsOTP", "needs OTP") }
     }
 
+    /// The one-time password is wrong, or was used before.
+    pub(super) fn wrong_otp() -> Self {
+        Self { needs_otp: Some(true), ..Self::new(401, "InvalidOTP", "incorrect otp") }
+    }
+
     pub(super) fn needs_unlock() -> Self {
         Self { needs_unlock: Some(true), ..Self::new(401, "NeedsUnlock", "needs unlock") }
     }

@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) wallets: BTreeMap<WalletId, Wallet>,
     /// Where requests seem to come from.
     pub(super) source_ip: IpAddr,
+    /// The one-time passwords that are good once each; `None` where it is always the same.
+    pub(super) otps: Option<BTreeSet<String>>,
     pub(super) sso_required: bool,
     pub(super) spoofed: bool,
     pub(super) faults: Faults,
@@ -67,6 +69,7 @@ impl State {
             oauth: OauthClient::new()?,
             wallets: BTreeMap::new(),
             source_ip: Ipv4Addr::LOCALHOST.into(),
+            otps: None,
             sso_required: false,
             spoofed: false,
             faults: Faults::default(),

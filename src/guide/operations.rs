@@ -20,6 +20,12 @@
 //! wherever it is cut off. Limits are cut to what is left of the budget: to give more, see "Limit
 //! reached".
 //!
+//! One-time passwords are good once: `rotate` takes `--otp` twice, for the login and for the token.
+//!
+//! **A process was killed while it issued a token**: the vault wrote down its label at BitGo, tells of it
+//! ([BV-0208](#bv-0208), `bitgo-vault status`), and with a session of the account looks for it and revokes it,
+//! by itself and by `bitgo-vault revoke` with that label.
+//!
 //! Alarms tell of an end 30, 14, 7 and 1 days before ([BV-0204](#bv-0204)). Sessions that were asked for
 //! with [`Login::extensible`](crate::Login::extensible) and internal tokens are renewed by the vault.
 //! **A session that has ended** and was not extensible: `bitgo-vault remove session`
@@ -112,7 +118,8 @@
 //! * A token with a higher limit is another token: `issue` it, then `revoke` the old one; or
 //!   `rotate LABEL --email EMAIL --limit COIN=AMOUNT`.
 //! * Where the local total is the bound: successors share it.
-//!   [`Vault::renew_budget`](crate::Vault::renew_budget) begins it anew, with the passphrase.
+//!   `bitgo-vault renew-budget LABEL` ([`Vault::renew_budget`](crate::Vault::renew_budget)) begins it anew, with
+//!   the passphrase.
 //! * Never `unlock` a token that has limits: BitGo deletes them for good. The vault refuses to.
 //!
 //! # Revoked token
@@ -137,7 +144,8 @@
 //!   those that it names do nothing until [`Vault::set_rules`](crate::Vault::set_rules). `reconcile` what
 //!   is to spend. What was found is kept in `damaged.<epoch>` until you remove it.
 //! * [`RolledBack`](crate::StoreError::RolledBack): put the newest copy back; where there is none,
-//!   [`dangerous_accept_rollback`](crate::VaultBuilder::dangerous_accept_rollback), then `reconcile`, and
+//!   `bitgo-vault restore --dangerous-accept-rollback`
+//!   ([`dangerous_accept_rollback`](crate::VaultBuilder::dangerous_accept_rollback)), then `reconcile`, and
 //!   look for removed tokens and older rules that came back with it.
 //!
 //! **The anchor elsewhere**: [`VaultBuilder::anchor`](crate::VaultBuilder::anchor), or `--anchor FILE`, when

@@ -291,6 +291,7 @@ mod tests {
             scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
             enterprise: None,
             permitted_wallets: None,
+            permitted_enterprises: None,
             created_at: None,
             expires_at: Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(100)),
             is_extensible: false,

@@ -110,6 +110,7 @@ mod tests {
             scopes: vec![Scope::All],
             enterprise: None,
             permitted_wallets: None,
+            permitted_enterprises: None,
             created_at: None,
             expires_at: Some(DateTime::UNIX_EPOCH + TimeDelta::days(1)),
             is_extensible: false,

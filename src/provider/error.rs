@@ -1,6 +1,7 @@
 //! Why a secret was not brought.
 
 use super::input::Unread;
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub enum ProviderError {
     #[error("{what} could not be read")]
     Unreadable {
         /// What it was.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Why.
         source: io::Error,
     },
@@ -63,7 +64,8 @@ pub enum ProviderError {
 
 impl ProviderError {
     /// A closure for `map_err` that names what could not be read.
-    pub(super) fn of(what: &'static str) -> impl FnOnce(Unread) -> Self {
+    pub(super) fn of(what: impl Into<Cow<'static, str>>) -> impl FnOnce(Unread) -> Self {
+        let what = what.into();
         move |unread| match unread {
             Unread::Io(source) => Self::Unreadable { what, source },
             Unread::TooLong { most } => Self::TooLong { most },
@@ -83,7 +85,7 @@ mod tests {
             (ProviderError::Cancelled, "the prompt was cancelled"),
             (ProviderError::NoTerminal(io()), "there is no terminal to ask at"),
             (
-                ProviderError::Unreadable { what: "the terminal", source: io() },
+                ProviderError::Unreadable { what: "the terminal".into(), source: io() },
                 "the terminal could not be read",
             ),
         ] {

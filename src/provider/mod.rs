@@ -175,7 +175,7 @@ impl<S: Provided> Provider<S> {
             Source::File(path) => {
                 let file = File::open(path).map_err(input::Unread::from);
                 let line = file.and_then(|mut file| input::line(&mut file));
-                line.map_err(ProviderError::of("the file"))?
+                line.map_err(ProviderError::of(format!("the file {}", path.display())))?
             }
         };
         Ok(S::of(line.text()?))
@@ -251,7 +251,7 @@ mod tests {
         let slow = SecretCommand::new("sh").arg("-c").arg("echo secret; sleep 60");
         let silent = SecretCommand::new("sh").arg("-c").arg("echo secret; exec >&-; sleep 60");
         for (provider, line) in [
-            (Provider::file("/nonexistent"), "the file could not be read"),
+            (Provider::file("/nonexistent"), "the file /nonexistent could not be read"),
             (file(b""), "the secret is empty"),
             (file(b"\n"), "the secret is empty"),
             (file(b"\xff\xfe"), "the secret is no text"),

@@ -28,7 +28,7 @@ pub(super) fn ask(what: &str) -> Result<Line, ProviderError> {
 }
 
 fn unreadable(source: io::Error) -> ProviderError {
-    ProviderError::Unreadable { what: "the terminal", source }
+    ProviderError::Unreadable { what: "the terminal".into(), source }
 }
 
 /// A terminal that shows nothing and sends no signals, until it is dropped.

@@ -129,7 +129,9 @@ impl Directory {
             Self::make_path(parent)?;
         }
         match fs::DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(StoreError::at(path)(error));
+            }
             _ => {}
         }
         // A parent we may not read was made durable by whoever owns it.
@@ -242,7 +244,7 @@ fn open(
                 Ok(there) if wants_directory && !there.is_dir() => {
                     refused(path, "it is not a directory")
                 }
-                _ => StoreError::Io(error.into()),
+                _ => StoreError::at(path)(error.into()),
             });
         }
     };

@@ -10,7 +10,7 @@ use super::directory::Directory;
 use super::lock::LockFile;
 use super::opening::{Unlocked, judge, state};
 use super::{CREATING, Header, Holder, Place, StoreError, Tree, header, memory_cipher};
-use crate::crypto::KdfParams;
+use crate::crypto::{KdfParams, VaultId};
 use crate::locked::LockLevel;
 use crate::secret::Passphrase;
 use chrono::{DateTime, Utc};
@@ -73,9 +73,12 @@ impl Report {
     /// Looks at the vault in a place; at its records too, if the passphrase is given.
     pub(crate) fn of(place: &Place, passphrase: Option<&Passphrase>, now: DateTime<Utc>) -> Self {
         let mut report = Self::default();
-        let dir = place.path();
+        let (dir, mut vault_id) = (place.path(), None);
         match Header::read(dir) {
-            Ok(header) => report.header = Some(HeaderReport::of(&header)),
+            Ok(header) => {
+                report.header = Some(HeaderReport::of(&header));
+                vault_id = Some(header.vault_id);
+            }
             Err(_) if !dir.join(header::FILE).exists() && !Database::path(dir, 0).exists() => {
                 report.faults.push(StoreError::NotFound { path: dir.into() });
                 return report;
@@ -86,7 +89,7 @@ impl Report {
         let epoch = report.header.map(|header| header.epoch);
         report.leftovers = leftovers(dir, epoch).unwrap_or_default();
         if report.faults.is_empty()
-            && let Err(error) = report.look_inside(place, passphrase, now)
+            && let Err(error) = report.look_inside(place, vault_id, passphrase, now)
         {
             if let StoreError::InUse { holder, .. } = &error {
                 report.holder.clone_from(holder);
@@ -99,6 +102,7 @@ impl Report {
     fn look_inside(
         &mut self,
         place: &Place,
+        vault_id: Option<VaultId>,
         passphrase: Option<&Passphrase>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -108,9 +112,13 @@ impl Report {
             if !Database::log(place.path(), epoch).is_file() {
                 return Err(StoreError::DamagedDatabase { what: "it is missing" });
             }
-            return match anchor::peek(&place.anchor_path())? {
+            let path = place.anchor_path();
+            return match anchor::peek(&path)? {
+                Some((of, _)) if vault_id.is_some_and(|own| own.0 != of) => {
+                    Err(StoreError::DamagedAnchor { path })
+                }
                 Some(_) => Ok(()),
-                None => Err(StoreError::NoAnchor { path: place.anchor_path() }),
+                None => Err(StoreError::NoAnchor { path }),
             };
         };
         let unlocked = Unlocked::new(place, passphrase, now)?;

@@ -6,7 +6,7 @@ use super::file_system::FileSystem;
 use super::lock::Holder;
 use crate::crypto::CryptoError;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A refusal of the store. After [`StoreError::ReadOnly`] it is not known whether the last write
 /// was kept; after [`StoreError::CopyLeft`] all was done but what it names; no other changes what is
@@ -157,6 +157,16 @@ pub enum StoreError {
         "the backup is of another vault: repair with one of this vault, or restore it elsewhere"
     )]
     OtherBackup,
+    /// The backup cannot be opened, or its directory be written to.
+    #[error(
+        "the backup {path} cannot be opened: name one that is there, in a directory that is yours"
+    )]
+    BackupOutOfReach {
+        /// The backup.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// What has the name that the backup should get.
     #[error("there is a file at {path} already: choose another name for the backup")]
     BackupExists {
@@ -224,6 +234,14 @@ impl From<std::io::Error> for StoreError {
 }
 
 impl StoreError {
+    /// A closure for `map_err` that names the file.
+    pub(super) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| {
+            let named = format!("{}: {error}", path.display());
+            std::io::Error::new(error.kind(), named).into()
+        }
+    }
+
     /// What failed, without what to do about it: for [`StoreError::ReadOnly`], which says that itself.
     pub(super) fn cause(&self) -> String {
         match self {
@@ -266,6 +284,13 @@ mod tests {
         let opened_at = chrono::DateTime::UNIX_EPOCH;
         let holder = Holder { host: "desk-1".into(), pid: 7, opened_at };
         for (error, line) in [
+            (
+                StoreError::BackupOutOfReach {
+                    path: path.clone(),
+                    source: ErrorKind::NotFound.into(),
+                },
+                "the backup /v cannot be opened: name one that is there, in a directory that is yours",
+            ),
             (StoreError::NotFound { path: path.clone() }, "no vault at /v: create one first"),
             (
                 StoreError::AlreadyExists { path: path.clone() },

@@ -248,10 +248,11 @@ impl Store {
         &self,
         record: &TokenRecord,
         mut writes: Vec<Write>,
+        end: Option<AuditEnd>,
     ) -> Result<(), StoreError> {
         let book = Book::begin(&record.info, &record.rules);
         writes.push(ledger_write(record.lineage, &book)?);
-        self.commit(writes)?;
+        self.committer.submit(writes, end).wait()?;
         self.ledger.insert(record.lineage, book);
         Ok(())
     }

@@ -66,8 +66,21 @@ impl Store {
     }
 
     /// Makes a vault of what `fill` commits. `may_replace` says whether an anchor that may be there
-    /// already is to be replaced.
+    /// already is to be replaced. Where it fails, what it made is removed.
     pub(super) fn make(
+        place: &Place,
+        passphrase: &Passphrase,
+        kdf: KdfParams,
+        now: DateTime<Utc>,
+        may_replace: impl FnOnce(&Path) -> Result<(), StoreError>,
+        fill: impl FnOnce(&Self) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
+        let was_there = fs::symlink_metadata(place.path()).is_ok();
+        let made = Self::try_make(place, passphrase, kdf, now, may_replace, fill);
+        made.inspect_err(|_| discard(place, was_there, now))
+    }
+
+    fn try_make(
         place: &Place,
         passphrase: &Passphrase,
         kdf: KdfParams,
@@ -283,6 +296,27 @@ impl Store {
             committer,
             _lock: lock_file,
         })
+    }
+}
+
+/// Removes what a creation left that failed, as far as that can be done: the next begins anew all the same.
+fn discard(place: &Place, was_there: bool, now: DateTime<Utc>) {
+    let (dir, creating) = (place.path(), place.path().join(CREATING));
+    let Ok(lock_file) = Directory::open(place).and_then(|it| LockFile::take(&it, now)) else {
+        return;
+    };
+    // A header vouches for what is there: that is a vault.
+    if dir.join(header::FILE).exists() || !creating.exists() {
+        return;
+    }
+    let _ = fs::remove_dir_all(Database::path(dir, 0));
+    let _ = fs::remove_file(anchor::unfinished(&place.anchor_path()));
+    let _ = fs::remove_file(creating);
+    if !was_there {
+        // While it is held: whoever opened it meanwhile sees that it is gone.
+        let _ = fs::remove_file(dir.join(lock::FILE));
+        drop(lock_file);
+        let _ = fs::remove_dir(dir);
     }
 }
 

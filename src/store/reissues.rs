@@ -1,5 +1,5 @@
-//! How tokens are minted anew, and what is still to be ended at the server: one that may have been
-//! minted and is not kept, and those that were replaced. It is written before anything is asked for,
+//! How tokens are minted, and what is still to be ended at the server: one that may have been minted
+//! and is not kept, and those that were replaced. It is written before anything is asked for,
 //! and stays after its token was removed until nothing is left to be ended.
 
 use super::record::{self, MintedRow, ReissueRow, RetiredRow};
@@ -60,6 +60,20 @@ impl Store {
 
     /// All lineages of which something is still to be ended, those of removed tokens among them.
     pub(crate) fn unended(&self) -> Result<Vec<LineageId>, StoreError> {
+        let left = self.reissues()?.into_iter().filter(Reissue::has_leftovers);
+        Ok(left.map(|reissue| reissue.lineage).collect())
+    }
+
+    /// What may have been minted, is not kept, and that no renewal sees to, each with its lineage.
+    pub(crate) fn unkept(&self) -> Result<Vec<(LineageId, Minted)>, StoreError> {
+        let of = |Reissue { lineage, plan, intent, orphans, .. }: Reissue| {
+            let intent = intent.filter(|_| plan.is_empty());
+            intent.into_iter().chain(orphans).map(move |minted| (lineage, minted))
+        };
+        Ok(self.reissues()?.into_iter().flat_map(of).collect())
+    }
+
+    fn reissues(&self) -> Result<Vec<Reissue>, StoreError> {
         let epoch = self.disk.epoch();
         let mut found = Vec::new();
         for entry in epoch.values(Tree::Meta) {
@@ -68,7 +82,7 @@ impl Store {
             if let Ok(row) = record::decode::<ReissueRow>(&row) {
                 let reissue = read(row);
                 let is_it = epoch.keys.name(Tree::Meta, &key(reissue.lineage)) == name;
-                found.extend((is_it && reissue.has_leftovers()).then_some(reissue.lineage));
+                found.extend(is_it.then_some(reissue));
             }
         }
         Ok(found)
@@ -99,6 +113,18 @@ impl Store {
         reissue: &Reissue,
     ) -> Result<SealedSecret, StoreError> {
         self.succeed(record, secret, server_ms, vec![write(reissue)?])
+    }
+
+    /// Makes it durable that a token may have been minted which is to be the first of a lineage.
+    pub(crate) fn intend(&self, lineage: LineageId, minted: Minted) -> Result<(), StoreError> {
+        let (plan, retired, orphans) = (String::new(), Vec::new(), Vec::new());
+        self.keep_reissue(&Reissue { lineage, plan, intent: Some(minted), retired, orphans })
+    }
+
+    /// The write by which the first token of a lineage that was minted is no more to be looked for.
+    pub(super) fn intent_removal(&self, lineage: LineageId) -> Result<Option<Write>, StoreError> {
+        let kept = self.reissue(lineage)?;
+        kept.map(|reissue| write(&Reissue { intent: None, ..reissue })).transpose()
     }
 
     /// The write that ends the reissue of a token that is removed, and keeps what is to be ended.

@@ -3,6 +3,7 @@
 use super::accounts::Account;
 use super::bundle::Bundle;
 use super::epoch::Epoch;
+use super::head::AuditEnd;
 use super::record::{self, InfoRow, RenewalRow, SecretRow, TokenRow, Unreadable};
 use super::rules::RulesRow;
 use super::{Key, Name, Store, StoreError, Tree, Write, lock};
@@ -83,11 +84,26 @@ impl Store {
     }
 
     /// Keeps a new token with its ledger, and its account where it brought one; all or nothing.
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn add_token(
         &self,
         record: &TokenRecord,
         secret: &TokenSecret,
         account: Option<&Account>,
+    ) -> Result<SealedSecret, StoreError> {
+        self.add_token_by(record, secret, account, |writes, commit| commit(writes, None))
+    }
+
+    /// As `add_token`, with what `around` adds to the commit.
+    pub(super) fn add_token_by(
+        &self,
+        record: &TokenRecord,
+        secret: &TokenSecret,
+        account: Option<&Account>,
+        around: impl FnOnce(
+            Vec<Write>,
+            &dyn Fn(Vec<Write>, Option<AuditEnd>) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError>,
     ) -> Result<SealedSecret, StoreError> {
         let row = secret_row(record, secret);
         let mut writes = vec![self.token_write(record)?, secret_write(record.lineage, &row)?];
@@ -95,7 +111,9 @@ impl Store {
         if let Some(account) = account {
             writes.push(self.account_write(account)?);
         }
-        self.open_account(record, writes)?;
+        // That it may have been minted is written down no longer than it is not kept.
+        writes.extend(self.intent_removal(record.lineage)?);
+        around(writes, &|writes, end| self.open_account(record, writes, end))?;
         self.seal_in_memory(record.lineage, &row)
     }
 

@@ -196,6 +196,7 @@ fn info() -> Result<TokenInfo, StoreError> {
         scopes: SCOPES.map(crate::scope::Scope::of_server).into(),
         enterprise: Some(EnterpriseId::from_bytes([8; 16])),
         permitted_wallets: None,
+        permitted_enterprises: None,
         created_at: Some(created_at),
         expires_at: Some(created_at + Duration::days(3650)),
         is_extensible: false,

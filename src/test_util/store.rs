@@ -47,6 +47,7 @@ pub fn keep_in_store(
         scopes: Vec::new(),
         enterprise: None,
         permitted_wallets: None,
+        permitted_enterprises: None,
         created_at: None,
         expires_at: None,
         is_extensible: true,

@@ -68,6 +68,7 @@ impl KeptToken {
             scopes: vec![crate::scope::Scope::of_server("wallet_spend_all")],
             enterprise: None,
             permitted_wallets: None,
+            permitted_enterprises: None,
             created_at: Some(DateTime::UNIX_EPOCH),
             expires_at: None,
             is_extensible: true,

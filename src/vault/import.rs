@@ -19,7 +19,7 @@ use crate::policy::KeptRules;
 use crate::refresh::{self, Failure};
 use crate::renewal_memory::{Need, RenewalMemory};
 use crate::secret::AccessToken;
-use crate::store::{AuditAction, StoreError, TokenRecord, TokenSecret};
+use crate::store::{StoreError, TokenRecord, TokenSecret};
 use crate::token::{Label, Renewal, TokenInfo, TokenKind};
 use getrandom::SysRng;
 use std::sync::Arc;
@@ -74,9 +74,6 @@ async fn import(core: Arc<Core>, label: Label, token: AccessToken) -> Result<Tok
     let secret = TokenSecret { token, extension_key: None };
     let kept = core.blocking(move |core| {
         let one_at_a_time = core.begin_change();
-        let id = record.info.id;
-        core.check_sole(id, record.lineage, &one_at_a_time)?;
-        core.store.append_audit(AuditAction::Imported, id, None, core.clock.now())?;
         mint::put(core, record, &secret, None, &one_at_a_time)
     });
     let kept = kept.await??;

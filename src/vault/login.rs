@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::entry::{TokenStatus, lifetime};
-use super::mint::{AccountOf, Opened, keep, look_for_spoofer, open, open_of, own_record};
+use super::mint::{AccountOf, Arrival, Opened, keep, look_for_spoofer, open, open_of, own_record};
 use crate::api::{ApiError, LoginOptions};
 use crate::crypto::{self, ExtensionKey};
 use crate::environment::Environment;
@@ -76,7 +76,8 @@ pub(super) async fn login(
     };
     let extension_key = extension.map(|key| key.to_wif());
     let secret = TokenSecret { token, extension_key };
-    keep(&core, label, info, renewal, secret, account).await
+    let (lineage, kind) = (core.store.new_lineage()?, TokenKind::Session);
+    keep(&core, Arrival { lineage, label, kind, renewal }, info, secret, account).await
 }
 
 /// A session as a login brought it. It is kept nowhere yet.
@@ -107,7 +108,8 @@ pub(super) async fn enter(
         false => Otp::new(""),
     };
     let answer = match core.client.login(email, &password, &first, &options).await {
-        Err(ApiError::OtpRequired(_)) if !otp.is_given() => {
+        // None may be refused as a wrong one is.
+        Err(ApiError::OtpRequired(_) | ApiError::OtpRefused(_)) if !otp.is_given() => {
             let otp = core.ask(otp).await?;
             core.client.login(email, &password, &otp, &options).await?
         }

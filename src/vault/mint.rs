@@ -4,18 +4,20 @@
 //! proves it works and gives its expiry and counters, and on whose behalf it acts. Only then is it
 //! kept, in one commit; any failure before leaves the store as it was.
 //!
-//! A long-lived token bears at BitGo the vault's label and a random suffix (`market-maker#9f2c…`).
-//! Where the answer to its making is lost it is looked for by that, and revoked: nobody holds it.
+//! A long-lived token bears at BitGo the vault's label and a random suffix (`market-maker#9f2c…`). That is
+//! written down before it is asked for, until it is kept or known to be gone. Where the answer to its
+//! making is lost, or the process is killed, it is looked for by that, and revoked: nobody holds it.
 
 use super::clock_skew;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::TokenStatus;
+use super::{minted, reissue};
 use crate::api::wire::{Issued, IssuedToken, TokenRecord as WireRecord};
 use crate::api::{ApiError, CreateToken, Page, Sort};
 use crate::crypto::{self, EcdhPrivateKey};
 use crate::error::Error;
-use crate::id::TokenId;
+use crate::id::{LineageId, TokenId};
 use crate::policy::{self, KeptRules};
 use crate::provider::Provider;
 use crate::secret::{AccessToken, Otp};
@@ -45,22 +47,58 @@ pub(super) async fn issue(
     let otp = core.ask(&Arc::new(otp)).await?;
     let bearer = Bearer::of(&core, &session)?;
     let sent = token.labelled(suffixed(&label)?);
-    let issued = match core.client.create_token(bearer.credential.auth(), &sent, &otp).await {
+    let (lineage, intent) =
+        (core.store.new_lineage()?, minted::intent(&core, &sent, bearer.user.clone()));
+    core.blocking(move |core| core.store.intend(lineage, intent)).await??;
+    match mint(&core, &bearer, &sent, &otp, lineage, label).await {
+        Ok(status) => Ok(status),
+        Err(Unkept { error, is_gone }) => {
+            if is_gone {
+                // Else the next opening looks for it, and finds that it is gone.
+                let _ = reissue::note(&core, lineage, |left| left.intent = None).await;
+            } else {
+                core.retirements.go_on(&core, lineage);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Why what was to be minted is not kept, and whether nothing of it lives at BitGo.
+struct Unkept {
+    error: Error,
+    is_gone: bool,
+}
+
+async fn mint(
+    core: &Arc<Core>,
+    bearer: &Bearer,
+    sent: &CreateToken,
+    otp: &Otp,
+    lineage: LineageId,
+    label: Label,
+) -> Result<TokenStatus, Unkept> {
+    let issued = match core.client.create_token(bearer.credential.auth(), sent, otp).await {
         Ok(issued) => issued,
-        Err(error) if is_surely_unminted(&error) => return Err(error.into()),
-        Err(error) => return Err(undo(&core, &bearer, sent.label(), error).await),
+        Err(error) if is_surely_unminted(&error) => {
+            return Err(Unkept { error: error.into(), is_gone: true });
+        }
+        Err(error) => return Err(undo(core, bearer, sent.label(), error).await),
     };
     let id = issued.record.id;
-    let kept = receive(&core, &bearer, issued, label, TokenKind::LongLived, Renewal::Manual).await;
-    match kept {
+    let arrival = Arrival { lineage, label, kind: TokenKind::LongLived, renewal: Renewal::Manual };
+    match receive(core, bearer, issued, arrival).await {
         Ok(status) => Ok(status),
         // It is in use: nothing was minted.
-        Err(error @ Error::KeptAlready { .. }) => Err(error),
+        Err(error @ Error::KeptAlready { .. }) => Err(Unkept { error, is_gone: true }),
         // A token that nobody holds must not live on; one that is not found does not, if it is
         // the server that says so.
-        Err(error) => match revoke(&core, &bearer.credential, id).await {
-            Ok(()) => Err(error),
-            Err(_) => Err(Error::Orphaned { id, source: Box::new(error) }),
+        Err(error) => match revoke(core, &bearer.credential, id).await {
+            Ok(()) => Err(Unkept { error, is_gone: true }),
+            Err(_) => {
+                let error = Error::Orphaned { id, source: Box::new(error) };
+                Err(Unkept { error, is_gone: false })
+            }
         },
     }
 }
@@ -81,15 +119,19 @@ pub(super) fn is_surely_unminted(error: &ApiError) -> bool {
 }
 
 /// Looks for a token that may have been minted, and revokes it. The answer is why it is not kept.
-async fn undo(core: &Core, bearer: &Bearer, label: &str, error: ApiError) -> Error {
-    match find(core, &bearer.credential, &[label]).await.as_deref() {
-        Ok([]) => error.into(),
+async fn undo(core: &Core, bearer: &Bearer, label: &str, error: ApiError) -> Unkept {
+    let (error, is_gone) = match find(core, &bearer.credential, &[label]).await.as_deref() {
+        // Its call may come to BitGo yet.
+        Ok([]) => (error.into(), false),
         Ok([(_, id), ..]) => match revoke(core, &bearer.credential, *id).await {
-            Ok(()) => error.into(),
-            Err(_) => Error::Orphaned { id: *id, source: Box::new(error.into()) },
+            Ok(()) => (error.into(), true),
+            Err(_) => (Error::Orphaned { id: *id, source: Box::new(error.into()) }, false),
         },
-        Err(_) => Error::Unresolved { label: label.into(), source: Box::new(error.into()) },
-    }
+        Err(_) => {
+            (Error::Unresolved { label: label.into(), source: Box::new(error.into()) }, false)
+        }
+    };
+    Unkept { error, is_gone }
 }
 
 /// The living tokens of those labels at BitGo, newest first: looked for now, and if one is missing once
@@ -136,7 +178,17 @@ pub(super) async fn fetch_internal(
     let _claim = core.claim(&label)?;
     let bearer = Bearer::of(&core, &session)?;
     let issued = core.client.internal_access_token(bearer.credential.auth()).await?;
-    receive(&core, &bearer, issued, label, TokenKind::Internal, Renewal::InternalToken).await
+    let (lineage, renewal) = (core.store.new_lineage()?, Renewal::InternalToken);
+    let arrival = Arrival { lineage, label, kind: TokenKind::Internal, renewal };
+    receive(&core, &bearer, issued, arrival).await
+}
+
+/// What a token that comes is kept as.
+pub(super) struct Arrival {
+    pub(super) lineage: LineageId,
+    pub(super) label: Label,
+    pub(super) kind: TokenKind,
+    pub(super) renewal: Renewal,
 }
 
 /// Opens an issued token, lets it prove itself, and keeps it.
@@ -144,18 +196,16 @@ async fn receive(
     core: &Arc<Core>,
     bearer: &Bearer,
     issued: IssuedToken,
-    label: Label,
-    kind: TokenKind,
-    renewal: Renewal,
+    arrival: Arrival,
 ) -> Result<TokenStatus, Error> {
     let IssuedToken { issued, record } = issued;
     let Opened { token, in_clear } = open_for(core, issued, bearer.user.clone()).await?;
     let own = own_record(core, &token, Some(record.id)).await?;
     look_for_spoofer(core, &token, record.id).await?;
-    let mut info = own.to_info(kind, in_clear);
+    let mut info = own.to_info(arrival.kind, in_clear);
     info.expires_at = info.expires_at.or(record.expires);
     let secret = TokenSecret { token, extension_key: None };
-    keep(core, label, info, renewal, secret, AccountOf::Known(bearer.user.clone())).await
+    keep(core, arrival, info, secret, AccountOf::Known(bearer.user.clone())).await
 }
 
 /// A token of the vault that vouches for a call of the vault's own.
@@ -311,9 +361,8 @@ impl AccountOf {
 
 pub(super) async fn keep(
     core: &Arc<Core>,
-    label: Label,
+    arrival: Arrival,
     info: TokenInfo,
-    renewal: Renewal,
     secret: TokenSecret,
     account: AccountOf,
 ) -> Result<TokenStatus, Error> {
@@ -322,9 +371,8 @@ pub(super) async fn keep(
         AccountOf::New(account) => (account.user.clone(), Some(account)),
         AccountOf::Known(user) => (user, None),
     };
-    let (lineage, rules) = (core.store.new_lineage()?, KeptRules::default());
-    let user = Some(user);
-    let is_revoked = false;
+    let Arrival { lineage, label, renewal, .. } = arrival;
+    let (user, rules, is_revoked) = (Some(user), KeptRules::default(), false);
     let record = TokenRecord { lineage, label, account: user, renewal, rules, is_revoked, info };
     hold(core, record, secret, account).await
 }
@@ -352,8 +400,20 @@ pub(super) fn put(
     one_at_a_time: &MutexGuard<'_, ()>,
 ) -> Result<TokenStatus, Error> {
     core.check_sole(record.info.id, record.lineage, one_at_a_time)?;
-    let sealed = core.store.add_token(&record, secret, account)?;
+    let (action, now) = (arrived_by(record.info.kind), core.clock.now());
+    let sealed = core.store.append_arrival(action, &record, secret, account, now)?;
     let label = record.label.clone();
     let entry = core.keep(record, sealed);
     core.status(&entry).ok_or(Error::NoSuchToken { label })
+}
+
+/// What the audit log says of how a token came.
+fn arrived_by(kind: TokenKind) -> AuditAction {
+    match kind {
+        TokenKind::Session => AuditAction::LoggedIn,
+        TokenKind::LongLived => AuditAction::Issued,
+        TokenKind::Internal => AuditAction::Fetched,
+        TokenKind::Oauth => AuditAction::SignedIn,
+        TokenKind::Imported | TokenKind::Unverified => AuditAction::Imported,
+    }
 }

@@ -12,7 +12,7 @@ use super::core::Core;
 use super::credential::Credential;
 use super::events::Alarm;
 use super::mint;
-use crate::api::ApiError;
+use crate::api::{ApiError, CreateToken};
 use crate::id::TokenId;
 use crate::store::Minted;
 use crate::token::Label;
@@ -25,6 +25,15 @@ const LATE: TimeDelta = TimeDelta::minutes(15);
 pub(super) struct Left {
     pub(super) minted: Minted,
     pub(super) error: Option<ApiError>,
+}
+
+/// What is about to be minted for the account of `user`, as it is written down before.
+pub(super) fn intent(core: &Core, sent: &CreateToken, user: String) -> Minted {
+    // By BitGo's time if it is known: the machine's may be far ahead.
+    let known = Some(core.moment().server_ms).filter(|server_ms| *server_ms > 0);
+    let known = known.and_then(DateTime::from_timestamp_millis);
+    let asked_at = known.unwrap_or_else(|| core.clock.now());
+    Minted { label: sent.label().to_owned(), account: user, asked_at }
 }
 
 /// Revokes those that live at BitGo, by a session of the account of `user`. Answers what is left.

@@ -177,7 +177,7 @@ async fn mint_next(
         return Err(RenewalError::Orphans);
     }
     let sent = capped(core, lineage, &plan).labelled(mint::suffixed(&label)?);
-    let intent = Minted { label: sent.label().to_owned(), account: user, asked_at: asked_at(core) };
+    let intent = minted::intent(core, &sent, user);
     let forget = |reissue: &mut Reissue| reissue.intent = None;
     let otp = core.ask(&login.otp).await?;
     intend(core, lineage, orphans, intent).await?;
@@ -257,12 +257,6 @@ async fn end_leftovers(
         orphans.push(left.minted);
     }
     Ok(orphans)
-}
-
-/// When something is asked for, by BitGo's time if it is known: the machine's may be far ahead.
-fn asked_at(core: &Core) -> DateTime<Utc> {
-    let known = Some(core.moment().server_ms).filter(|server_ms| *server_ms > 0);
-    known.and_then(DateTime::from_timestamp_millis).unwrap_or_else(|| core.clock.now())
 }
 
 /// Writes down what is about to be minted, and what else may live.

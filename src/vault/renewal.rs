@@ -98,9 +98,9 @@ impl RenewalError {
     fn need(&self, way: Renewal) -> Need {
         match self {
             Self::Failed(Error::Api(ApiError::SsoRequired(_))) => Need::SignOn,
-            Self::Failed(Error::Api(ApiError::OtpRequired(_)) | Error::Provider(_)) => {
-                Need::OneTimePassword
-            }
+            Self::Failed(
+                Error::Api(ApiError::OtpRequired(_) | ApiError::OtpRefused(_)) | Error::Provider(_),
+            ) => Need::OneTimePassword,
             Self::Failed(Error::Api(ApiError::EndpointGone(_))) => Need::Endpoint,
             Self::Failed(Error::SignInAnew) => Need::RefreshToken,
             Self::NoLogin | Self::Failed(Error::OtherAccount { .. }) => Need::Login,

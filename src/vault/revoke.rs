@@ -8,11 +8,11 @@
 //! ```
 
 use super::Vault;
-use super::clock_skew;
 use super::core::Core;
 use super::credential::Credential;
 use super::entry::{Entry, Held};
 use super::events::Event;
+use super::{clock_skew, retire};
 use crate::api::ApiError;
 use crate::error::Error;
 use crate::id::{LineageId, TokenId};
@@ -48,6 +48,10 @@ impl Vault {
     /// [`Event::Revoked`](crate::Event::Revoked) and
     /// [`Event::RevocationFailed`](crate::Event::RevocationFailed) tell how it goes. To remove the token
     /// by hand gives up asking.
+    ///
+    /// Where no token is kept as `label`, but one may have been minted at BitGo under just that label and
+    /// is not kept ([`Alarm::Orphan`](crate::Alarm::Orphan)), that is looked for by each session of its
+    /// account, and revoked. One that is not found is forgotten a quarter of an hour after it was asked for.
     ///
     /// # Errors
     /// [`Error::NoSuchToken`]; [`Error::Store`] if it cannot be marked: BitGo was not asked.
@@ -101,6 +105,19 @@ pub(super) fn check(held: &Held) -> Result<(), Denied> {
 }
 
 async fn revoke(core: Arc<Core>, label: Label) -> Result<Revocation, Error> {
+    if core.entry(&label).is_err()
+        && let Some(lineage) = core
+            .blocking({
+                let label = label.clone();
+                move |core| orphan_of(core, &label)
+            })
+            .await??
+    {
+        return match retire::end_orphans_of(&core, lineage).await? {
+            true => Ok(Revocation::Confirmed),
+            false => Ok(Revocation::Pending),
+        };
+    }
     let lineage = core.blocking(move |core| mark(core, &label)).await??;
     match attempt(&core, lineage).await {
         Ok(()) => Ok(Revocation::Confirmed),
@@ -110,6 +127,13 @@ async fn revoke(core: Arc<Core>, label: Label) -> Result<Revocation, Error> {
             Ok(Revocation::Pending)
         }
     }
+}
+
+/// The lineage of a token that may have been minted under this very label, and is not kept.
+fn orphan_of(core: &Core, label: &Label) -> Result<Option<LineageId>, Error> {
+    let mut orphans = core.store.unkept()?.into_iter();
+    let orphan = orphans.find(|(_, minted)| minted.label == label.as_str());
+    Ok(orphan.map(|(lineage, _)| lineage))
 }
 
 /// Marks the token, durably. From here on nothing is done with it.

@@ -116,7 +116,11 @@ impl Vault {
                 // Another may be kept under its label by now, or have taken its place.
                 let is_it = |other: &Arc<Held>| other.record.info.id == held.record.info.id;
                 match entry.held().as_ref().is_some_and(is_it) {
-                    true => core.remove_entry(&entry, &change).map(drop),
+                    true => {
+                        let (id, now) = (held.record.info.id, core.clock.now());
+                        core.store.append_audit(AuditAction::LoggedOut, id, None, now)?;
+                        core.remove_entry(&entry, &change).map(drop)
+                    }
                     false => Ok(()),
                 }
             });

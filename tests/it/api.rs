@@ -154,7 +154,7 @@ async fn a_wrong_password_or_otp_is_refused_and_kills_no_token() {
     let (right, wrong) = (bitgo.password(), LoginPassword::new("wrong"));
     for (password, otp, expect) in [
         (&wrong, "0000000", "unauthorized"),
-        (&right, "1111111", "unauthorized"),
+        (&right, "1111111", "otp refused"),
         (&right, "", "otp"),
     ] {
         let options = LoginOptions::default();
@@ -408,7 +408,7 @@ async fn only_a_session_mints_and_only_with_its_otp() {
     };
     assert_eq!(create(Auth::Hmac(&key, AuthVersion::V3), "0000000").await, "forbidden");
     assert_eq!(create(desk.auth(), "").await, "otp");
-    assert_eq!(create(desk.auth(), "1234567").await, "unauthorized");
+    assert_eq!(create(desk.auth(), "1234567").await, "otp refused");
 
     let kind = FaultKind::AlreadyExpired;
     desk.bitgo.inject(Fault::new(kind).on("POST", ACCESS_TOKEN));

@@ -102,7 +102,9 @@ async fn a_close_writes_what_was_counted() {
     let desk = desk.reopened().await;
     let entries = desk.vault.audit().await.unwrap();
     let entries: Vec<_> = entries.iter().map(|entry| (entry.action, entry.count)).collect();
-    assert_eq!(entries, [(AuditAction::Signed, 1), (AuditAction::Viewed, 1)], "and no gap");
+    let came = [(AuditAction::LoggedIn, 1), (AuditAction::Issued, 1)];
+    let counted = [(AuditAction::Signed, 1), (AuditAction::Viewed, 1)];
+    assert_eq!(entries, [came, counted].concat(), "and no gap");
 }
 
 /// The child: spends once a line, and lives on.
@@ -152,4 +154,28 @@ async fn what_a_killed_process_signed_is_told_within_a_second_and_the_gap_is_nam
     let gaps = told(&vault, &[AuditAction::Gap]).await;
     assert_eq!(gaps.iter().map(|gap| gap.token_id).collect::<Vec<_>>(), [Some(id)]);
     vault.verify_audit().await.unwrap();
+}
+
+#[tokio::test]
+async fn how_tokens_come_and_go_is_told() {
+    use AuditAction::{Fetched, Imported, Issued, LoggedIn, LoggedOut, RevocationAsked, Revoked};
+    let desk = desk().await;
+    let id = |label: &str| desk.vault.status(label).unwrap().info.id;
+    desk.vault.fetch_internal("desk", "internal").await.unwrap();
+    let (session, bot, internal) = (id("desk"), id("bot"), id("internal"));
+    desk.vault.revoke("bot").await.unwrap();
+    desk.vault.logout("desk").await.unwrap();
+    let actions = [Fetched, Imported, Issued, LoggedIn, LoggedOut, RevocationAsked, Revoked];
+    let entries = told(&desk.vault, &actions).await.into_iter();
+    let entries: Vec<_> = entries.map(|entry| (entry.action, entry.token_id.unwrap())).collect();
+    let expect = [
+        (LoggedIn, session),
+        (Issued, bot),
+        (Fetched, internal),
+        (RevocationAsked, bot),
+        (Revoked, bot),
+        (LoggedOut, session),
+    ];
+    assert_eq!(entries, expect);
+    desk.vault.verify_audit().await.unwrap();
 }

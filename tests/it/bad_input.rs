@@ -208,14 +208,14 @@ async fn a_login_that_bitgo_refuses_keeps_nothing_and_says_why() {
         (login(LoginPassword::new("wrong"), "0000000"), "unauthorized"),
         (login(LoginPassword::new(""), "0000000"), "unauthorized"),
         (login(desk.bitgo.password(), ""), "otp"),
-        (login(desk.bitgo.password(), "1111111"), "unauthorized"),
+        (login(desk.bitgo.password(), "1111111"), "otp refused"),
         (Login::new("", desk.bitgo.password(), desk.bitgo.otp()), "unauthorized"),
         (Login::new("x".repeat(1 << 20), desk.bitgo.password(), desk.bitgo.otp()), "rejected"),
     ] {
         let error = desk.vault.login("second", login).await.unwrap_err();
         assert_eq!(told(&error), expect);
     }
-    for (otp, expect) in [("", "otp"), ("1111111", "unauthorized")] {
+    for (otp, expect) in [("", "otp"), ("1111111", "otp refused")] {
         let issued = desk.vault.issue("desk", bot("second"), Otp::new(otp)).await;
         assert_eq!(told(&issued.unwrap_err()), expect);
     }

@@ -7,7 +7,7 @@ use bitgo_vault::emulator::{Fault, FaultKind};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
     Amount, Control, ControlError, ControlRenewal, ControlStatus, ControlToken, ControlUnavailable,
-    Environment, Request, Standing, Vault,
+    Environment, ErrorKind, Request, Standing, Vault,
 };
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -115,8 +115,18 @@ async fn each_verb_answers_and_none_tells_a_secret() {
     control.reconcile("bot").await.unwrap();
     let unknown = control.reconcile("nobody").await.unwrap_err();
     assert!(
-        matches!(&unknown, ControlError::Refused { why } if why.starts_with("no token is kept as nobody"))
+        matches!(&unknown, ControlError::Refused { why, .. } if why.starts_with("no token is kept as nobody"))
     );
+    let kind = |error: ControlError| match error {
+        ControlError::Refused { kind, .. } => kind,
+        error => panic!("{error}"),
+    };
+    assert_eq!((kind(manual), kind(unknown)), (ErrorKind::NeedsHuman, ErrorKind::Other));
+    assert_eq!(kind(control.reconcile("no\nlabel").await.unwrap_err()), ErrorKind::Usage);
+    let refusing = Fault::new(FaultKind::Status(400, "{}".into()));
+    desk.bitgo.inject(refusing.on("GET", "/api/v2/user/session").times(u32::MAX));
+    assert_eq!(kind(control.reconcile("bot").await.unwrap_err()), ErrorKind::Api);
+    desk.bitgo.clear_faults();
 
     assert_eq!(control.check("bot", &desk.view()).await.unwrap().denied_by, None);
     let denied = control.check("bot", &Request::get("/api/v2/nothing").unwrap()).await.unwrap();
@@ -134,7 +144,10 @@ async fn each_verb_answers_and_none_tells_a_secret() {
     }
     for verb in ["thaw", "lease", "expose", "unlock", "Status", ""] {
         let answer = raw(&socket(&desk), format!("{{\"verb\":\"{verb}\"}}\n").as_bytes());
-        assert_eq!(answer, "{\"error\":\"the request cannot be read\"}\n", "{verb}");
+        assert_eq!(
+            answer, "{\"error\":\"the request cannot be read\",\"kind\":\"usage\"}\n",
+            "{verb}"
+        );
     }
     assert!(desk.vault.is_frozen());
     desk.vault.thaw(passphrase()).await.unwrap();
@@ -220,7 +233,11 @@ async fn junk_and_those_who_say_nothing_keep_nobody_out() {
     for line in
         [&b"junk\n"[..], b"{}\n", b"[1]\n", b"{\"verb\":\"status\",\"more\":1}\n", b"\xff\n"]
     {
-        assert_eq!(raw(&path, line), "{\"error\":\"the request cannot be read\"}\n", "{line:?}");
+        assert_eq!(
+            raw(&path, line),
+            "{\"error\":\"the request cannot be read\",\"kind\":\"usage\"}\n",
+            "{line:?}"
+        );
     }
     assert_eq!(raw(&path, &vec![b'x'; 8 << 20]), "", "what is too long is not heard out");
     let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(&path).unwrap()).collect();

@@ -200,11 +200,13 @@ pub(crate) fn initiate(wallet: WalletId, body: &serde_json::Value) -> Request {
     Request::post(&format!("/api/v2/tbtc/wallet/{wallet}/tx/initiate")).json(body).unwrap()
 }
 
-/// What the audit log tells of event by event: without what was signed and refused, counted.
+/// What the audit log tells of event by event: without what was signed and refused, counted, and how the
+/// tokens came that a test works with.
 pub(crate) async fn audited(vault: &Vault) -> Vec<(AuditAction, Option<TokenId>)> {
-    use AuditAction::{Denied, Signed, Viewed};
+    use AuditAction::{Denied, Fetched, Issued, LoggedIn, Signed, SignedIn, Viewed};
+    let left_out = [Denied, Fetched, Issued, LoggedIn, Signed, SignedIn, Viewed];
     let entries = vault.audit().await.unwrap().into_iter();
-    let events = entries.filter(|entry| ![Denied, Signed, Viewed].contains(&entry.action));
+    let events = entries.filter(|entry| !left_out.contains(&entry.action));
     events.map(|entry| (entry.action, entry.token_id)).collect()
 }
 
@@ -237,6 +239,7 @@ pub(crate) fn class(error: &ApiError) -> &'static str {
         ApiError::RateLimited { .. } => "rate limited",
         ApiError::TokenDead(_) => "dead",
         ApiError::OtpRequired(_) => "otp",
+        ApiError::OtpRefused(_) => "otp refused",
         ApiError::NeedsUnlock(_) => "needs unlock",
         ApiError::SsoRequired(_) => "sso",
         ApiError::IpNotAllowed { .. } => "ip",

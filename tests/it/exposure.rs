@@ -29,7 +29,7 @@ async fn a_token_stays_in_the_vault_until_a_rule_lets_it_out() {
     let wrong = desk.vault.dangerous_allow_raw_exposure("bot", Passphrase::new("wrong")).await;
     assert_eq!(told(&wrong.unwrap_err()), "wrong passphrase");
     assert_eq!(expose(&desk, "bot").await.unwrap_err(), DENIED);
-    assert!(desk.vault.audit().await.unwrap().is_empty());
+    assert_eq!(audited(&desk.vault).await, []);
     assert_eq!(desk.used("bot"), 0, "what is refused is not charged");
     let unknown = desk.vault.dangerous_allow_raw_exposure("nobody", passphrase()).await;
     assert_eq!(

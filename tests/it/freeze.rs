@@ -1,7 +1,7 @@
 //! The kill switch: from inside, from another process, over all that a vault goes through.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{Desk, options, passphrase, told, until};
+use crate::desk::{Desk, audited, options, passphrase, told, until};
 use crate::victim::{self, Victim, kills, random, say};
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{AuditAction, Environment, Event, Passphrase, Vault};
@@ -62,8 +62,8 @@ async fn a_frozen_vault_gives_nothing_until_the_passphrase_thaws_it() {
     assert_eq!(told(&late.sign().map(drop).unwrap_err()), VOID, "it died with the freeze");
     assert_eq!(desk.used("bot"), 0, "what was not signed is given back");
     check_gives(&desk).await;
-    let told = desk.vault.audit().await.unwrap();
-    let told: Vec<_> = told.iter().map(|entry| entry.action).collect();
+    let told = audited(&desk.vault).await;
+    let told: Vec<_> = told.into_iter().map(|(action, _)| action).collect();
     let expect = [AuditAction::ExposureAllowed, AuditAction::Frozen, AuditAction::Thawed];
     assert_eq!(told, expect, "once each, and nothing was handed out");
 }

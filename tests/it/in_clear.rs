@@ -224,7 +224,7 @@ async fn a_minted_token_that_does_not_prove_itself_is_revoked_or_told_of() {
     let desk = trading(older()).await;
     let fail = |method, path, status| {
         let kind = FaultKind::Status(status, "{}".into());
-        desk.bitgo.inject(Fault::new(kind).on(method, path));
+        desk.bitgo.inject(Fault::new(kind).on(method, path).times(u32::MAX));
     };
     for (revoked, orphaned) in [(None, false), (Some(404), true), (Some(503), true)] {
         fail("GET", "/api/v2/user/session", 503);
@@ -234,5 +234,6 @@ async fn a_minted_token_that_does_not_prove_itself_is_revoked_or_told_of() {
         let minted = desk.vault.issue("desk", desk.spender("new", 1), desk.bitgo.otp()).await;
         let error = minted.unwrap_err();
         assert_eq!(matches!(error, Error::Orphaned { .. }), orphaned, "{revoked:?}: {error}");
+        desk.bitgo.clear_faults();
     }
 }

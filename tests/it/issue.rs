@@ -1,13 +1,20 @@
 //! What is minted is kept, revoked, or told of: no token lives on that nobody knows.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
-use crate::desk::{DAY, Desk, bot, told};
+use crate::desk::{self, DAY, Desk, bot, passphrase, told, until};
+use crate::victim::{self, Victim};
 use bitgo_vault::api::{Auth, Client, ClientSettings, CreateToken, Page, TokenFlaw};
 use bitgo_vault::crypto::{AuthKey, AuthVersion};
 use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
-use bitgo_vault::{AccessToken, Error, Label, Otp, Provider, StoreError, TokenId};
+use bitgo_vault::test_util::TokioClock;
+use bitgo_vault::{
+    AccessToken, Alarm, EnterpriseId, Environment, Error, Event, Label, Otp, Provider, Revocation,
+    StoreError, TokenId, Vault,
+};
 use std::env;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 const MINT: (&str, &str) = ("POST", "/api/v2/user/accesstoken");
@@ -21,6 +28,11 @@ const CHILD: &str = "BITGO_VAULT_READ_ONLY_CHILD";
 /// Fails the next call of this kind.
 fn fail(desk: &Desk, (method, path): (&str, &str), kind: FaultKind) {
     desk.bitgo.inject(Fault::new(kind).on(method, path));
+}
+
+/// Fails all calls of this kind: the vault goes on looking for what it could not revoke.
+fn fail_all(desk: &Desk, (method, path): (&str, &str), kind: FaultKind) {
+    desk.bitgo.inject(Fault::new(kind).on(method, path).times(u32::MAX));
 }
 
 fn status(status: u16) -> FaultKind {
@@ -95,7 +107,7 @@ async fn a_token_that_could_not_be_revoked_is_told_of_by_its_id() {
         let printed = format!("{kind:?}");
         let desk = Desk::new().await;
         fail(&desk, RECORD, status(503));
-        fail(&desk, REVOKE, kind);
+        fail_all(&desk, REVOKE, kind);
         match issue(&desk).await.unwrap_err() {
             Error::Orphaned { id, source } => {
                 assert_eq!(told(&source), "transient", "{printed}: why it was not kept");
@@ -158,7 +170,7 @@ async fn mint_where_nothing_can_be_written() {
 async fn an_unsigned_answer_does_not_say_that_a_token_is_gone() {
     let desk = Desk::with(Emulator::builder().session_lifetime(Duration::from_secs(36_000))).await;
     fail(&desk, RECORD, FaultKind::Unsigned(401, "{}".into()));
-    fail(&desk, REVOKE, FaultKind::Unsigned(404, "{}".into()));
+    fail_all(&desk, REVOKE, FaultKind::Unsigned(404, "{}".into()));
     let issued = issue(&desk).await;
     let living = living(&desk).await;
     match issued.unwrap_err() {
@@ -206,9 +218,9 @@ async fn a_token_that_cannot_be_looked_for_is_told_of_by_its_label() {
     let desk = Desk::new().await;
     for broken in [LIST, REVOKE] {
         fail(&desk, MINT, FaultKind::DropAfterEffect);
-        fail(&desk, broken, status(503));
+        fail_all(&desk, broken, status(503));
         let error = issue(&desk).await.unwrap_err();
-        let living = living(&desk).await;
+        let living = desk.bitgo.living("bot#");
         match error {
             Error::Unresolved { label, source } => {
                 assert!(label.starts_with("bot#") && broken == LIST, "{label}");
@@ -220,6 +232,7 @@ async fn a_token_that_cannot_be_looked_for_is_told_of_by_its_label() {
             }
             other => panic!("{living:?} lives on, and nobody is told: {other}"),
         }
+        desk.bitgo.clear_faults();
     }
 }
 
@@ -244,4 +257,84 @@ async fn what_is_advised_against_is_not_asked_for() {
         }
     }
     assert_eq!(desk.bitgo.requests(""), before, "nothing was sent");
+}
+
+#[tokio::test]
+async fn the_enterprises_that_it_is_confined_to_are_known() {
+    let desk = Desk::new().await;
+    let enterprise = EnterpriseId::from_bytes([7; 16]);
+    let minted = desk.mint(desk.spender("bot", 10).permitted_enterprise(enterprise)).await;
+    assert_eq!(minted.info.permitted_enterprises, Some(vec![enterprise]));
+    let desk = desk.reopened().await;
+    let info = desk.vault.status("bot").unwrap().info;
+    assert_eq!(info.permitted_enterprises, Some(vec![enterprise]));
+}
+
+/// The label at BitGo of what may have been minted, once it may.
+async fn orphan(vault: &Vault) -> String {
+    until(|| !vault.control_status().orphans.is_empty()).await;
+    vault.control_status().orphans.remove(0)
+}
+
+/// The child: issues, and is killed before it hears the answer.
+#[tokio::test]
+async fn what_a_kill_leaves_at_bitgo_is_told_of_and_revoked() {
+    if let Some(given) = victim::given() {
+        let [path, url, xpub, otp] = &given[..] else { panic!("{given:?}") };
+        let environment = Environment::custom(url, xpub).unwrap();
+        let clock = Arc::new(TokioClock::new());
+        let options = desk::options(Path::new(path), &environment, &clock);
+        let vault = options.unlock(passphrase()).await.unwrap();
+        let _ = vault.issue("desk", bot("bot"), Otp::new(otp.as_str())).await;
+        panic!("it was to be killed");
+    }
+    let desk = Desk::new().await;
+    // The call happens, and whoever made it is killed before it knows what became of it.
+    fail(&desk, MINT, FaultKind::DropAfterEffect);
+    let slow = Fault::new(FaultKind::Delay(DAY)).on(LIST.0, LIST.1);
+    desk.bitgo.inject(slow.times(u32::MAX));
+    let given = [
+        desk.path().display().to_string(),
+        desk.bitgo.url().to_owned(),
+        desk.bitgo.server_xpub().to_owned(),
+        desk.bitgo.otp().expose().to_owned(),
+    ];
+    let name = "issue::what_a_kill_leaves_at_bitgo_is_told_of_and_revoked";
+    let mint = format!("{} {}", MINT.0, MINT.1);
+    let before = desk.bitgo.requests(&mint);
+    let options = desk.options();
+    let (bitgo, dir) = desk.closed().await;
+    let child = Victim::start(name, &given.each_ref().map(String::as_str));
+    until(|| bitgo.requests(&mint) > before).await;
+    child.kill();
+    assert_eq!(bitgo.living("bot#").len(), 1);
+    bitgo.clear_faults();
+
+    // Nobody can look for it while BitGo lists nothing.
+    let down = Fault::new(status(503)).on(LIST.0, LIST.1).times(u32::MAX);
+    bitgo.inject(down);
+    let vault = options.unlock(passphrase()).await.unwrap();
+    let mut events = vault.events();
+    let label = orphan(&vault).await;
+    assert!(label.starts_with("bot#"), "{label}");
+    loop {
+        let event = events.next().await.unwrap();
+        if let Event::Alarm { alarm: Alarm::Orphan { label: told, .. }, .. } = event {
+            break assert_eq!(*told, *label);
+        }
+    }
+    assert!(told(&vault.revoke(&label).await.unwrap_err()).contains("transient"));
+    assert_eq!(vault.control_status().orphans, std::slice::from_ref(&label));
+    bitgo.clear_faults();
+    // Whoever is first, the vault by itself or who asks.
+    let revoked = vault.revoke(&label).await;
+    assert!(matches!(revoked, Ok(Revocation::Confirmed)), "{revoked:?}");
+    assert_eq!(vault.control_status().orphans, Vec::<String>::new());
+    assert_eq!(bitgo.living("bot#"), []);
+    let unknown = vault.revoke(&label).await.unwrap_err();
+    assert!(matches!(unknown, Error::NoSuchToken { .. }), "{unknown}");
+    vault.issue("desk", bot("bot"), bitgo.otp()).await.unwrap();
+    assert_eq!(vault.control_status().orphans, Vec::<String>::new());
+    vault.close().await.unwrap();
+    drop(dir);
 }

@@ -48,7 +48,7 @@ async fn a_one_time_password_is_asked_for_once_it_is_wanted() {
 
     let (otp, asked) = counted("1111111");
     let login = Login::new(desk.bitgo.email(), from_file(), otp);
-    assert_eq!(told(&desk.vault.login("wrong", login).await.unwrap_err()), "unauthorized");
+    assert_eq!(told(&desk.vault.login("wrong", login).await.unwrap_err()), "otp refused");
     assert_eq!((asked.load(Ordering::Relaxed), desk.bitgo.requests("POST")), (1, 4), "not again");
 
     let (otp, asked) = counted("0000000");
@@ -68,7 +68,7 @@ async fn a_one_time_password_is_asked_for_once_it_is_wanted() {
     minted.await.unwrap();
     let unbrought =
         desk.vault.login("none", Login::new("a@b", Provider::file("/none"), Otp::new("")));
-    assert_eq!(told(&unbrought.await.unwrap_err()), "the file could not be read");
+    assert_eq!(told(&unbrought.await.unwrap_err()), "the file /none could not be read");
     assert_eq!(desk.vault.list().len(), 3);
 }
 
@@ -106,7 +106,7 @@ async fn a_seed_that_is_kept_is_sealed_and_gives_each_password_once() {
     let first = provider.ask(now).unwrap();
     assert_eq!(first.expose(), seed().password_at(now).expose());
     let login = Login::new(desk.bitgo.email(), desk.bitgo.password(), provider);
-    assert_eq!(told(&desk.vault.login("other", login).await.unwrap_err()), "unauthorized");
+    assert_eq!(told(&desk.vault.login("other", login).await.unwrap_err()), "otp refused");
     let sent = desk.bitgo.traffic().pop().unwrap();
     let second = seed().password_at(now + TimeDelta::seconds(30));
     assert_ne!(first.expose(), second.expose());

@@ -1,6 +1,6 @@
 //! The vault's own rules: who may change them, what they forbid, and what is left of each.
 
-use crate::desk::{Desk, bot, coin, passphrase, told};
+use crate::desk::{Desk, audited, bot, coin, passphrase, told};
 use bitgo_vault::{
     ActionKind, Amount, AuditAction, Coin, CoinMap, CoinRules, Error, LocalRules, Passphrase,
     Purpose, Request, Rule, TradingRules, WindowRule,
@@ -39,12 +39,12 @@ async fn tightening_is_free_and_loosening_wants_the_passphrase() {
     set(strict(10), Some(passphrase())).await.expect("looser rules");
     set(strict(10), None).await.expect("the same rules");
 
-    let log = desk.vault.audit().await.expect("the log");
-    let told: Vec<_> = log.iter().map(|entry| entry.action).collect();
+    let log = audited(&desk.vault).await;
+    let told: Vec<_> = log.iter().map(|(action, _)| *action).collect();
     let (tightened, loosened) = (AuditAction::RulesTightened, AuditAction::RulesLoosened);
     assert_eq!(told, [tightened, tightened, loosened, tightened]);
     let id = desk.vault.status("bot").expect("a token").info.id;
-    assert!(log.iter().all(|entry| entry.token_id == Some(id)));
+    assert!(log.iter().all(|(_, token)| *token == Some(id)));
 
     let desk = desk.reopened().await;
     assert_eq!(desk.vault.rules("bot").expect("rules"), strict(10), "they are on disk");
@@ -66,7 +66,7 @@ async fn rules_that_cannot_be_kept_change_nothing() {
         Err(Error::NoSuchToken { .. })
     ));
     assert_eq!(desk.vault.rules("bot").expect("rules"), LocalRules::default());
-    assert!(desk.vault.audit().await.expect("the log").is_empty());
+    assert_eq!(audited(&desk.vault).await, []);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ async fn a_record_that_cannot_be_read_unlocks_nothing() {
         desk.bitgo.clear_faults();
     }
     let wrong = desk.vault.unlock_session("free", Otp::new("1"), MINUTE).await;
-    assert_eq!(told(&wrong.unwrap_err()), "unauthorized");
+    assert_eq!(told(&wrong.unwrap_err()), "otp refused");
     let none = desk.vault.unlock_session("free", Otp::new(""), MINUTE).await;
     assert_eq!(told(&none.unwrap_err()), "otp");
     let silent = Provider::closure(|| Err("nobody is here".into()));

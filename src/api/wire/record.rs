@@ -176,6 +176,7 @@ impl TokenRecord {
             scopes: self.scope.clone(),
             enterprise: self.enterprise,
             permitted_wallets: self.permitted_wallets.clone(),
+            permitted_enterprises: self.permitted_enterprises.clone(),
             created_at: self.created,
             expires_at: self.expires,
             is_extensible: self.is_extensible,

@@ -121,6 +121,7 @@ pub(crate) enum Verb {
     /// Renew a token now, by its own way
     Renew(verb::by_label::ByLabel),
     Rotate(verb::rotate::Rotate),
+    RenewBudget(verb::renew_budget::RenewBudget),
     /// Ask BitGo what a token spent, and count from there
     Reconcile(verb::by_label::ByLabel),
     /// Lock a session or token that was unlocked
@@ -134,6 +135,18 @@ pub(crate) enum Verb {
     Man(verb::manual::Man),
     #[cfg(feature = "emulator")]
     Emulator(verb::emulator::Emulate),
+}
+
+impl Verb {
+    /// Whether it may ask for a secret. One that does not ends by signals as it sees fit.
+    pub(crate) fn asks(&self) -> bool {
+        match self {
+            Self::Completions(_) | Self::Man(_) => false,
+            #[cfg(feature = "emulator")]
+            Self::Emulator(_) => false,
+            _ => true,
+        }
+    }
 }
 
 #[cfg(test)]

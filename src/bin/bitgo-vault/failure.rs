@@ -10,11 +10,12 @@
 
 use bitgo_vault::api::ApiError;
 use bitgo_vault::{
-    ControlError, Denied, Error, Label, Need, ProviderError, Rule, StoreError, TokenStatus,
-    WordError,
+    ControlError, Denied, Error, ErrorKind, Label, Need, ProviderError, Rule, StoreError,
+    TokenStatus, WordError,
 };
 use serde_json::{Value, json};
 use std::error::Error as StdError;
+use std::path::PathBuf;
 use std::{fmt, io};
 
 /// Why a verb did not do what was asked.
@@ -28,69 +29,30 @@ pub(crate) enum Failure {
     NotRenewed { label: Label, why: String, need: Option<Need> },
     /// It was said wrongly.
     Usage(String),
+    /// A file beside the vault could not be had.
+    File { doing: &'static str, path: PathBuf, source: io::Error },
     /// Something beside the vault failed.
     Other { doing: &'static str, source: Box<dyn StdError + Send + Sync> },
     /// A file is not what was written.
     Altered(io::Error),
 }
 
-/// Each kind with its exit code.
-#[derive(Clone, Copy)]
-enum Kind {
-    Other,
-    Usage,
-    Denied,
-    Locked,
-    NeedsHuman,
-    Api,
-    InUse,
-    Damaged,
-}
-
-impl Kind {
-    const fn exit_code(self) -> u8 {
-        match self {
-            Self::Other => 1,
-            Self::Usage => 2,
-            Self::Denied => 3,
-            Self::Locked => 4,
-            Self::NeedsHuman => 5,
-            Self::Api => 6,
-            Self::InUse => 7,
-            Self::Damaged => 8,
-        }
-    }
-
-    /// Its section in the runbook: `bitgo_vault::guide::operations`.
-    const fn runbook(self) -> &'static str {
-        match self {
-            Self::Other => "BV-0001",
-            Self::Usage => "BV-0002",
-            Self::Denied => "BV-0003",
-            Self::Locked => "BV-0004",
-            Self::NeedsHuman => "BV-0005",
-            Self::Api => "BV-0006",
-            Self::InUse => "BV-0007",
-            Self::Damaged => "BV-0008",
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Other => "other",
-            Self::Usage => "usage",
-            Self::Denied => "denied",
-            Self::Locked => "locked",
-            Self::NeedsHuman => "needs-human",
-            Self::Api => "api",
-            Self::InUse => "in-use",
-            Self::Damaged => "damaged",
-        }
+/// The exit code of each kind.
+const fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Usage => 2,
+        ErrorKind::Denied => 3,
+        ErrorKind::Locked => 4,
+        ErrorKind::NeedsHuman => 5,
+        ErrorKind::Api => 6,
+        ErrorKind::InUse => 7,
+        ErrorKind::Damaged => 8,
+        _ => 1,
     }
 }
 
 /// What the runbook tells of a damaged vault.
-pub(crate) const DAMAGED: &str = Kind::Damaged.runbook();
+pub(crate) const DAMAGED: &str = ErrorKind::Damaged.runbook();
 
 impl Failure {
     pub(crate) fn usage(why: impl Into<String>) -> Self {
@@ -104,6 +66,14 @@ impl Failure {
         move |source| Self::Other { doing, source: source.into() }
     }
 
+    /// The same of a file.
+    pub(crate) fn at_file(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { doing, path: path.into(), source }
+    }
+
     /// How a renewal went that ended so, if `renewals` had gone well before it.
     pub(crate) fn of_renewal(ended: TokenStatus, renewals: u64) -> Result<TokenStatus, Self> {
         if ended.renewals != renewals {
@@ -114,19 +84,21 @@ impl Failure {
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
-        self.kind().exit_code()
+        exit_code(self.kind())
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Usage(_) => Kind::Usage,
-            Self::Other { .. } => Kind::Other,
-            Self::Altered(_) => Kind::Damaged,
-            Self::Control(ControlError::Foreign { .. }) => Kind::InUse,
-            Self::Control(_) => Kind::Other,
-            Self::NotRenewed { need: Some(_), .. } => Kind::NeedsHuman,
-            Self::NotRenewed { need: None, .. } => Kind::Api,
-            Self::Vault(error) => kind_of(error),
+            Self::Usage(_) => ErrorKind::Usage,
+            Self::File { .. } | Self::Other { .. } => ErrorKind::Other,
+            Self::Altered(_) => ErrorKind::Damaged,
+            Self::Control(ControlError::Foreign { .. }) => ErrorKind::InUse,
+            // As it would be if nobody held the vault.
+            Self::Control(ControlError::Refused { kind, .. }) => *kind,
+            Self::Control(_) => ErrorKind::Other,
+            Self::NotRenewed { need: Some(_), .. } => ErrorKind::NeedsHuman,
+            Self::NotRenewed { need: None, .. } => ErrorKind::Api,
+            Self::Vault(error) => error.kind(),
         }
     }
 
@@ -134,8 +106,25 @@ impl Failure {
     pub(crate) fn remedy(&self) -> Option<String> {
         let error = match self {
             Self::Vault(error) => error,
+            Self::File { source, .. } => {
+                let remedy = match source.kind() {
+                    io::ErrorKind::NotFound => {
+                        "name one that is there, in a directory that is there"
+                    }
+                    io::ErrorKind::AlreadyExists => "name one that is not there yet",
+                    io::ErrorKind::PermissionDenied => "name one that is yours, or make it so",
+                    io::ErrorKind::StorageFull => "free space, then try again",
+                    _ => return None,
+                };
+                return Some(remedy.into());
+            }
             Self::NotRenewed { need: Some(Need::Login), .. } => {
                 return Some("mint it by a login: bitgo-vault rotate LABEL --email EMAIL".into());
+            }
+            Self::NotRenewed { need: Some(Need::OneTimePassword), .. } => {
+                let remedy = "give two that are new, the first for the login and the next for the token: \
+                              --otp CODE --otp CODE";
+                return Some(remedy.into());
             }
             Self::NotRenewed { need, .. } => return need.map(|need| need.advice().into()),
             _ => return None,
@@ -155,12 +144,15 @@ impl Failure {
                 "put the directory aside, then make it anew with bitgo-vault restore BACKUP"
             }
             // Repairing mends none of them.
+            Error::Store(StoreError::DamagedBackup { .. }) => return None,
             Error::Store(
-                StoreError::DamagedBackup { .. }
-                | StoreError::RolledBack { .. }
-                | StoreError::NoAnchor { .. },
-            ) => return None,
-            Error::Store(error) if is_damage(error) => {
+                StoreError::RolledBack { .. }
+                | StoreError::NoAnchor { .. }
+                | StoreError::DamagedAnchor { .. },
+            ) => {
+                "to take it as it is: bitgo-vault restore --dangerous-accept-rollback, then bitgo-vault reconcile LABEL"
+            }
+            Error::Store(_) if error.kind() == ErrorKind::Damaged => {
                 "look with bitgo-vault doctor, then mend with bitgo-vault restore --repair"
             }
             Error::Store(StoreError::AlreadyExists { .. }) => {
@@ -169,7 +161,7 @@ impl Failure {
             Error::Store(StoreError::OtherEnvironment { .. }) => {
                 "leave --env and its kin away: the vault knows its bitgo; or name another with --store"
             }
-            Error::Store(StoreError::BackupExists { .. } | StoreError::BackupUnfinished { .. }) => {
+            Error::Store(StoreError::BackupExists { .. }) => {
                 "name a file that is not there yet: bitgo-vault backup FILE"
             }
             Error::Store(StoreError::UnsafeFileSystem { .. }) => {
@@ -202,12 +194,18 @@ impl Failure {
                     "use sign or send; or set rawExposure with bitgo-vault policy set LABEL, if you must"
                 }
                 Rule::Frozen => "run bitgo-vault thaw, once you know why it was frozen",
-                Rule::Limit | Rule::Total | Rule::NoLimit => {
+                Rule::Total => {
+                    "begin its budget anew with bitgo-vault renew-budget LABEL, if that is meant"
+                }
+                Rule::Limit | Rule::NoLimit => {
                     "issue a token with another limit: bitgo-vault issue LABEL --limit COIN=AMOUNT"
                 }
                 _ => "see which rule and why: bitgo-vault check LABEL METHOD PATH",
             },
             Error::Api(ApiError::OtpRequired(_)) => "give a one-time password with --otp CODE",
+            Error::Api(ApiError::OtpRefused(_)) => {
+                "wait for the next one, each is good once; then give it with --otp CODE"
+            }
             Error::Api(ApiError::TokenDead(_) | ApiError::Unauthorized(_)) => {
                 "log in anew with bitgo-vault login EMAIL, then issue or renew the token"
             }
@@ -236,7 +234,7 @@ impl Failure {
         }
         let mut told = json!({
             "kind": kind.as_str(),
-            "exit_code": kind.exit_code(),
+            "exit_code": exit_code(kind),
             "message": self.to_string(),
             "remedy": self.remedy(),
             "see": self.see(),
@@ -261,51 +259,6 @@ pub(crate) fn denied_to_json(denied: &Denied) -> Value {
         "left": denied.left().map(|amount| amount.to_string()),
         "resets_at": denied.resets_at().map(|time| time.to_rfc3339()),
     })
-}
-
-fn kind_of(error: &Error) -> Kind {
-    match error {
-        Error::Denied(_) | Error::LoosensRules { .. } | Error::HasLimits { .. } => Kind::Denied,
-        Error::Store(StoreError::WrongPassphrase) | Error::EmptyPassphrase => Kind::Locked,
-        Error::Store(StoreError::InUse { .. }) => Kind::InUse,
-        Error::Store(error) if is_damage(error) => Kind::Damaged,
-        Error::Provider(_) => Kind::Locked,
-        Error::Api(
-            ApiError::OtpRequired(_)
-            | ApiError::NeedsUnlock(_)
-            | ApiError::SsoRequired(_)
-            | ApiError::TokenDead(_),
-        )
-        | Error::SignInAnew
-        | Error::NotRenewable { .. }
-        | Error::LimitsUnknown { .. }
-        | Error::NoEcdhKey
-        | Error::NoTotpSeed { .. } => Kind::NeedsHuman,
-        Error::Api(_)
-        | Error::Untrusted(_)
-        | Error::NoAccessToken
-        | Error::WrongRecord
-        | Error::ArrivedExpired { .. }
-        | Error::Orphaned { .. }
-        | Error::Unresolved { .. } => Kind::Api,
-        Error::Word(_) | Error::Request(_) | Error::Rules(_) | Error::UnfitToken(_) => Kind::Usage,
-        _ => Kind::Other,
-    }
-}
-
-fn is_damage(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::DamagedHeader { .. }
-            | StoreError::DamagedDatabase { .. }
-            | StoreError::Damaged { .. }
-            | StoreError::Unreadable { .. }
-            | StoreError::RolledBack { .. }
-            | StoreError::NoAnchor { .. }
-            | StoreError::DamagedAnchor { .. }
-            | StoreError::DamagedBackup { .. }
-            | StoreError::Degraded
-    )
 }
 
 impl From<Error> for Failure {
@@ -339,6 +292,7 @@ impl fmt::Display for Failure {
             Self::Control(error) => error.fmt(f),
             Self::NotRenewed { label, why, .. } => write!(f, "{label} is not renewed: {why}"),
             Self::Usage(why) => f.write_str(why),
+            Self::File { doing, path, .. } => write!(f, "could not {doing} {}", path.display()),
             Self::Other { doing, .. } => write!(f, "could not {doing}"),
             Self::Altered(why) => write!(f, "the file is not as it was written: {why}"),
         }
@@ -351,6 +305,7 @@ impl StdError for Failure {
             Self::Vault(error) => error.source(),
             Self::Control(error) => error.source(),
             Self::NotRenewed { .. } | Self::Usage(_) => None,
+            Self::File { source, .. } => Some(source),
             Self::Other { source, .. } => Some(&**source),
             Self::Altered(why) => why.source(),
         }

@@ -10,6 +10,7 @@
 //! failure  what went wrong, what to do, and the exit code
 //! hush     what the process keeps from others on the machine
 //! murmur   what the vault warns of meanwhile
+//! terminal left as it was found
 //! ```
 
 mod cli;
@@ -19,6 +20,7 @@ mod murmur;
 mod page;
 mod place;
 mod secrets;
+mod terminal;
 mod verb;
 mod words;
 
@@ -36,6 +38,9 @@ fn main() -> ExitCode {
     };
     let printer = Printer::new(cli.common.json, cli.common.verbose);
     murmur::to_whom_it_may_concern();
+    if cli.verb.asks() {
+        terminal::leave_as_found();
+    }
     let done = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

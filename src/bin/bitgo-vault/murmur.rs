@@ -1,6 +1,7 @@
 //! What the vault warns of meanwhile, on standard error: that somebody else acts as this user, that a
 //! token is minted against advice, that the machine's clock is off.
 
+use crate::page::harmless;
 use std::fmt::{self, Write as _};
 use std::io::{Write as _, stderr};
 use tracing::field::{Field, Visit};
@@ -30,7 +31,8 @@ impl Subscriber for Murmur {
         let mut line = Line::default();
         event.record(&mut line);
         let Line { message, fields } = line;
-        let _ = writeln!(stderr(), "bitgo-vault: warning: {message}{fields}");
+        let warning = harmless(&format!("{message}{fields}"));
+        let _ = writeln!(stderr(), "bitgo-vault: warning: {warning}");
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 /// What takes longer than this shows that it lives.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How wide a page is where nobody knows.
-const WIDTH: u16 = 100;
+/// How wide a page is that no terminal shows: a script reads it by the line, so that nothing is folded.
+const WIDTH: u16 = 1000;
 
 /// What a verb answers: by its fields for a script, and told to people.
 pub(crate) trait Tell: Serialize {
@@ -51,7 +51,7 @@ impl Page {
 
     /// A name and what it stands for, below each other in columns.
     pub(crate) fn pair(&mut self, name: &str, value: impl Display) {
-        self.line(format_args!("{name:<16} {value}"));
+        self.line(format_args!("{name:<16} {}", harmless(&value.to_string())));
     }
 
     /// Rows under a head, as wide as the terminal is.
@@ -62,7 +62,7 @@ impl Page {
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(width())
             .set_header(head.map(str::to_uppercase))
-            .add_rows(rows);
+            .add_rows(rows.into_iter().map(|row| row.map(|cell| harmless(&cell))));
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
@@ -93,13 +93,20 @@ impl Printer {
         Self { json, verbose }
     }
 
-    /// For arguments that cannot be read: whether they ask for JSON is seen all the same.
+    /// For arguments that cannot be read: whether they ask for JSON is seen all the same. What stands
+    /// behind `--` is said to another program.
     pub(crate) fn of_arguments() -> Self {
-        Self::new(std::env::args_os().any(|argument| argument == "--json"), false)
+        let mut own = std::env::args_os().take_while(|argument| argument != "--");
+        Self::new(own.any(|argument| argument == "--json"), false)
     }
 
     /// Prints an answer.
     pub(crate) fn say(&self, told: &impl Tell) -> Result<(), Failure> {
+        self.is_heard(told).map(drop)
+    }
+
+    /// Prints one answer of several, and answers whether somebody still reads.
+    pub(crate) fn is_heard(&self, told: &impl Tell) -> Result<bool, Failure> {
         let text = match self.json {
             true => {
                 let mut line =
@@ -163,25 +170,22 @@ impl Printer {
             return ExitCode::from(code);
         }
         let mut page = Page::default();
-        page.line(format_args!("{} {failure}", toned(Tone::Bad, "bitgo-vault:")));
-        let remedy = failure.remedy().or_else(|| {
-            // Then the cause may say it.
-            let is_kept = !self.verbose && !matches!(failure, Failure::Other { .. });
-            let is_kept = is_kept && std::error::Error::source(failure).is_some();
-            is_kept.then(|| "see why with --verbose".into())
-        });
+        let what = harmless(&failure.to_string());
+        page.line(format_args!("{} {what}", toned(Tone::Bad, "bitgo-vault:")));
+        let remedy = failure.remedy();
+        // Where nobody knows what to do, the cause may say it.
+        let told = match (self.verbose, &remedy, failure) {
+            (true, ..) => usize::MAX,
+            (false, None, _) | (false, _, Failure::File { .. }) => 1,
+            _ => 0,
+        };
         if let Some(remedy) = remedy {
             page.line(format_args!("{} {remedy}", toned(Tone::Good, "  do:")));
         }
         page.line(format_args!("  see: {}", failure.see()));
-        // What failed beside the vault says by its cause alone what to do.
-        let told = match (self.verbose, failure) {
-            (true, _) => usize::MAX,
-            (false, Failure::Other { .. }) => 1,
-            _ => 0,
-        };
         let causes = iter::successors(failure.source(), |&error| error.source());
-        causes.take(told).for_each(|error| page.line(format_args!("  because: {error}")));
+        let causes = causes.take(told).map(|error| harmless(&error.to_string()));
+        causes.for_each(|cause| page.line(format_args!("  because: {cause}")));
         let _ = put(anstream::stderr(), page.0.as_bytes());
         ExitCode::from(code)
     }
@@ -201,17 +205,63 @@ impl Printer {
     }
 }
 
-/// Writes all of it. That nobody reads any more is no failure.
-pub(crate) fn put(mut to: impl io::Write, text: &[u8]) -> Result<(), Failure> {
+/// Writes all of it, and answers whether somebody reads. That nobody does any more is no failure.
+pub(crate) fn put(mut to: impl io::Write, text: &[u8]) -> Result<bool, Failure> {
     match to.write_all(text).and_then(|()| to.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::could_not("write the answer")(error))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).map_err(Failure::could_not("write the answer")),
     }
+}
+
+/// What somebody else wrote, such as BitGo, without what would steer a terminal or turn its letters
+/// around. Colours stay.
+pub(crate) fn harmless(text: &str) -> String {
+    let is_harmful = |c: char| {
+        c.is_control() && c != '\n'
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut rest = text;
+    let mut harmless = String::with_capacity(text.len());
+    while let Some(next) = rest.chars().next() {
+        let taken = colour(rest).unwrap_or(next.len_utf8());
+        let (part, after) = rest.split_at(taken);
+        match taken == next.len_utf8() && is_harmful(next) {
+            true => harmless.push(char::REPLACEMENT_CHARACTER),
+            false => harmless.push_str(part),
+        }
+        rest = after;
+    }
+    harmless
+}
+
+/// How long the sequence is that begins here and sets a colour.
+fn colour(text: &str) -> Option<usize> {
+    let numbers = text.strip_prefix("\x1b[")?;
+    let end = numbers.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
+    numbers[end..].starts_with('m').then_some(end + 3)
 }
 
 fn width() -> u16 {
     let size = rustix::termios::tcgetwinsize(io::stdout());
     size.ok().map(|size| size.ws_col).filter(|width| *width > 0).unwrap_or(WIDTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_left_out_and_colours_stay() {
+        for (text, expect) in [
+            ("plain, ä, €", "plain, ä, €"),
+            ("\x1b[32mgood\x1b[0m", "\x1b[32mgood\x1b[0m"),
+            ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
+            ("\x1b[2J\x1b[", "\u{fffd}[2J\u{fffd}["),
+            ("\u{9b}2J\r\x08", "\u{fffd}2J\u{fffd}\u{fffd}"),
+            ("abc\u{202e}cba", "abc\u{fffd}cba"),
+            ("\x1b", "\u{fffd}"),
+        ] {
+            assert_eq!(harmless(text), expect, "{text:?}");
+        }
+    }
 }

@@ -124,6 +124,22 @@ impl Common {
         self.passphrase.ask()
     }
 
+    /// Refuses a place that holds a vault before somebody types the passphrase of a new one.
+    pub(crate) async fn check_free(&self) -> Result<(), Failure> {
+        if !self.passphrase.is_typed() {
+            return Ok(());
+        }
+        let report = self.builder()?.doctor(None).await?;
+        let is_none = |fault: &StoreError| matches!(fault, StoreError::NotFound { .. });
+        match report.faults.iter().any(is_none) {
+            true => Ok(()),
+            false => {
+                let taken = StoreError::AlreadyExists { path: self.store()? };
+                Err(bitgo_vault::Error::from(taken).into())
+            }
+        }
+    }
+
     /// Opens the vault for one verb, and closes it whatever becomes of that.
     pub(crate) async fn within<T>(
         &self,
@@ -145,12 +161,7 @@ impl Common {
         // Nobody is to ask this process anything meanwhile.
         let unlocking = builder.without_control_socket().unlock(passphrase);
         let vault = printer.busy("deriving the key", unlocking).await?;
-        let done = work(&vault).await;
-        let closed = close(vault).await;
-        // Why the verb failed says more than that the vault could not be closed after it.
-        let done = done?;
-        closed?;
-        Ok(done)
+        during(vault, work).await
     }
 
     /// The process that holds the vault, if one does.
@@ -163,7 +174,16 @@ impl Common {
     }
 }
 
-/// Closes a vault after its verb: what was allotted goes back, and nothing is left undone.
-pub(crate) async fn close(vault: Vault) -> Result<(), Failure> {
-    Ok(vault.close().await?)
+/// Does the work of a verb, and closes the vault whatever becomes of that: what was allotted goes back, and
+/// nothing is left undone.
+pub(crate) async fn during<T>(
+    vault: Vault,
+    work: impl AsyncFnOnce(&Vault) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let done = work(&vault).await;
+    let closed = vault.close().await;
+    // Why the verb failed says more than that the vault could not be closed after it.
+    let done = done?;
+    closed?;
+    Ok(done)
 }

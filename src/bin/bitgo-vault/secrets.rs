@@ -6,7 +6,7 @@
 //! --password-fd, --password-file, --password-command       else a prompt
 //! --token-fd, --token-file, --token-command                else a prompt
 //! --otp CODE, --otp-fd, --otp-file, --otp-command          else a prompt: it is good once, so argv may
-//!                                                          carry it
+//!                                                          carry it; several serve in order
 //! ```
 
 use crate::failure::Failure;
@@ -16,11 +16,12 @@ use bitgo_vault::{
     SystemClock,
 };
 use clap::Args;
+use std::collections::VecDeque;
 use std::env;
 use std::fs::File;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// Where systemd puts credentials (`LoadCredential=`), and what ours is called there.
@@ -107,9 +108,10 @@ pub(crate) struct TokenArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[group(multiple = false)]
 pub(crate) struct OtpArgs {
-    /// The one-time password itself
+    /// The one-time password itself. Where two are wanted, the first and then the next: BitGo takes each once, but for
+    /// the one of its test environment, which serves throughout
     #[arg(long, value_name = "CODE")]
-    otp: Option<String>,
+    otp: Vec<String>,
     /// Read the one-time password from this open descriptor
     #[arg(long, value_name = "N", value_parser = Descriptor::take)]
     otp_fd: Option<Descriptor>,
@@ -199,10 +201,25 @@ impl TokenArgs {
 impl OtpArgs {
     pub(crate) fn provider(&self) -> Provider<Otp> {
         let Self { otp, otp_fd, otp_file, otp_command } = self;
-        otp.as_deref()
-            .map(|otp| Otp::new(otp).into())
+        given(otp)
             .or_else(|| of(otp_fd.as_ref(), otp_file.as_ref(), otp_command.as_ref()))
             .unwrap_or_else(Provider::prompt)
+    }
+}
+
+/// One-time passwords of the command line. One that is alone serves throughout; several serve once each.
+fn given(otps: &[String]) -> Option<Provider<Otp>> {
+    match otps {
+        [] => None,
+        [otp] => Some(Otp::new(otp.as_str()).into()),
+        _ => {
+            let left: VecDeque<_> = otps.iter().map(|otp| Otp::new(otp.as_str())).collect();
+            let left = Mutex::new(left);
+            Some(Provider::closure(move || {
+                let next = left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                next.ok_or_else(|| "each --otp was used: give one more".into())
+            }))
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn create(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
         return Err(Refused::new(403, "Forbidden", "a short-lived session is required"));
     }
     let body = body(visit.received)?;
-    check_otp(&body)?;
+    check_otp(visit.state, &body)?;
     let lifetime = body.count("duration")?;
     let lifetime = lifetime.map_or(LIFETIME_DEFAULT, Duration::from_secs);
     if lifetime > LIFETIME_MAX || lifetime.is_zero() {

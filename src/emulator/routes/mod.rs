@@ -11,7 +11,7 @@ mod wallet;
 use super::received::Received;
 use super::refused::Refused;
 use super::reply::Reply;
-use super::state::Visit;
+use super::state::{State, Visit};
 use crate::api::wire::Object;
 use serde::Serialize;
 
@@ -96,10 +96,12 @@ fn body(received: &Received) -> Result<Object<'_>, Refused> {
 }
 
 /// Checks the second factor of a body.
-fn check_otp(body: &Object<'_>) -> Result<(), Refused> {
-    match body.text("otp")?.as_deref() {
-        None | Some("") => Err(Refused::needs_otp()),
-        Some(super::account::OTP) => Ok(()),
-        Some(_) => Err(Refused::new(401, "InvalidOTP", "incorrect otp")),
-    }
+fn check_otp(state: &mut State, body: &Object<'_>) -> Result<(), Refused> {
+    let otp = body.text("otp")?;
+    let is_taken = match (otp.as_deref(), &mut state.otps) {
+        (None | Some(""), _) => return Err(Refused::needs_otp()),
+        (Some(otp), Some(left)) => left.remove(otp),
+        (Some(otp), None) => otp == super::account::OTP,
+    };
+    if is_taken { Ok(()) } else { Err(Refused::wrong_otp()) }
 }

@@ -71,7 +71,7 @@ pub(super) fn login(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
     if !known {
         return Err(Refused::new(401, "InvalidCredentials", "incorrect email or password"));
     }
-    check_otp(&body)?;
+    check_otp(visit.state, &body)?;
     let extension_address = match body.flag("extensible")? {
         Some(true) => text("extensionAddress")?.map(String::from),
         _ => None,

@@ -14,7 +14,7 @@ const DURATION_MAX: u64 = 3600;
 pub(super) fn unlock(visit: &mut Visit<'_>) -> Result<Reply, Refused> {
     visit.bearer()?;
     let body = body(visit.received)?;
-    check_otp(&body)?;
+    check_otp(visit.state, &body)?;
     let secs = body.count("duration")?.unwrap_or(DURATION_DEFAULT);
     if !(1..=DURATION_MAX).contains(&secs) {
         return Err(Refused::invalid("duration must lie between 1 and 3600"));

@@ -67,11 +67,21 @@ pub enum AuditAction {
     Imported,
     /// BitGo said what an imported token may do, and its ledger began at what BitGo counts.
     Verified,
+    /// A login brought a session, which is kept from here on.
+    LoggedIn,
+    /// A long-lived token was minted, and is kept from here on.
+    Issued,
+    /// The user's internal token was fetched, and is kept from here on.
+    Fetched,
+    /// A refresh token was exchanged for a token, which is kept from here on.
+    SignedIn,
+    /// A session was ended at BitGo, and is forgotten.
+    LoggedOut,
 }
 
 impl AuditAction {
     /// In the order of their numbers on disk: new ones come last.
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 34] = [
         Self::Exposed,
         Self::ExposureAllowed,
         Self::ExposureForbidden,
@@ -101,6 +111,11 @@ impl AuditAction {
         Self::BudgetRenewed,
         Self::Imported,
         Self::Verified,
+        Self::LoggedIn,
+        Self::Issued,
+        Self::Fetched,
+        Self::SignedIn,
+        Self::LoggedOut,
     ];
 
     /// Its name in exports and logs.
@@ -135,6 +150,11 @@ impl AuditAction {
             Self::BudgetRenewed => "budgetRenewed",
             Self::Imported => "imported",
             Self::Verified => "verified",
+            Self::LoggedIn => "loggedIn",
+            Self::Issued => "issued",
+            Self::Fetched => "fetched",
+            Self::SignedIn => "signedIn",
+            Self::LoggedOut => "loggedOut",
         }
     }
 }

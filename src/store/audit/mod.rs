@@ -32,7 +32,9 @@ use super::committer::Committer;
 use super::disk::Disk;
 use super::head::AuditEnd;
 use super::record::{AuditRow, EntryRow, SegmentRow};
-use super::{Store, StoreError, TokenRecord, Tree, Write, lock};
+use super::{
+    Account, SealedSecret, Store, StoreError, TokenRecord, TokenSecret, Tree, Write, lock,
+};
 use crate::id::TokenId;
 use crate::policy::{Book, Charge, Rule};
 use chain::{follow, key, open_key};
@@ -281,6 +283,23 @@ impl Store {
         let TokenRecord { info, rules, .. } = record;
         let begin = |book: &mut Book| book.verify(info, rules, server_ms);
         self.append_change(AuditAction::Verified, Some(info.id), record, begin, now)
+    }
+
+    /// Appends that a token came, and keeps it, in one commit.
+    pub(crate) fn append_arrival(
+        &self,
+        action: AuditAction,
+        record: &TokenRecord,
+        secret: &TokenSecret,
+        account: Option<&Account>,
+        now: DateTime<Utc>,
+    ) -> Result<SealedSecret, StoreError> {
+        let entry = EntryRow::of(action, Some(record.info.id), now);
+        let state = &mut *lock(&self.audit.state);
+        self.add_token_by(record, secret, account, |writes, commit| {
+            self.audit
+                .append_to(state, vec![entry], writes, |writes, end| commit(writes, Some(end)))
+        })
     }
 
     fn append_change(

@@ -5,6 +5,7 @@ use crate::crypto::{CHUNK_LEN, CHUNK_OVERHEAD, KeyEncryptionKey, OpeningStream};
 use crate::secret::{Passphrase, SecretBytes};
 use crate::store::{StoreError, derive_key};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -48,7 +49,9 @@ impl Reader<File> {
     pub(crate) fn open(path: &Path, passphrase: &Passphrase) -> Result<Self, StoreError> {
         // A pipe is not waited for: it is refused.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(CWD, path, flags, Mode::empty()).map_err(std::io::Error::from)?;
+        let out_of_reach =
+            |error: Errno| StoreError::BackupOutOfReach { path: path.into(), source: error.into() };
+        let file = openat(CWD, path, flags, Mode::empty()).map_err(out_of_reach)?;
         let mut file = File::from(file);
         if !file.metadata()?.is_file() {
             return Err(damaged("it is no plain file"));

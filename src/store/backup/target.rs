@@ -26,12 +26,16 @@ pub(super) struct Target {
 impl Target {
     /// Makes the file that is to become `path`, for its owner alone.
     pub(super) fn create(path: &Path) -> Result<(Self, File), StoreError> {
-        let no_name = || StoreError::Io(ErrorKind::InvalidFilename.into());
+        let out_of_reach = |source: std::io::Error| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => source.into(),
+            _ => StoreError::BackupOutOfReach { path: path.into(), source },
+        };
+        let no_name = || out_of_reach(ErrorKind::InvalidFilename.into());
         let name = path.file_name().ok_or_else(no_name)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(CWD, parent.unwrap_or(Path::new(".")), flags, Mode::empty());
-        let directory = File::from(directory.map_err(std::io::Error::from)?);
+        let directory = File::from(directory.map_err(|error| out_of_reach(error.into()))?);
         // Asked now so that nothing is sealed in vain; the rename asks again.
         let there = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW);
         if there.is_ok() {
@@ -51,7 +55,7 @@ impl Target {
                 let path = path.with_file_name(&unfinished);
                 Err(StoreError::BackupUnfinished { path })
             }
-            Err(error) => Err(StoreError::Io(error.into())),
+            Err(error) => Err(out_of_reach(error.into())),
         }
     }
 
@@ -159,7 +163,12 @@ mod tests {
             dir.path().join("x".repeat(253)),
         ] {
             let refused = Target::create(&path);
-            assert!(matches!(refused, Err(StoreError::Io(_))), "{}", path.display());
+            let is_named = |told: &Path| told == path;
+            assert!(
+                matches!(&refused, Err(StoreError::BackupOutOfReach { path, .. }) if is_named(path)),
+                "{}",
+                path.display()
+            );
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -6,6 +6,10 @@ use crate::money::{Amount, Coin};
 use crate::scope::Scope;
 use crate::store::rules::RulesRow;
 use crate::token::{SpendingLimit, TokenInfo, TokenKind};
+use bincode::de::BorrowDecoder;
+use bincode::de::read::Reader;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{BorrowDecode, Decode, Encode};
 use chrono::{DateTime, Utc};
 use std::borrow::Cow;
@@ -45,6 +49,26 @@ pub(in crate::store) struct InfoRow<'a> {
     spending_limits: Vec<(Cow<'a, str>, Option<u128>, u128)>,
     erc20_limit: Option<(Option<u128>, u128)>,
     issued_in_clear: bool,
+    permitted_enterprises: Enterprises,
+}
+
+/// What stands at the end of a token's row where it is confined to enterprises: how many (8), their ids (16
+/// each). Nothing where it is not, as in rows of before there were any.
+struct Enterprises(Option<Vec<[u8; 16]>>);
+
+impl Encode for Enterprises {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.0.as_ref().map_or(Ok(()), |ids| ids.encode(encoder))
+    }
+}
+
+impl<'a, C> BorrowDecode<'a, C> for Enterprises {
+    fn borrow_decode<D: BorrowDecoder<'a, Context = C>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeError> {
+        let is_there = decoder.reader().peek_read(1).is_some();
+        Ok(Self(is_there.then(|| Decode::decode(decoder)).transpose()?))
+    }
 }
 
 impl InfoRow<'_> {
@@ -88,6 +112,11 @@ impl<'a> From<&'a TokenInfo> for InfoRow<'a> {
                 (limit.map(Amount::base_units), spent.base_units())
             }),
             issued_in_clear: info.issued_in_clear,
+            permitted_enterprises: Enterprises(
+                info.permitted_enterprises
+                    .as_ref()
+                    .map(|enterprises| enterprises.iter().map(|id| *id.as_bytes()).collect()),
+            ),
         }
     }
 }
@@ -115,6 +144,10 @@ impl TryFrom<InfoRow<'_>> for TokenInfo {
             permitted_wallets: row
                 .permitted_wallets
                 .map(|ids| ids.into_iter().map(crate::id::WalletId::from_bytes).collect()),
+            permitted_enterprises: row
+                .permitted_enterprises
+                .0
+                .map(|ids| ids.into_iter().map(crate::id::EnterpriseId::from_bytes).collect()),
             created_at: time(row.created_at)?,
             expires_at: time(row.expires_at)?,
             is_extensible: row.is_extensible,
@@ -144,4 +177,39 @@ pub(in crate::store) struct SecretRow {
     pub(in crate::store) label: String,
     pub(in crate::store) token: String,
     pub(in crate::store) extension_key: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{decode, encode};
+    use super::*;
+    use crate::id::EnterpriseId;
+
+    #[test]
+    fn a_row_of_before_there_were_enterprises_is_read_and_written_as_it_was() {
+        let id = TokenId::from_bytes([7; 16]);
+        let info = |enterprises: Option<Vec<EnterpriseId>>| TokenInfo {
+            permitted_enterprises: enterprises,
+            ..TokenInfo::unknown(id, TokenKind::LongLived)
+        };
+        let row = |info: &TokenInfo| encode(&InfoRow::from(info)).unwrap();
+        let read = |bytes: &[u8]| {
+            TokenInfo::try_from(decode::<InfoRow<'_>>(bytes).unwrap())
+                .unwrap()
+                .permitted_enterprises
+        };
+        let none = row(&info(None));
+        // Ends in whether it was issued in clear, as the format was drawn first.
+        assert_eq!(
+            (none.len(), read(&none)),
+            (16 + 1 + 8 + 1 + 1 + 1 + 1 + 1 + 8 + 8 + 1 + 1, None)
+        );
+        for enterprises in [vec![], vec![EnterpriseId::from_bytes([1; 16]); 2]] {
+            let some = row(&info(Some(enterprises.clone())));
+            assert_eq!(some[..none.len()], none[..]);
+            assert_eq!(some.len(), none.len() + 8 + 16 * enterprises.len());
+            assert_eq!(read(&some), Some(enterprises));
+            assert!(decode::<InfoRow<'_>>(&some[..some.len() - 1]).is_err());
+        }
+    }
 }

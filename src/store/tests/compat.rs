@@ -62,6 +62,7 @@ fn kept() -> [(TokenRecord, TokenSecret); 5] {
             scopes: vec!["wallet_spend_all".parse().unwrap()],
             enterprise: None,
             permitted_wallets: None,
+            permitted_enterprises: None,
             created_at: Some(at(i64::from(number))),
             expires_at: Some(at(30 * 1440)),
             is_extensible: false,

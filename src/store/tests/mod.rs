@@ -82,6 +82,7 @@ pub(super) fn add(store: &Store, label: &str) -> LineageId {
             scopes: vec!["wallet_spend_all".parse().unwrap()],
             enterprise: None,
             permitted_wallets: Some(Vec::new()),
+            permitted_enterprises: None,
             created_at: Some(DateTime::UNIX_EPOCH),
             expires_at: None,
             is_extensible: false,

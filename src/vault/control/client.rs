@@ -1,6 +1,7 @@
 //! The other end of the control socket: for a command beside the bot that holds the vault.
 
 use super::{Ask, ControlStatus, Declared, NAME, Reply, line};
+use crate::error::ErrorKind;
 use crate::policy::Request;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub enum ControlError {
     Refused {
         /// What it said.
         why: String,
+        /// What that asks of you; [`ErrorKind::Other`] where it did not say.
+        kind: ErrorKind,
     },
     /// The connection failed, or what came over it cannot be read.
     #[error("the control socket failed")]
@@ -166,8 +169,10 @@ impl Control {
         };
         let answer = timeout(PATIENCE, answer).await.map_err(io::Error::from)??;
         match serde_json::from_slice(&answer).map_err(io::Error::from)? {
-            Reply::Ok(answer) => Ok(answer),
-            Reply::Error(why) => Err(ControlError::Refused { why }),
+            Reply::Ok { ok } => Ok(ok),
+            Reply::Error { error: why, kind } => {
+                Err(ControlError::Refused { why, kind: ErrorKind::named(&kind) })
+            }
         }
     }
 }
@@ -188,10 +193,28 @@ mod tests {
                 ControlError::Foreign { path: path() },
                 "the control socket at vault/CONTROL is served by another user: nothing was asked",
             ),
-            (ControlError::Refused { why: "the vault is closed".into() }, "the vault is closed"),
+            (
+                ControlError::Refused { why: "the vault is closed".into(), kind: ErrorKind::Other },
+                "the vault is closed",
+            ),
             (ControlError::Io(io::ErrorKind::UnexpectedEof.into()), "the control socket failed"),
         ] {
             assert_eq!(error.to_string(), expect);
         }
+    }
+
+    #[test]
+    fn an_answer_of_before_there_were_kinds_is_read() {
+        let read = |line: &str| match serde_json::from_str::<Reply<()>>(line).unwrap() {
+            Reply::Ok { ok } => Ok(ok),
+            Reply::Error { error, kind } => Err((error, ErrorKind::named(&kind))),
+        };
+        let frozen = |kind| Err(("it is frozen".to_owned(), kind));
+        assert_eq!(read(r#"{"ok":null}"#), Ok(()));
+        assert_eq!(read(r#"{"error":"it is frozen"}"#), frozen(ErrorKind::Other));
+        let denied = r#"{"error":"it is frozen","kind":"denied"}"#;
+        assert_eq!(read(denied), frozen(ErrorKind::Denied));
+        let of_tomorrow = r#"{"error":"it is frozen","kind":"of tomorrow","since":1}"#;
+        assert_eq!(read(of_tomorrow), frozen(ErrorKind::Other));
     }
 }

@@ -7,7 +7,7 @@
 //!   {"verb":"freeze"}                          {"verb":"reconcile","label":"…"}
 //!   {"verb":"audit","entries":20}              {"verb":"check","label":"…","method":"POST","target":"/…","body":"…"}
 //!                                                and where it declares them, "declared":[{"coin":"…","amount":"…","destination":"…"}]
-//!   answer: {"ok":…} or {"error":"…"}
+//!   answer: {"ok":…} or {"error":"…","kind":"…"}
 //! ```
 //!
 //! `docs/CONTROL.md` tells every field of what `status` answers. A request has a capped length and time,
@@ -68,10 +68,17 @@ struct Declared {
 
 /// What is answered.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(untagged)]
 enum Reply<T> {
-    Ok(T),
-    Error(String),
+    Ok {
+        ok: T,
+    },
+    Error {
+        error: String,
+        /// The name of an [`ErrorKind`](crate::ErrorKind). A holder of before there were any has none.
+        #[serde(default)]
+        kind: String,
+    },
 }
 
 impl Vault {

@@ -2,7 +2,7 @@
 
 use super::client::{ControlRenewal, ControlVerdict};
 use super::{Ask, ControlStatus, Declared, NAME, Reply, line};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::money::Coin;
 use crate::policy::{BODY_MAX, Request};
 use crate::token::Label;
@@ -10,7 +10,7 @@ use crate::vault::core::Core;
 use crate::vault::{check, reconciliation, renewal};
 use serde::Serialize;
 use std::fs::{self, Permissions};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ pub enum ControlUnavailable {
     #[error("the control socket could not be made: {kind}")]
     Io {
         /// What it said.
-        kind: ErrorKind,
+        kind: io::ErrorKind,
     },
 }
 
@@ -138,11 +138,11 @@ fn bind(path: &Path) -> Result<(UnixListener, Served), ControlUnavailable> {
         return Err(ControlUnavailable::PathTooLong { path: path.into() });
     }
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
         Ok(found) if !found.file_type().is_socket() => return Err(occupied()),
         Ok(_) => match net::UnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(path).map_err(io)?;
             }
             _ => return Err(occupied()),
@@ -194,21 +194,24 @@ async fn hear(stream: UnixStream, core: Weak<Core>, places: Arc<Semaphore>) {
         Ok(ask @ Ask::Freeze {}) => answer(ask, &core).await,
         Ok(ask) => match timeout(PATIENCE, places.acquire()).await {
             Ok(Ok(_place)) => answer(ask, &core).await,
-            _ => Ok(refusal("too many are being answered: ask again in a moment")),
+            _ => {
+                Ok(refusal("too many are being answered: ask again in a moment", ErrorKind::InUse))
+            }
         },
-        Err(_) => Ok(refusal("the request cannot be read")),
+        Err(_) => Ok(refusal("the request cannot be read", ErrorKind::Usage)),
     };
-    let told = told.unwrap_or_else(|error| refusal(&error.to_string()));
+    let told = told.unwrap_or_else(|error| refusal(&error.to_string(), error.kind()));
     let _ = timeout(PATIENCE, line::write(&stream, told)).await;
 }
 
-fn refusal(why: &str) -> Vec<u8> {
-    serde_json::to_vec(&Reply::<()>::Error(why.into())).unwrap_or_default()
+fn refusal(why: &str, kind: ErrorKind) -> Vec<u8> {
+    let told = Reply::<()>::Error { error: why.into(), kind: kind.as_str().into() };
+    serde_json::to_vec(&told).unwrap_or_default()
 }
 
 fn ok(answer: impl Serialize) -> Result<Vec<u8>, Error> {
-    Ok(serde_json::to_vec(&Reply::Ok(answer))
-        .unwrap_or_else(|_| refusal("the answer cannot be written")))
+    Ok(serde_json::to_vec(&Reply::Ok { ok: answer })
+        .unwrap_or_else(|_| refusal("the answer cannot be written", ErrorKind::Other)))
 }
 
 async fn answer(ask: Ask, core: &Weak<Core>) -> Result<Vec<u8>, Error> {

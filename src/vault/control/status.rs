@@ -26,6 +26,9 @@ pub struct ControlStatus {
     pub damage: Option<String>,
     /// Why nothing can be written: no spend is reserved then, and no token renewed.
     pub read_only: Option<String>,
+    /// Labels at BitGo of tokens that may have been minted, are not kept, and are not known to be gone.
+    #[serde(default)]
+    pub orphans: Vec<String>,
     /// Its tokens, by label.
     pub tokens: Vec<ControlToken>,
 }
@@ -122,6 +125,7 @@ impl ControlStatus {
             is_degraded: damage.is_some(),
             damage: damage.map(ToString::to_string),
             read_only: core.store.check_writable().err().map(|why| why.to_string()),
+            orphans: core.orphans(),
             tokens: core.list().iter().map(ControlToken::from).collect(),
         }
     }
@@ -323,6 +327,7 @@ mod tests {
             is_degraded: false,
             damage: None,
             read_only: None,
+            orphans: Vec::new(),
             tokens: Vec::new(),
         };
         let token = shown(&status());

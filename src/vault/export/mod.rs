@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! format, exported, rootUri, accessTokens: by label
-//!   as BitGo's record has them   label id user scope enterprise permittedWallets created expires
+//!   as BitGo's record has them   label id user scope enterprise permittedWallets permittedEnterprises created expires
 //!                                isExtensible ipRestrict unlock.spendingLimits
 //!   the vault's own              lineage kind issuedInClear renewal rules counters
 //! ```
@@ -77,6 +77,7 @@ struct AccessToken {
     scope: Vec<String>,
     enterprise: Option<String>,
     permitted_wallets: Option<Vec<String>>,
+    permitted_enterprises: Option<Vec<String>>,
     created: Option<String>,
     expires: Option<String>,
     is_extensible: bool,
@@ -133,6 +134,7 @@ impl AccessToken {
             scopes,
             enterprise,
             permitted_wallets,
+            permitted_enterprises,
             created_at,
             expires_at,
             is_extensible,
@@ -163,6 +165,9 @@ impl AccessToken {
             permitted_wallets: permitted_wallets
                 .as_ref()
                 .map(|wallets| wallets.iter().map(ToString::to_string).collect()),
+            permitted_enterprises: permitted_enterprises
+                .as_ref()
+                .map(|enterprises| enterprises.iter().map(ToString::to_string).collect()),
             created: created_at.map(time),
             expires: expires_at.map(time),
             is_extensible: *is_extensible,
@@ -238,6 +243,7 @@ mod tests {
                 scopes: vec!["wallet_spend_all".parse().unwrap(), "openid".parse().unwrap()],
                 enterprise: Some(EnterpriseId::from_bytes([3; 16])),
                 permitted_wallets: Some(vec![WalletId::from_bytes([4; 16])]),
+                permitted_enterprises: Some(vec![EnterpriseId::from_bytes([5; 16])]),
                 created_at: DateTime::from_timestamp_millis(1_767_323_045_678),
                 expires_at: DateTime::from_timestamp_millis(1_767_326_645_000),
                 is_extensible: true,
@@ -306,6 +312,9 @@ mod tests {
       "enterprise": "03030303030303030303030303030303",
       "permittedWallets": [
         "04040404040404040404040404040404"
+      ],
+      "permittedEnterprises": [
+        "05050505050505050505050505050505"
       ],
       "created": "2026-01-02T03:04:05.678Z",
       "expires": "2026-01-02T04:04:05.000Z",
@@ -386,6 +395,7 @@ mod tests {
       "scope": [],
       "enterprise": null,
       "permittedWallets": null,
+      "permittedEnterprises": null,
       "created": null,
       "expires": null,
       "isExtensible": false,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -40,7 +40,8 @@ async fn who_holds_the_vault_is_asked_and_needs_no_passphrase() {
         (&["check", "bot", "GET", "/api/v2/nothing"], 3, "denied: "),
         (&["reconcile", "bot"], 0, "bot: reconciled"),
         (&["renew", "internal"], 0, "internal: its renewal has begun"),
-        (&["renew", "bot"], 1, "bot is not renewed by the vault"),
+        (&["renew", "bot"], 5, "bot is not renewed by the vault"),
+        (&["reconcile", "a\tb"], 2, "label"),
         (&["reconcile", "nobody"], 1, "no token is kept as nobody"),
         (&["doctor"], 0, "held by"),
         (&["list"], 7, "ask the process that holds it"),
@@ -72,6 +73,40 @@ async fn who_holds_the_vault_is_asked_and_needs_no_passphrase() {
     assert!(desk.vault.is_frozen());
     let view = Request::get(&view).unwrap();
     assert_eq!(told(&desk.vault.lease("bot", &view).map(drop).unwrap_err()), "denied by frozen");
+}
+
+/// A command that goes on telling, and what it tells, an object of JSON to each line.
+fn telling<const N: usize>(args: [&str; N], desk: &Desk) -> (Child, impl Iterator<Item = Value>) {
+    let mut command = bitgo_vault(args, &desk.bitgo, desk.path().parent().unwrap());
+    command.arg("--json").env_remove("BITGO_VAULT_PASSPHRASE");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_is_followed_until_nobody_reads() {
+    let desk = Desk::new().await;
+    let (mut follow, mut told) = telling(["audit", "--follow"], &desk);
+    let actions = |log: &Value| -> Vec<String> {
+        let entries = log["entries"].as_array().unwrap().iter();
+        entries.map(|entry| entry["action"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(actions(&told.next().unwrap()), ["loggedIn"]);
+    desk.vault.freeze().await.unwrap();
+    assert_eq!(actions(&told.next().unwrap()), ["frozen"], "what was told is not told again");
+    desk.vault.thaw(passphrase()).await.unwrap();
+    assert_eq!(actions(&told.next().unwrap()), ["thawed"]);
+    drop(told);
+    desk.vault.freeze().await.unwrap();
+    assert_eq!(follow.wait().unwrap().code(), Some(0), "nobody reads any more");
+
+    let (mut watch, mut told) = telling(["status", "--watch"], &desk);
+    assert_eq!(told.next().unwrap()["is_frozen"], true);
+    desk.vault.thaw(passphrase()).await.unwrap();
+    told.find(|status| status["is_frozen"] == false).unwrap();
+    drop(told);
+    assert_eq!(watch.wait().unwrap().code(), Some(0), "nobody reads any more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The command as people and scripts run it: a process with its arguments, environment and terminal.
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
+mod damage;
 mod exec;
 mod held;
 mod scenario;

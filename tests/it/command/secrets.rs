@@ -3,9 +3,56 @@
 use super::terminal::Terminal;
 use super::{COMMAND, bitgo_vault, ended, program};
 use crate::desk::{PASSPHRASE, coin};
-use bitgo_vault::emulator::Emulator;
+use bitgo_vault::Otp;
+use bitgo_vault::emulator::{Emulator, Fault, FaultKind};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_time_passwords_serve_in_order_and_each_once() {
+    let (bitgo, dir) = (Emulator::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let (dir, email) = (dir.path(), bitgo.email());
+    bitgo.take_each_once(["111111", "222222", "333333", "444444", "555555"].map(Otp::new));
+    let login = ["login", email, "--password-file", "password", "--otp"];
+    let issue = ["issue", "bot", "--scope", "wallet_view_all", "--no-limit", "--otp"];
+    let rotate = ["rotate", "bot", "--email", email, "--password-file", "password"];
+    let refused = "the one-time password was refused, use the next one";
+    for (args, expect, says) in [
+        (["init", "--kdf", "1,1,1"].to_vec(), 0, "made a vault"),
+        ([login.as_slice(), &["111111"]].concat(), 0, "session (session): good"),
+        ([issue.as_slice(), &["111111"]].concat(), 5, refused),
+        ([issue.as_slice(), &["222222"]].concat(), 0, "bot (long-lived): good"),
+        ([rotate.as_slice(), &["--otp", "333333"]].concat(), 5, "--otp CODE --otp CODE"),
+        ([rotate.as_slice(), &["--otp", "444444", "--otp", "555555"]].concat(), 0, "is revoked"),
+    ] {
+        let (code, said) = ended(program(COMMAND, &bitgo, dir).args(&args));
+        assert_eq!(code, Some(expect), "{args:?}: {said}");
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_bitgo_sends_does_not_steer_the_terminal() {
+    let (bitgo, dir) = (Emulator::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let (dir, email) = (dir.path(), bitgo.email());
+    let listed = r#"{"accessTokens":[{"id":"0123456789abcdef0123456789abcdef","label":"\u001b]0;owned\u0007\u009b2J","scope":[]}]}"#;
+    for args in [
+        ["init", "--kdf", "1,1,1"].as_slice(),
+        &["login", email, "--password-file", "password", "--otp", "0000000"],
+    ] {
+        let (code, said) = ended(program(COMMAND, &bitgo, dir).args(args));
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let answer = Fault::new(FaultKind::Status(200, listed.into()));
+    bitgo.inject(answer.on("GET", "/api/v2/user/accesstoken").times(u32::MAX));
+    let mut terminal = Terminal::start(["list", "--remote"], &bitgo, dir);
+    terminal.sees("vault passphrase: ");
+    terminal.types(&format!("{PASSPHRASE}\r"));
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(0), "{shown:?}");
+    assert!(shown.contains("]0;owned"), "{shown:?}");
+    assert!(!shown.contains("\x1b]") && !shown.contains(['\x07', '\u{9b}']), "{shown:?}");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_verb_prints_a_secret_or_hands_it_to_what_it_starts() {

@@ -4,6 +4,7 @@ use super::{COMMAND, bitgo_vault, ended, program};
 use crate::desk::PASSPHRASE;
 use crate::pty;
 use bitgo_vault::emulator::Emulator;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::env;
 use std::fs::File;
@@ -97,13 +98,13 @@ impl Terminal {
         }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(super) fn types(&mut self, keys: &str) {
         assert!(!tcgetattr(&self.keys).unwrap().local_modes.contains(LocalModes::ECHO));
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits for its end: its exit code, and what was shown since.
-    fn ends(mut self) -> (Option<i32>, String) {
+    pub(super) fn ends(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
         while let Ok(bytes) = self.screen.recv_timeout(SILENCE_MAX) {
             self.shown += &String::from_utf8_lossy(&bytes);
@@ -145,6 +146,36 @@ async fn a_new_passphrase_is_typed_twice_and_its_mistyping_is_seen() {
         assert_eq!(code, expect, "{shown}");
         assert!(shown.contains(says), "{shown}");
         assert!(!shown.contains(typed.trim_end()) || typed == "\r", "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_the_command_while_it_asks_gets_the_echo_back() {
+    let (bitgo, dir) = (Emulator::start().await.unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(ended(&mut bitgo_vault(["init", "--kdf", "1,1,1"], &bitgo, dir.path())).0, Some(0));
+    let mut terminal = Terminal::start(["list"], &bitgo, dir.path());
+    terminal.sees(PROMPT);
+    let keys = terminal.keys.try_clone().unwrap();
+    let has_echo = || tcgetattr(&keys).unwrap().local_modes.contains(LocalModes::ECHO);
+    assert!(!has_echo());
+    let child = Pid::from_child(&terminal.child);
+    kill_process(child, Signal::TERM).unwrap();
+    assert_eq!(terminal.ends().0, Some(128 + 15));
+    assert!(has_echo());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_types_a_new_passphrase_where_a_vault_is() {
+    let (bitgo, dir) = (Emulator::start().await.unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(ended(&mut bitgo_vault(["init", "--kdf", "1,1,1"], &bitgo, dir.path())).0, Some(0));
+    for (args, says) in [
+        (["init", "--kdf", "1,1,1"].as_slice(), "there is a vault at"),
+        (&["restore", "nothing-here"], "could not open the backup nothing-here"),
+    ] {
+        let words = [[COMMAND].as_slice(), args].concat();
+        let (code, shown) = Terminal::of(&words, 200, None, &bitgo, dir.path()).ends();
+        assert_eq!(code, Some(1), "{shown}");
+        assert!(shown.contains(says) && !shown.contains(PROMPT), "{shown}");
     }
 }
 

@@ -14,7 +14,7 @@ async fn a_body_that_asks_for_too_much_mints_nothing() {
         (json!({"label": ""}), "rejected"),
         (json!({"label": null}), "rejected"),
         (json!({"otp": null}), "otp"),
-        (json!({"otp": "1"}), "unauthorized"),
+        (json!({"otp": "1"}), "otp refused"),
         (json!({"duration": 0}), "rejected"),
         (json!({"duration": ten_years + 1}), "rejected"),
         (json!({"duration": ten_years}), "done"),

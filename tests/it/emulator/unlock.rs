@@ -55,7 +55,7 @@ async fn unlock_wants_its_otp_and_a_duration_within_an_hour() {
     let visitor = Visitor::new().await;
     for (body, expect) in [
         (json!({}), "otp"),
-        (json!({"otp": "1111111"}), "unauthorized"),
+        (json!({"otp": "1111111"}), "otp refused"),
         (json!({"otp": "0000000", "duration": 0}), "rejected"),
         (json!({"otp": "0000000", "duration": 3601}), "rejected"),
         (json!({"otp": "0000000", "duration": 3600}), "done"),

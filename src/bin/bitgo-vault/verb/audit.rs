@@ -162,7 +162,7 @@ impl Audit {
                 return Found::look(common, printer, None).await?.told(printer);
             }
             Some(What::Verify { file: Some(file), .. }) => {
-                let opened = File::open(&file).map_err(Failure::could_not("open the file"))?;
+                let opened = File::open(&file).map_err(Failure::at_file("open", &file))?;
                 let chain = verify_audit_lines(BufReader::new(opened)).map_err(Failure::Altered)?;
                 printer.say(&Chain::of(&chain, Some(file)))
             }
@@ -176,7 +176,7 @@ impl Audit {
                 let exporting = async |vault: &Vault| {
                     let mut options = OpenOptions::new();
                     let made = options.write(true).create_new(true).mode(0o600).open(&file);
-                    let made = made.map_err(Failure::could_not("make the file"))?;
+                    let made = made.map_err(Failure::at_file("make", &file))?;
                     let exporting = vault.export_audit(from, to, BufWriter::new(made));
                     Ok(printer.busy("exporting", exporting).await?)
                 };
@@ -215,12 +215,17 @@ impl Audit {
             let [oldest, newest] =
                 [entries.first(), entries.last()].map(|entry| entry.map(|entry| entry.number));
             let missed = last.zip(oldest).map_or(0, |(last, oldest)| oldest - last - 1);
+            if last.is_none() && entries.len() == TOLD && self.last > TOLD {
+                printer.note(format_args!("its holder tells the last {TOLD}: see audit export"));
+            }
             if missed > 0 {
                 printer.note(format_args!("{missed} entries came too fast: see audit export"));
             }
             if newest.is_some() || !self.follow {
                 last = newest.max(last);
-                printer.say(&Log { entries })?;
+                if !printer.is_heard(&Log { entries })? {
+                    return Ok(());
+                }
             }
             if !self.follow {
                 return Ok(());

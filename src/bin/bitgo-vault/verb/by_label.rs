@@ -18,8 +18,8 @@ pub(crate) struct ByLabel {
 /// What was done to a token that is not kept any more, or of which nothing else is to be told.
 #[derive(Serialize)]
 pub(super) struct Done {
-    label: String,
-    done: &'static str,
+    pub(super) label: String,
+    pub(super) done: &'static str,
 }
 
 impl Tell for Done {

@@ -3,7 +3,7 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use crate::place::close;
+use crate::place::during;
 use bitgo_vault::crypto::KdfParams;
 use clap::Args;
 use serde::Serialize;
@@ -37,10 +37,11 @@ impl Tell for Made {
 impl Init {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
         let builder = common.new_builder()?.without_control_socket().kdf(self.kdf);
+        common.check_free().await?;
         let passphrase = common.passphrase.ask_new()?;
         let vault = printer.busy("deriving the key", builder.create(passphrase)).await?;
-        let root_uri = vault.environment().root_uri().to_owned();
-        close(vault).await?;
+        let root_uri =
+            during(vault, async |vault| Ok(vault.environment().root_uri().to_owned())).await?;
         printer.say(&Made { store: common.store()?, root_uri })
     }
 }

@@ -3,10 +3,11 @@
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::page::{Page, Printer, Tell};
-use crate::place::close;
+use crate::place::during;
 use crate::secrets::NewPassphraseArgs;
-use bitgo_vault::{Passphrase, Vault};
+use bitgo_vault::{AuditAction, Clock, Passphrase, SystemClock, Vault};
 use clap::Args;
+use rustix::fs::{Access, access};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -30,17 +31,21 @@ pub(crate) struct Backup {
     file: PathBuf,
 }
 
-/// Make a vault of a backup, or mend a damaged one
+/// Make a vault of a backup, mend a damaged one, or take one that was rolled back as it is
 ///
-/// What the tokens spent since the backup is not known: each spends once it is reconciled.
+/// What the tokens spent since then is not known: each spends once it is reconciled.
 #[derive(Args)]
 pub(crate) struct Restore {
     /// The backup
-    #[arg(required_unless_present = "repair")]
+    #[arg(required_unless_present_any = ["repair", "dangerous_accept_rollback"])]
     file: Option<PathBuf>,
     /// Mend the vault that is there, with what is intact of it, and from the backup if one is given
     #[arg(long)]
     repair: bool,
+    /// Take the vault that is there, or the backup, for the last that was written, though its anchor knows a later one or
+    /// is lost: tokens that were removed and rules that were tightened since are back
+    #[arg(long, conflicts_with = "repair")]
+    dangerous_accept_rollback: bool,
 }
 
 /// What was done.
@@ -119,8 +124,16 @@ impl Backup {
 
 impl Restore {
     pub(crate) async fn run(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
+        if let Some(file) = &self.file {
+            // Nobody is to type in vain.
+            access(file, Access::READ_OK)
+                .map_err(|error| Failure::at_file("open the backup", file)(error.into()))?;
+        }
         let passphrase = common.passphrase.ask()?;
-        let builder = common.builder()?.without_control_socket();
+        let mut builder = common.builder()?.without_control_socket();
+        if self.dangerous_accept_rollback {
+            builder = builder.dangerous_accept_rollback();
+        }
         let (vault, kept) = match (self.repair, self.file) {
             (true, file) => {
                 let mending = builder.repair(file.as_deref(), passphrase);
@@ -138,10 +151,23 @@ impl Restore {
                 let restoring = builder.restore(file, passphrase);
                 (printer.busy("restoring", restoring).await?, Kept::of("restored"))
             }
-            (false, None) => return Err(Failure::usage("name a backup, or --repair")),
+            (false, None) => {
+                let began = SystemClock::new().now().timestamp_millis();
+                let vault = printer.busy("deriving the key", builder.unlock(passphrase)).await?;
+                let is_accepted = vault.audit().await?.iter().any(|entry| {
+                    entry.action == AuditAction::RollbackAccepted
+                        && entry.at.timestamp_millis() >= began
+                });
+                let kept = match is_accepted {
+                    true => {
+                        "the vault is taken as it is: bitgo-vault reconcile each token that spends"
+                    }
+                    false => "the vault is the last that was written: there was nothing to accept",
+                };
+                (vault, Kept::of(kept))
+            }
         };
-        let tokens = Some(vault.list().len());
-        close(vault).await?;
+        let tokens = Some(during(vault, async |vault| Ok(vault.list().len())).await?);
         printer.say(&Kept { tokens, ..kept })
     }
 }

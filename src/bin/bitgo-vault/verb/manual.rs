@@ -28,7 +28,7 @@ impl Completions {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "bitgo-vault", &mut text);
-        put(stdout(), &text)
+        put(stdout(), &text).map(drop)
     }
 }
 
@@ -36,12 +36,12 @@ impl Man {
     pub(crate) fn run(self) -> Result<(), Failure> {
         if let Some(directory) = self.directory {
             return fs::create_dir_all(&directory)
-                .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
-                .map_err(Failure::could_not("write the manual pages"));
+                .and_then(|()| clap_mangen::generate_to(Cli::command(), &directory))
+                .map_err(Failure::at_file("write the manual pages to", directory));
         }
         let mut text = Vec::new();
         let man = clap_mangen::Man::new(Cli::command());
         man.render(&mut text).map_err(Failure::could_not("write the manual page"))?;
-        put(stdout(), &text)
+        put(stdout(), &text).map(drop)
     }
 }

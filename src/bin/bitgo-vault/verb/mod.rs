@@ -18,6 +18,7 @@ pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod manual;
 pub(crate) mod policy;
+pub(crate) mod renew_budget;
 pub(crate) mod request;
 pub(crate) mod revoke;
 pub(crate) mod rotate;
@@ -60,6 +61,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<ExitCode, Failure
         Verb::Remove(verb) => verb.run(&common, printer).await,
         Verb::Renew(token) => token.renew(&common, printer).await,
         Verb::Rotate(rotate) => rotate.run(&common, printer).await,
+        Verb::RenewBudget(verb) => verb.run(&common, printer).await,
         Verb::Reconcile(token) => token.reconcile(&common, printer).await,
         Verb::Lock(token) => token.lock(&common, printer).await,
         Verb::Logout(token) => token.log_out(&common, printer).await,

@@ -157,7 +157,7 @@ fn read(path: &Path) -> Result<String, Failure> {
         true => stdin().lock().take(RULES_MAX).read_to_string(&mut rules),
         false => File::open(path).and_then(|file| file.take(RULES_MAX).read_to_string(&mut rules)),
     };
-    read.map_err(Failure::could_not("read the rules"))?;
+    read.map_err(Failure::at_file("read the rules of", path))?;
     Ok(rules)
 }
 

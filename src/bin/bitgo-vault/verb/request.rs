@@ -55,13 +55,12 @@ impl RequestArgs {
 
 /// All of a file, up to what a request may hold.
 fn read(path: &PathBuf) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let failed = Failure::could_not("read the body");
     let mut body = Zeroizing::new(Vec::new());
     let read = match path.as_os_str() == "-" {
         true => stdin().lock().take(BODY_MAX + 1).read_to_end(&mut body),
         false => File::open(path).and_then(|file| file.take(BODY_MAX + 1).read_to_end(&mut body)),
     };
-    read.map_err(failed)?;
+    read.map_err(Failure::at_file("read the body of", path))?;
     Ok(body)
 }
 

@@ -28,8 +28,8 @@ const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 /// Mint a long-lived token anew by a fresh login, and revoke the former
 ///
 /// The next one may do what the present one may, unless something else is said; its limits are cut to what is left
-/// of the budget. Enterprises that it is confined to are not carried over. From here on the token counts as one that
-/// a login renews.
+/// of the budget. It takes two one-time passwords: --otp CODE for the login, --otp CODE for the token. From here on the
+/// token counts as one that a login renews.
 #[derive(Args)]
 pub(crate) struct Rotate {
     /// What the token is kept as

@@ -76,6 +76,11 @@ impl Tell for Stands {
                 page.line(format_args!("{}: not renewed: {error}", token.label));
             }
         }
+        for orphan in &status.orphans {
+            page.line(format_args!(
+                "{orphan}: may live at bitgo, and nobody has it: log in, then bitgo-vault revoke {orphan}"
+            ));
+        }
         for (label, scopes) in &self.unused_scopes {
             page.line(format_args!(
                 "{label}: not used for 30 days: {}; rotate it without them",
@@ -123,7 +128,10 @@ impl Status {
             })?;
             let status = holder.status().await?;
             printer.clear();
-            printer.say(&Stands { status, is_held: true, unused_scopes: BTreeMap::new() })?;
+            let stands = Stands { status, is_held: true, unused_scopes: BTreeMap::new() };
+            if !printer.is_heard(&stands)? {
+                return Ok(());
+            }
             tokio::time::sleep(EVERY).await;
         }
     }

@@ -1,5 +1,9 @@
 //! What can go wrong: each floor's error, wrapped, and what only their joining can tell.
 
+mod kind;
+
+pub use kind::ErrorKind;
+
 use crate::api::{ApiError, Distrust, UnfitToken};
 use crate::crypto::CryptoError;
 use crate::id::TokenId;
