@@ -61,6 +61,6 @@ fn main() -> Result<(), Failure> {
     if !wanted.iter().all(is_section) {
         return Err("usage: peers [quick] [unlock|cold|read|write|primitives|growth]...".into());
     }
-    let chosen = SECTIONS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name));
-    chosen.map(|(_, section)| section(&scale)).collect()
+    let mut chosen = SECTIONS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name));
+    chosen.try_for_each(|(_, section)| section(&scale))
 }

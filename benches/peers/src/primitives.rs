@@ -72,7 +72,7 @@ pub fn section(scale: &Scale) -> Result<(), Failure> {
     table::verdicts();
     for (what, worst, at) in worst {
         Promise::at_most(1.15, format!("{what} 64 B to 64 KiB, by the aes-gcm crate, at worst"))
-            .missed_because(format!("that is at {at} B, where framing and checks weigh most"))
+            .missed_because(format!("that is at {at} B"))
             .judge(worst);
     }
 

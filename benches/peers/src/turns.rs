@@ -8,8 +8,11 @@ pub type Failure = Box<dyn Error>;
 /// One side, and how it spends a turn.
 pub struct Side<'a> {
     pub name: String,
-    turn: Box<dyn FnMut(&[usize]) -> Result<Duration, Failure> + 'a>,
+    turn: Turn<'a>,
 }
+
+/// Makes the calls of an order; answers how long they took.
+type Turn<'a> = Box<dyn FnMut(&[usize]) -> Result<Duration, Failure> + 'a>;
 
 impl<'a> Side<'a> {
     /// Whose calls are too short to be timed one by one.
