@@ -7,13 +7,9 @@ use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::{FileSystem, Login, Passphrase, Vault, VaultBuilder};
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
-use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-
-/// Between two renewals.
-const REST: Duration = Duration::from_millis(20);
 
 fn passphrase() -> Passphrase {
     Passphrase::new("correct horse battery staple")
@@ -51,10 +47,7 @@ fn upkeep(c: &mut Criterion) {
     runtime.block_on(vault.close()).unwrap();
 }
 
-/// The task is given a moment to be done with the renewal before: asked earlier, it takes this one to be
-/// under way already, and nobody hears of its end.
 fn timed_renewal(runtime: &Runtime, vault: &Vault) -> Duration {
-    thread::sleep(REST);
     let begin = Instant::now();
     let status = runtime.block_on(vault.renew("desk")).unwrap();
     let elapsed = begin.elapsed();

@@ -46,6 +46,9 @@ pub(crate) trait Renew: Send + Sync + 'static {
     /// Tells a human.
     fn tell(&self, lineage: LineageId, notice: Notice);
 
+    /// An attempt's end is known here: who asks for a renewal from now on gets another.
+    fn landed(&self, lineage: LineageId);
+
     /// Whether somebody waits for a token's renewal.
     fn is_awaited(&self, lineage: LineageId) -> bool;
 
@@ -249,6 +252,9 @@ impl Desk {
             Sent::Probe(_) => {}
         }
         self.happen(lineage, event);
+        if !matches!(sent, Sent::Probe(_)) {
+            self.renew.landed(lineage);
+        }
     }
 
     /// A renewal is due.
@@ -325,6 +331,7 @@ mod tests {
             }
             fn stand(&self, _: LineageId, _: TokenId, _: Standing) {}
             fn tell(&self, _: LineageId, _: Notice) {}
+            fn landed(&self, _: LineageId) {}
             fn is_awaited(&self, _: LineageId) -> bool {
                 false
             }

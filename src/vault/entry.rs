@@ -148,6 +148,8 @@ struct Progress {
     last_error: Option<String>,
     /// Attempts that have ended.
     ended: u64,
+    /// Attempts of which the task knows that they have: asked from then on, it makes another.
+    landed: u64,
     /// How often it has come to stand otherwise with the server.
     stood: u64,
     /// Whether waiting is in vain: asking again will not help, or nobody will ask.
@@ -211,7 +213,8 @@ impl Entry {
     pub(super) fn renewed(&self) {
         self.progress().send_modify(|progress| {
             let (renewals, ended) = (progress.renewals + 1, progress.ended + 1);
-            *progress = Progress { renewals, ended, stood: progress.stood, ..Progress::default() };
+            let Progress { landed, stood, .. } = *progress;
+            *progress = Progress { renewals, ended, landed, stood, ..Progress::default() };
         });
     }
 
@@ -223,6 +226,11 @@ impl Entry {
             progress.ended += 1;
             progress.is_hopeless = is_hopeless;
         });
+    }
+
+    /// Notes that the task knows of an attempt's end.
+    pub(super) fn landed(&self) {
+        self.progress().send_modify(|progress| progress.landed += 1);
     }
 
     /// Notes that what failed has come about, though not by a renewal.
@@ -290,9 +298,9 @@ impl Entry {
         is_over: impl Fn() -> bool,
     ) -> Result<(), Error> {
         let mut progress = self.progress().subscribe();
-        let ended = progress.borrow().ended;
+        let landed = progress.borrow().landed;
         begin()?;
-        let _ = progress.wait_for(|now| now.ended != ended || is_over()).await;
+        let _ = progress.wait_for(|now| now.landed != landed || is_over()).await;
         Ok(())
     }
 

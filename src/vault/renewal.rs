@@ -255,6 +255,12 @@ impl Renew for Core {
         self.events.raise(Some(label), alarm);
     }
 
+    fn landed(&self, lineage: LineageId) {
+        if let Some(entry) = self.entry_of(lineage) {
+            entry.landed();
+        }
+    }
+
     fn is_awaited(&self, lineage: LineageId) -> bool {
         self.entry_of(lineage).is_some_and(|entry| entry.is_awaited())
     }

@@ -69,9 +69,19 @@ where
         let printed: String = format!("{fault:?}").chars().take(200).collect();
         // Once BitGo was heard, nothing asks after the clock, and would meet the fault.
         desk.vault.reconcile("bot").await.expect("bitgo is there");
-        desk.bitgo.inject(fault);
-        let error = mint(&desk).await.expect_err(&printed);
-        assert_eq!(told(&error), expect, "{printed}");
+        let mut refused = None;
+        // What looks for the leftovers of the one before may meet the fault first.
+        for _ in 0..5 {
+            desk.bitgo.inject(fault.clone());
+            match mint(&desk).await {
+                Ok(kept) => desk.vault.remove(kept.label.as_str()).await.unwrap(),
+                Err(error) => {
+                    refused = Some(told(&error));
+                    break;
+                }
+            }
+        }
+        assert_eq!(refused.as_deref(), Some(expect), "{printed}");
         assert_eq!(desk.vault.list(), before, "{printed}");
         desk = desk.reopened().await;
         assert_eq!(desk.vault.list(), before, "{printed}, once reopened");

@@ -472,6 +472,17 @@ async fn windows_that_were_set_say_when_renewal_begins_and_is_urgent() {
     until(|| token(&desk).renewals == 1).await;
 }
 
+/// The task is told of an attempt's end a little after whoever waits for it would be.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_renewal_that_is_asked_for_after_another_is_made() {
+    let desk = Desk::empty(Emulator::builder()).await;
+    desk.vault.login("desk", desk.login().extensible()).await.unwrap();
+    for renewals in 1..=30 {
+        let renewed = timeout(MINUTE, desk.vault.renew("desk")).await;
+        assert_eq!(renewed.expect("it hangs").unwrap().renewals, renewals);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_has_a_token_renewed_hears_that_it_was_revoked_meanwhile() {
     let desk = desk(EXTEND, ten_minutes()).await;

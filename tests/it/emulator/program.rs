@@ -72,5 +72,6 @@ fn a_port_that_is_taken_is_an_error_that_says_why() {
     let said = String::from_utf8(ended.stderr).unwrap();
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[0], "bitgo-vault: could not start the emulator");
-    assert_eq!(lines[1..], ["  because: no port on loopback could be had"], "{said}");
+    let why = ["  see: BV-0001", "  because: no port on loopback could be had"];
+    assert_eq!(lines[1..], why, "{said}");
 }

@@ -32,6 +32,8 @@ impl Renew for Busy {
         })
     }
 
+    fn landed(&self, _: LineageId) {}
+
     fn is_awaited(&self, lineage: LineageId) -> bool {
         lineage == self::lineage(self.awaited)
     }
