@@ -1,5 +1,6 @@
 //! A vault that leases, and what is asked of it.
 #![allow(dead_code, reason = "no bench asks for all of it")]
+#![allow(clippy::disallowed_methods, reason = "it measures time that has passed")]
 
 use bitgo_vault::api::CreateToken;
 use bitgo_vault::crypto::{AuthKey, AuthVersion, KdfParams, Subject};

@@ -38,7 +38,9 @@ macro_rules! waiting {
 ///
 /// What needs no waiting is the vault's own, by `Deref`. Renewal goes on in the background as ever.
 /// Any thread may wait, one of another runtime as well, which it then holds up. The one that must not
-/// is a thread that turns the runtime the vault lives on: [`Error::WouldDeadlock`].
+/// is a thread that turns the runtime the vault lives on, or did so until now: [`Error::WouldDeadlock`]. A
+/// current-thread runtime turns only within its `block_on`; keep somebody there, or open the vault with
+/// [`VaultBuilder::blocking`]. A runtime that has ended is [`Error::Interrupted`].
 ///
 /// [`BlockingVault::close`] it before the program ends: else what the last clone leaves to be done may
 /// be cut short, which costs allotments as a crash does.

@@ -7,10 +7,15 @@ use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+
+/// How long somebody else's runtime may take to turn before it counts as one that nobody turns.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A runtime. One of the vault's own ends, in the background, with the last clone of this.
 #[derive(Clone, Debug)]
@@ -48,6 +53,9 @@ impl Runtime {
         if self.is_turned_here() {
             return Err(Error::WouldDeadlock);
         }
+        if self._own.is_none() {
+            self.check_turned()?;
+        }
         let _entered = self.enter();
         // The budget of a task here is another runtime's, and what it puts off waits for that.
         let mut future = pin!(tokio::task::unconstrained(future));
@@ -59,6 +67,19 @@ impl Runtime {
             }
             alarm.sleep();
         }
+    }
+
+    /// Refuses a runtime that ended, or that nobody turns: one of a single thread turns in its `block_on`
+    /// alone.
+    fn check_turned(&self) -> Result<(), Error> {
+        let (turned, hear) = mpsc::channel();
+        self.spawn(async move {
+            let _ = turned.send(());
+        });
+        hear.recv_timeout(PATIENCE).map_err(|missed| match missed {
+            RecvTimeoutError::Timeout => Error::WouldDeadlock,
+            RecvTimeoutError::Disconnected => Error::Interrupted,
+        })
     }
 
     /// Whether it is this thread that turns the runtime. There a runtime puts off what yields, and
@@ -109,7 +130,6 @@ impl Wake for Alarm {
 mod tests {
     use super::*;
     use std::future::{pending, poll_fn};
-    use std::time::Duration;
     use tokio::task::{JoinError, spawn_blocking};
     use tokio::time::{sleep, timeout};
 
@@ -187,6 +207,20 @@ mod tests {
             });
             assert_eq!(task.await.unwrap().unwrap(), 7, "a worker that handed its turn over");
         });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_runtime_that_nobody_turns_or_that_has_ended() {
+        let still = Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = still.block_on(async { Runtime::current().unwrap() });
+        assert!(refused(runtime.wait(work())));
+        drop(still);
+        assert!(matches!(runtime.wait(work()), Err(Error::Interrupted)));
+        let many = Builder::new_multi_thread().enable_all().build().unwrap();
+        let runtime = many.block_on(async { Runtime::current().unwrap() });
+        assert_eq!(runtime.wait(work()).unwrap(), 7, "its workers turn it");
+        drop(many);
+        assert!(matches!(runtime.wait(work()), Err(Error::Interrupted)));
     }
 
     #[test]
