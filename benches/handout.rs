@@ -16,7 +16,7 @@ use aes_gcm::aead::{Aead, AeadInOut, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base16ct::lower;
 use bitgo_vault::test_util::wiped_record;
-use bitgo_vault::{Outcome, Request, Signed};
+use bitgo_vault::{Outcome, Signed};
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, criterion_group};
 use desk::{ANSWER, Desk, SUBJECT};
 use hmac::{Hmac, Mac};

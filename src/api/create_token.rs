@@ -39,10 +39,11 @@ pub struct CreateToken {
     pub(super) ip_restrict: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enterprise: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    permitted_wallets: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    permitted_enterprises: Vec<String>,
+    /// None of them is another thing than no such bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    permitted_wallets: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    permitted_enterprises: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) admin: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +103,10 @@ struct Body<'a> {
     otp: &'a str,
 }
 
+fn texts(ids: &[impl ToString]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
 impl CreateToken {
     /// A token without any permission that ends `lifetime` after it is minted, in whole seconds;
     /// BitGo allows at most 10 years.
@@ -115,8 +120,8 @@ impl CreateToken {
             is_unlimited_by_choice: false,
             ip_restrict: Vec::new(),
             enterprise: None,
-            permitted_wallets: Vec::new(),
-            permitted_enterprises: Vec::new(),
+            permitted_wallets: None,
+            permitted_enterprises: None,
             admin: None,
             admin_scope: None,
             access_token_template_id: None,
@@ -133,10 +138,8 @@ impl CreateToken {
         token.scope = present.scopes.iter().map(ToString::to_string).collect();
         token.ip_restrict.clone_from(&present.ip_restrict);
         token.enterprise = present.enterprise.map(|id| id.to_string());
-        let wallets = present.permitted_wallets.iter().flatten();
-        token.permitted_wallets = wallets.map(ToString::to_string).collect();
-        let enterprises = present.permitted_enterprises.iter().flatten();
-        token.permitted_enterprises = enterprises.map(ToString::to_string).collect();
+        token.permitted_wallets = present.permitted_wallets.as_deref().map(texts);
+        token.permitted_enterprises = present.permitted_enterprises.as_deref().map(texts);
         for (coin, limit) in present.spending_limits.iter() {
             token = match limit.limit {
                 Some(limit) => token.spending_limit(coin, limit),
@@ -219,13 +222,13 @@ impl CreateToken {
 
     /// Confines the token to this wallet and others named so.
     pub fn permitted_wallet(mut self, wallet: WalletId) -> Self {
-        self.permitted_wallets.push(wallet.to_string());
+        self.permitted_wallets.get_or_insert_default().push(wallet.to_string());
         self
     }
 
     /// Confines the token to this enterprise and others named so.
     pub fn permitted_enterprise(mut self, enterprise: EnterpriseId) -> Self {
-        self.permitted_enterprises.push(enterprise.to_string());
+        self.permitted_enterprises.get_or_insert_default().push(enterprise.to_string());
         self
     }
 
@@ -344,6 +347,9 @@ mod tests {
             .all_erc20_tokens_limit(Amount::new(7));
         let like = CreateToken::like(&label, &full, lifetime);
         assert_eq!(like.to_plan().unwrap(), expect.to_plan().unwrap());
+        let shut = TokenInfo { permitted_enterprises: Some(Vec::new()), ..bare.clone() };
+        let plan = CreateToken::like(&label, &shut, lifetime).to_plan().unwrap();
+        assert!(plan.contains(r#""permittedEnterprises":[]"#), "none is not all: {plan}");
         let like = CreateToken::like(&label, &bare, lifetime);
         assert!(like.is_unlimited_by_choice, "it had no limit before either");
         let expect = CreateToken::new(&label, lifetime);

@@ -151,6 +151,12 @@ pub enum Error {
         "the vault lives on the runtime that this thread turns: await it here, or wait on another thread"
     )]
     WouldDeadlock,
+    /// So many tokens may have been minted without being kept that no other is.
+    #[error(
+        "too many tokens may live at bitgo that are not kept: log in, so that the vault can revoke them, or revoke \
+         those that the status names"
+    )]
+    TooManyOrphans,
     /// A token was minted and could be neither kept nor revoked.
     #[error("token {id} was minted but not kept, and it could not be revoked: revoke it at bitgo")]
     Orphaned {
@@ -332,6 +338,11 @@ mod tests {
             (
                 Error::OwnRuntime(std::io::ErrorKind::OutOfMemory.into()),
                 "the vault's own runtime could not be made: raise the limits on threads and open files",
+            ),
+            (
+                Error::TooManyOrphans,
+                "too many tokens may live at bitgo that are not kept: log in, so that the vault can revoke them, or \
+                 revoke those that the status names",
             ),
             (
                 Error::WouldDeadlock,

@@ -8,7 +8,7 @@ use super::audit::Chain;
 use super::backup::{Origin, Reader, Writer as BackupWriter};
 use super::{
     AuditAction, Key, Opening, Place, Store, StoreError, Tree, Write, clock_offset, grants, ledger,
-    lock,
+    lock, reissues,
 };
 use crate::crypto::KdfParams;
 use crate::environment::Environment;
@@ -87,15 +87,18 @@ impl Store {
                 chain.add(tree, &record.row)?;
             }
             let row = match tree {
-                Tree::Ledger => ledger::unreconciled(&record.row, false)?,
-                Tree::Grants => grants::perhaps_spent(&record.row)?,
-                _ => record.row,
+                Tree::Ledger => Some(ledger::unreconciled(&record.row, false)?),
+                Tree::Grants => Some(grants::perhaps_spent(&record.row)?),
+                Tree::Meta if reissues::key_of(&record.row).as_ref() == Some(&key) => {
+                    reissues::of_copy(&record.row)?
+                }
+                _ => Some(record.row),
             };
             // What belongs to one token is committed together.
             if writes.len() >= BATCH && writes.last().is_some_and(|last| last.key != key) {
                 self.commit(std::mem::take(&mut writes))?;
             }
-            writes.push(Write { tree, key, row: Some(row) });
+            writes.push(Write { tree, key, row });
         }
         let end = chain.end()?;
         self.committer.submit(writes, Some(end)).wait()

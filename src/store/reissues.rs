@@ -5,7 +5,7 @@
 use super::record::{self, MintedRow, ReissueRow, RetiredRow};
 use super::{Key, SealedSecret, Store, StoreError, TokenRecord, TokenSecret, Tree, Write};
 use crate::id::{LineageId, TokenId};
-use crate::secret::AccessToken;
+use crate::secret::{AccessToken, SecretBytes};
 use chrono::{DateTime, Utc};
 
 /// The reissue of one lineage.
@@ -132,6 +132,14 @@ impl Store {
         let kept = self.reissue(lineage)?;
         kept.map(|reissue| write(&Reissue { plan: String::new(), ..reissue })).transpose()
     }
+}
+
+/// What a copy is to know of it. What was being minted when the copy was made may be kept by the
+/// original since: on the word of a copy nothing is revoked.
+pub(super) fn of_copy(row: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
+    let row = record::decode(row).map_err(|_| StoreError::DamagedBackup { what: "a reissue" })?;
+    let reissue = read(row);
+    Ok(write(&Reissue { intent: None, orphans: Vec::new(), ..reissue })?.row)
 }
 
 fn write(reissue: &Reissue) -> Result<Write, StoreError> {

@@ -47,6 +47,9 @@ pub(super) async fn issue(
     let otp = core.ask(&Arc::new(otp)).await?;
     let bearer = Bearer::of(&core, &session)?;
     let sent = token.labelled(suffixed(&label)?);
+    if core.blocking(|core| core.store.unkept()).await??.len() >= reissue::ORPHANS_MAX {
+        return Err(Error::TooManyOrphans);
+    }
     let (lineage, intent) =
         (core.store.new_lineage()?, minted::intent(&core, &sent, bearer.user.clone()));
     core.blocking(move |core| core.store.intend(lineage, intent)).await??;

@@ -36,7 +36,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::{Arc, PoisonError};
 
 /// The most tokens that may be out of reach before no other is minted.
-const ORPHANS_MAX: usize = 16;
+pub(super) const ORPHANS_MAX: usize = 16;
 
 impl Vault {
     /// From now on mints the token kept as `label` anew before it ends, each time by this login, and

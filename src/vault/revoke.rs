@@ -129,8 +129,12 @@ async fn revoke(core: Arc<Core>, label: Label) -> Result<Revocation, Error> {
     }
 }
 
-/// The lineage of a token that may have been minted under this very label, and is not kept.
+/// The lineage of a token that may have been minted under this very label, and is neither kept nor on its
+/// way to be.
 fn orphan_of(core: &Core, label: &Label) -> Result<Option<LineageId>, Error> {
+    if !core.orphans().iter().any(|orphan| orphan == label.as_str()) {
+        return Ok(None);
+    }
     let mut orphans = core.store.unkept()?.into_iter();
     let orphan = orphans.find(|(_, minted)| minted.label == label.as_str());
     Ok(orphan.map(|(lineage, _)| lineage))

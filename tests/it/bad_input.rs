@@ -74,7 +74,7 @@ where
         for _ in 0..5 {
             desk.bitgo.inject(fault.clone());
             match mint(&desk).await {
-                Ok(kept) => desk.vault.remove(kept.label.as_str()).await.unwrap(),
+                Ok(kept) => desk.vault.remove(kept.label.as_str()).await.expect("it is kept"),
                 Err(error) => {
                     refused = Some(told(&error));
                     break;

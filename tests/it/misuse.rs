@@ -116,7 +116,7 @@ async fn misuse_giant_inputs() {
     assert!(Request::get(&format!("/api/v2/{giant}")).is_err());
     assert!(LocalRules::from_json(&format!("{{\"{giant}\":{giant}}}")).is_err());
     let mut many = LocalRules::default();
-    many.destinations = Some((0..100_000).map(|n| format!("tb1q{n}").into()).collect());
+    many.destinations = Some((0..100_000).map(|n| format!("tb1q{n}")).collect());
     refused(
         vault.set_rules("bot", many, None).await,
         "destinations has more than 256 entries: name fewer",

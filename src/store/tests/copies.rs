@@ -1,6 +1,6 @@
 //! Backups become vaults, and what is damaged becomes whole; neither spends on the word of the past.
 
-use super::super::{Contents, Opening, Report, anchor, header};
+use super::super::{Contents, Minted, Opening, Reissue, Report, anchor, header};
 use super::head::{edit, strip};
 use super::rekey::{busy, content, databases};
 use super::*;
@@ -418,4 +418,27 @@ fn the_doctor_tells_what_opening_would_say() {
     }
     fs::write(vault.join(header::FILE), b"junk").unwrap();
     assert!(matches!(look(None).faults[..], [StoreError::DamagedHeader { .. }]));
+}
+
+/// The original may keep by now what was being minted when the copy was made.
+#[test]
+fn on_the_word_of_a_copy_no_token_is_looked_for_to_be_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, backup) = (create(dir.path()), dir.path().join("backup"));
+    let (planned, lineage) = (add(&store, "bot"), store.new_lineage().unwrap());
+    let minted = |label: &str| Minted {
+        label: label.into(),
+        account: "u1".into(),
+        asked_at: DateTime::UNIX_EPOCH,
+    };
+    store.intend(lineage, minted("new#ab")).unwrap();
+    let (plan, retired) = ("{}".to_owned(), Vec::new());
+    let (intent, orphans) = (Some(minted("bot#cd")), vec![minted("bot#ef")]);
+    let reissue = Reissue { lineage: planned, plan, intent, retired, orphans };
+    store.keep_reissue(&reissue).unwrap();
+    store.back_up(&backup, DateTime::UNIX_EPOCH).unwrap();
+    assert_eq!(store.unkept().unwrap().len(), 2);
+    let restored = restore(Opening::Whole, &place(&dir.path().join("restored")), &backup).unwrap();
+    assert_eq!(restored.unended().unwrap(), []);
+    assert_eq!(restored.reissue(planned).unwrap().unwrap().plan, "{}");
 }
