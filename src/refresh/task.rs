@@ -1,12 +1,12 @@
 //! The one background task: it sleeps until the earliest deadline and does what is due.
 //!
 //! A token has at most one renewal and one probe on their way. Renewals that are due wait for room
-//! (queue.rs), so that a slow one holds up others only where as many are slow as are made at once. The
-//! task is owned: it ends when it is told to or its [`Refresher`] is dropped, and what is on its way
-//! with it. A renewal that is cut off has either swapped the token durably or left the old one.
+//! (queue.rs), which a slow one takes up for a minute, and a login for two, whoever does not answer its
+//! prompt. The task is owned: it ends when it is told to or its [`Refresher`] is dropped, and what is on
+//! its way with it. A renewal that is cut off has either swapped the token durably or left the old one.
 
 use super::agenda::Agenda;
-use super::queue::{AT_ONCE, Queue};
+use super::queue::{AT_ONCE, LOGIN_PATIENCE, Queue, RENEWAL_PATIENCE};
 use super::state::{Action, Event, Life, State, Verdict};
 use super::tracker::{Board, Command, Inbox, lock};
 use super::{Failure, Notice, Standing};
@@ -73,8 +73,8 @@ impl Refresher {
             clock,
             board,
             deadlines: Agenda::default(),
-            renewals: Queue::new(AT_ONCE),
-            logins: Queue::new(AT_ONCE),
+            renewals: Queue::new(AT_ONCE, RENEWAL_PATIENCE),
+            logins: Queue::new(AT_ONCE, LOGIN_PATIENCE),
             on_their_way: HashMap::new(),
             errands: JoinSet::new(),
         };
@@ -134,7 +134,7 @@ impl Desk {
                 let all = self.deadlines.lineages();
                 all.into_iter().for_each(|lineage| self.happen(lineage, Event::Passed));
             }
-            self.send_renewals();
+            self.send_renewals(monotonic);
             seen = (now, monotonic);
             let left =
                 self.deadlines.first().map(|(at, _)| (at - now).to_std().unwrap_or_default());
@@ -247,8 +247,8 @@ impl Desk {
         };
         let event = event.unwrap_or_else(lost);
         match sent {
-            Sent::Renewal => self.renewals.land(&event),
-            Sent::Login => self.logins.land(&event),
+            Sent::Renewal => self.renewals.land(lineage, &event),
+            Sent::Login => self.logins.land(lineage, &event),
             Sent::Probe(_) => {}
         }
         self.happen(lineage, event);
@@ -261,9 +261,8 @@ impl Desk {
     fn queue(&mut self, lineage: LineageId) {
         let Some(state) = lock(&self.board).get(&lineage).copied() else { return };
         let urgency = state.urgency(self.clock.now());
-        let urgency = if self.renew.is_awaited(lineage) { urgency.awaited() } else { urgency };
         let queue = if state.is_costly() { &mut self.logins } else { &mut self.renewals };
-        queue.add(lineage, urgency);
+        queue.add(lineage, urgency, self.renew.is_awaited(lineage));
     }
 
     /// Somebody waits for a token.
@@ -272,12 +271,13 @@ impl Desk {
         self.logins.hasten(lineage);
     }
 
-    /// Sends out what is due, as far as there is room.
-    fn send_renewals(&mut self) {
-        while let Some(lineage) = self.renewals.send() {
+    /// Sends out what is due, as far as there is room. Room that is given back is seen at the next look,
+    /// the longest sleep later at the latest.
+    fn send_renewals(&mut self, monotonic: Duration) {
+        while let Some(lineage) = self.renewals.send(monotonic) {
             self.renew(lineage, Sent::Renewal);
         }
-        while let Some(lineage) = self.logins.send() {
+        while let Some(lineage) = self.logins.send(monotonic) {
             self.renew(lineage, Sent::Login);
         }
     }
