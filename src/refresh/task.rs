@@ -162,15 +162,14 @@ impl Desk {
     }
 
     fn track(&mut self, lineage: LineageId, state: State) {
-        let sent = |(of, sent, _): &(LineageId, Sent, _)| {
-            *of == lineage && matches!(sent, Sent::Renewal | Sent::Login)
-        };
-        let is_waiting = self.renewals.holds(lineage) || self.logins.holds(lineage);
-        let is_renewing = is_waiting || self.on_their_way.values().any(sent);
+        let is_out = self.is_out(lineage);
+        // It waits anew, should it be due.
+        self.renewals.remove(lineage);
+        self.logins.remove(lineage);
         let is_remembered = match lock(&self.board).get_mut(&lineage) {
             Some(former) => {
                 let known = former.memory();
-                *former = state.in_place_of(former, is_renewing);
+                *former = state.in_place_of(former, is_out);
                 former.memory() == known
             }
             // It was removed since, which is heard of next.
@@ -198,12 +197,17 @@ impl Desk {
             }
         };
         actions.into_iter().for_each(|action| self.act(lineage, action));
+        // How urgent it is may have changed while it waits.
+        if self.renewals.holds(lineage) || self.logins.holds(lineage) {
+            self.queue(lineage);
+        }
     }
 
     fn act(&mut self, lineage: LineageId, action: Action) {
         let renew = Arc::clone(&self.renew);
         match action {
             Action::Renew => self.queue(lineage),
+            Action::Begin => self.begin(lineage),
             Action::Probe(token) => self.send(lineage, Sent::Probe(token), async move {
                 let verdict = renew.probe(lineage, token).await;
                 Event::Probed { token, verdict, jitter: jitter() }
@@ -275,21 +279,35 @@ impl Desk {
     /// the longest sleep later at the latest.
     fn send_renewals(&mut self, monotonic: Duration) {
         while let Some(lineage) = self.renewals.send(monotonic) {
-            self.renew(lineage, Sent::Renewal);
+            self.happen(lineage, Event::Sent);
+            if !self.is_out(lineage) {
+                self.renewals.stay(lineage);
+            }
         }
         while let Some(lineage) = self.logins.send(monotonic) {
-            self.renew(lineage, Sent::Login);
+            self.happen(lineage, Event::Sent);
+            if !self.is_out(lineage) {
+                self.logins.stay(lineage);
+            }
         }
     }
 
-    fn renew(&mut self, lineage: LineageId, sent: Sent) {
+    fn begin(&mut self, lineage: LineageId) {
         let renew = Arc::clone(&self.renew);
+        let is_costly = lock(&self.board).get(&lineage).is_some_and(State::is_costly);
+        let sent = if is_costly { Sent::Login } else { Sent::Renewal };
         self.send(lineage, sent, async move {
             match renew.renew(lineage).await {
                 Ok(life) => Event::Renewed { life, jitter: jitter() },
                 Err(failure) => Event::Failed { failure, jitter: jitter() },
             }
         });
+    }
+
+    /// Whether its renewal is on its way.
+    fn is_out(&self, lineage: LineageId) -> bool {
+        let mut sent = self.on_their_way.values();
+        sent.any(|(of, sent, _)| *of == lineage && matches!(sent, Sent::Renewal | Sent::Login))
     }
 }
 

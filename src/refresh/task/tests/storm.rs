@@ -128,6 +128,16 @@ async fn who_waits_in_the_queue_is_renewed_once_or_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_dies_while_it_waits_takes_the_place_of_the_dead() {
+    let storm = Storm::brew(255, 0..100);
+    tokio::time::sleep(SECOND / 2).await;
+    let token = TokenId::from_bytes([1; 16]);
+    storm.tracker.happened(lineage(20), Event::Refused { token, is_signed: true });
+    let begun = storm.begun_after(SECOND).await;
+    assert_eq!(begun[FIRST..FIRST + 2], [20, 99], "a quarter of the room is theirs");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_that_is_stopped_sends_none_of_those_that_wait() {
     let storm = Storm::brew(255, 0..100);
     tokio::time::sleep(SECOND / 2).await;
