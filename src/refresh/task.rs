@@ -2,7 +2,7 @@
 //!
 //! A token has at most one renewal and one probe on their way. Renewals that are due wait for room
 //! (queue.rs), which a slow one takes up for a minute, and a login for two, whoever does not answer its
-//! prompt. The task is owned: it ends when it is told to or its [`Refresher`] is dropped, and what is on
+//! prompt, unless hundreds do not. The task is owned: it ends when it is told to or its [`Refresher`] is dropped, and what is on
 //! its way with it. A renewal that is cut off has either swapped the token durably or left the old one.
 
 use super::agenda::Agenda;
