@@ -188,6 +188,13 @@ impl ApiError {
         self.refusal().and_then(Refusal::retry_after)
     }
 
+    /// How long the server asks to be left alone: for no time that it tells, where it is asked too much and
+    /// says no more.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let is_asked_for = matches!(self, Self::RateLimited { .. });
+        self.retry_after().or(is_asked_for.then_some(Duration::ZERO))
+    }
+
     /// The server's refusal, where there was one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -241,6 +248,19 @@ mod tests {
         let dead = ApiError::TokenDead(unsigned());
         assert!(dead.may_be_of_clock() && dead.said_time() == Some(at(1000)));
         assert!(!ApiError::Forbidden(unsigned()).may_be_of_clock(), "it was heard out");
+    }
+
+    #[test]
+    fn who_is_asked_too_much_asks_for_patience_though_it_does_not_say_how_long() {
+        let of = |status, retry_after| Refusal::new(status, None, ID, None, retry_after);
+        let limited = |retry_after| {
+            let refusal = of(429, retry_after);
+            ApiError::RateLimited { refusal, retry_after }.patience()
+        };
+        let (minute, unsaid) = (Some(Duration::from_secs(60)), Some(Duration::ZERO));
+        assert_eq!([minute, None].map(limited), [minute, unsaid]);
+        let busy = |retry_after| ApiError::Transient(of(503, retry_after)).patience();
+        assert_eq!([minute, None].map(busy), [minute, None]);
     }
 
     #[test]

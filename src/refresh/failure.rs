@@ -27,7 +27,8 @@ pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Why an attempt brought no new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// It may pass: the network, a busy server.
+    /// It may pass: the network, a busy server; which may ask for patience, for no time where it does not
+    /// say how long.
     Transient { retry_after: Option<Duration> },
     /// The token was refused as the bearer of its own renewal: it may be dead.
     Refused,

@@ -7,6 +7,8 @@
 //! | standing | event | becomes | actions |
 //! |---|---|---|---|
 //! | good | its turn in the advisory window has come, no wait is on | | renew |
+//! | any | there is room for it, and it is due still | | begin |
+//! | any | there is room for it, and it is due no more | | none: it is renewed once it is due again |
 //! | any | renewed | good | forget failures, waits and needs; hold no lease |
 //! | any | attempt failed | | remember; wait (failure.rs); tell what a human must do |
 //! | any | attempt failed: refused as its own bearer | | as above, and probe |
@@ -25,11 +27,12 @@
 //! | any | 401 or probe of a former token | | none |
 //! | needs a human | 30, 14, 7, 1 days to its end, its window, its end | | tell |
 //! | any | unlocked, soon no more | | tell |
-//! | any | asked for | | renew, whatever the phase, the standing and the wait |
-//! | needs a login | given one | | renew as if none had been wanted |
+//! | any | asked for | | renew, whatever the phase, the standing and the wait; once more where an attempt under way fails |
+//! | needs a login | given one | | renew as if none had been wanted; once more where an attempt under way fails |
 //! | any | removed | | end |
 //!
-//! "At once" is as soon as no wait is on that BitGo asked for or that spares an account; and a token that
+//! To "renew" is to have it wait for room (queue.rs): till it begins, the token is as one that is not
+//! renewed, and a human is told what it needs. "At once" is as soon as no wait is on that BitGo asked for or that spares an account; and a token that
 //! dies soon after it was renewed counts as a failure, or each use would cost a renewal.
 //!
 //! Every list of actions but the last ends in `WaitUntil`: until then nothing has to be looked at.
@@ -132,13 +135,18 @@ pub(crate) enum Event {
     Unlocked {
         until: Option<DateTime<Utc>>,
     },
+    /// There is room for the renewal that it waits for.
+    Sent,
     Removed,
 }
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Have it renewed once there is room.
     Renew,
+    /// Renew it now: there is.
+    Begin,
     Probe(TokenId),
     /// From now on leases of this token are given, or not.
     Stand(TokenId, Standing),
@@ -147,6 +155,15 @@ pub(crate) enum Action {
     Remember,
     WaitUntil(DateTime<Utc>),
     End,
+}
+
+/// The renewal that was asked for last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    None,
+    /// It waits for room.
+    Waits,
+    Out,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +195,7 @@ pub(crate) struct State {
     /// Whether each attempt is a login, too many of which lock an account.
     is_costly: bool,
     is_asked: bool,
-    is_renewing: bool,
+    attempt: Attempt,
     renewed_at: Option<DateTime<Utc>>,
     /// Tokens in a row that died soon after they were renewed.
     deaths: u32,
@@ -215,7 +232,7 @@ impl State {
             is_firm: false,
             is_costly: false,
             is_asked: false,
-            is_renewing: false,
+            attempt: Attempt::None,
             renewed_at: None,
             deaths: 0,
             probe: Probe::None,
@@ -261,14 +278,18 @@ impl State {
         self
     }
 
-    /// Takes another's place, while that one's attempt is on its way or not. How the token stands with
-    /// the server has nothing to do with how it is renewed; what it waited for has.
-    pub(crate) fn in_place_of(self, former: &Self, is_renewing: bool) -> Self {
+    /// Takes another's place, while that one's attempt is on its way or not; one that waits for room is
+    /// forgotten. How the token stands with the server has nothing to do with how it is renewed; what it
+    /// waited for has. Who asked for a renewal is still to get one.
+    pub(crate) fn in_place_of(self, former: &Self, is_out: bool) -> Self {
+        let attempt = if is_out { Attempt::Out } else { Attempt::None };
+        let is_asked = self.renews && former.is_asked;
         if former.life.token != self.life.token {
-            return Self { is_renewing, ..self };
+            return Self { attempt, is_asked, ..self };
         }
         Self {
-            is_renewing,
+            attempt,
+            is_asked,
             standing: former.standing,
             shown: former.shown,
             probe: former.probe,
@@ -293,9 +314,10 @@ impl State {
         Outlook {
             standing: self.standing,
             need: self.need.or(self.lack).or((!self.renews).then_some(Need::NewToken)),
-            renewal_at: match self.is_renewing {
-                true => Some(now),
-                false => self.due_at(now),
+            renewal_at: match self.attempt {
+                Attempt::Out => Some(now),
+                Attempt::Waits => self.due_at(now).map(|due| due.max(now)),
+                Attempt::None => self.due_at(now),
             },
             probe_at: match self.probe {
                 Probe::None => None,
@@ -333,9 +355,13 @@ impl State {
             Event::AnsweredAhead { token } => self.answered_ahead(token, now),
             Event::Probed { token, verdict, jitter } => self.probed(token, verdict, now, jitter),
             Event::Unlocked { until } => self.alarms.unlocked(until, now),
+            Event::Sent => {}
             Event::Removed => return (self, vec![Action::End]),
         }
         let mut actions = Vec::new();
+        if event == Event::Sent && self.attempt == Attempt::Waits {
+            self.sent(now, &mut actions);
+        }
         self.act(now, &mut actions);
         if self.memory() != before {
             actions.push(Action::Remember);
@@ -360,7 +386,7 @@ impl State {
         // Where the one before lived to be renewed, it is over that they die.
         let deaths = if before.is_lost() { before.deaths } else { 0 };
         *self = Self { shown, probe, alarms, deaths, renewed_at: Some(now), ..fresh };
-        if self.due_at(now).is_some_and(|due| due <= now) {
+        if self.is_due(now) {
             self.failures = before.failures;
             self.failed(Failure::Transient { retry_after: None }, now, jitter);
         }
@@ -370,10 +396,22 @@ impl State {
         }
     }
 
+    /// What came while it waited for room is known to the attempt, or it is not made any more.
+    fn sent(&mut self, now: DateTime<Utc>, actions: &mut Vec<Action>) {
+        self.attempt = match self.is_due(now) {
+            true => Attempt::Out,
+            false => Attempt::None,
+        };
+        if self.attempt == Attempt::Out {
+            self.is_asked = false;
+            actions.push(Action::Begin);
+        }
+    }
+
     /// Whoever asks while an attempt is on its way asks for one more, should that one fail: it began
     /// without what was given since.
     fn failed(&mut self, failure: Failure, now: DateTime<Utc>, jitter: u8) {
-        (self.is_renewing, self.stray) = (false, None);
+        (self.attempt, self.stray) = (Attempt::None, None);
         self.failures = self.failures.saturating_add(1);
         let left = left_in_window(&self.life, self.is_lost(), now);
         let wait = failure.wait(self.failures, left, jitter);
@@ -395,7 +433,7 @@ impl State {
     fn provided(&mut self) {
         self.lack = None;
         // An attempt on its way may have begun without it.
-        self.is_asked |= self.is_renewing;
+        self.is_asked |= self.attempt == Attempt::Out;
         if matches!(self.need, Some(Need::Login | Need::OneTimePassword)) {
             (self.need, self.not_before) = (None, None);
         }
@@ -409,7 +447,7 @@ impl State {
     /// When the next attempt is due; `None` while none is to be made.
     fn due_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let is_held = self.standing == Standing::Suspect && !self.is_asked;
-        if !self.renews || self.is_renewing || is_held {
+        if !self.renews || self.attempt == Attempt::Out || is_held {
             return None;
         }
         let its_turn = match self.life.expires_at {
@@ -417,6 +455,10 @@ impl State {
             _ => now,
         };
         Some(self.not_before.map_or(its_turn, |wait| wait.max(its_turn)))
+    }
+
+    fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.due_at(now).is_some_and(|due| due <= now)
     }
 
     /// What is due by now.
@@ -442,8 +484,8 @@ impl State {
             self.probe = Probe::Out;
             actions.push(Action::Probe(token));
         }
-        if self.due_at(now).is_some_and(|due| due <= now) {
-            (self.is_renewing, self.is_asked) = (true, false);
+        if self.attempt == Attempt::None && self.is_due(now) {
+            self.attempt = Attempt::Waits;
             actions.push(Action::Renew);
         }
         let needs_human = self.needs_human();
@@ -452,7 +494,7 @@ impl State {
 
     fn needs_human(&self) -> bool {
         // Of what is lacking an attempt on its way tells by itself.
-        let lack = self.lack.filter(|_| !self.is_renewing);
+        let lack = self.lack.filter(|_| self.attempt != Attempt::Out);
         !self.renews || self.need.or(lack).is_some()
     }
 
@@ -463,7 +505,12 @@ impl State {
             _ => None,
         };
         let alarm_at = self.alarms.next_at(&self.life, self.needs_human(), now);
-        let next = [self.due_at(now), probe_at, alarm_at].into_iter().flatten().min();
+        let renewal_at = match self.attempt {
+            // It is sent once there is room, and goes behind those that live when it does not any more.
+            Attempt::Waits => self.life.expires_at.filter(|end| *end > now),
+            Attempt::None | Attempt::Out => self.due_at(now),
+        };
+        let next = [renewal_at, probe_at, alarm_at].into_iter().flatten().min();
         next.unwrap_or(DateTime::<Utc>::MAX_UTC).max(after(now, SHORTEST_LOOK))
     }
 }

@@ -1,12 +1,12 @@
 //! The one background task: it sleeps until the earliest deadline and does what is due.
 //!
 //! A token has at most one renewal and one probe on their way. Renewals that are due wait for room
-//! (queue.rs), so that a slow one holds up others only where as many are slow as are made at once. The
-//! task is owned: it ends when it is told to or its [`Refresher`] is dropped, and what is on its way
-//! with it. A renewal that is cut off has either swapped the token durably or left the old one.
+//! (queue.rs), which a slow one takes up for a minute, and a login for two, whoever does not answer its
+//! prompt, unless hundreds do not. The task is owned: it ends when it is told to or its [`Refresher`] is dropped, and what is on
+//! its way with it. A renewal that is cut off has either swapped the token durably or left the old one.
 
 use super::agenda::Agenda;
-use super::queue::{AT_ONCE, Queue};
+use super::queue::{AT_ONCE, LOGIN_PATIENCE, Queue, RENEWAL_PATIENCE};
 use super::state::{Action, Event, Life, State, Verdict};
 use super::tracker::{Board, Command, Inbox, lock};
 use super::{Failure, Notice, Standing};
@@ -73,8 +73,8 @@ impl Refresher {
             clock,
             board,
             deadlines: Agenda::default(),
-            renewals: Queue::new(AT_ONCE),
-            logins: Queue::new(AT_ONCE),
+            renewals: Queue::new(AT_ONCE, RENEWAL_PATIENCE),
+            logins: Queue::new(AT_ONCE, LOGIN_PATIENCE),
             on_their_way: HashMap::new(),
             errands: JoinSet::new(),
         };
@@ -134,7 +134,7 @@ impl Desk {
                 let all = self.deadlines.lineages();
                 all.into_iter().for_each(|lineage| self.happen(lineage, Event::Passed));
             }
-            self.send_renewals();
+            self.send_renewals(monotonic);
             seen = (now, monotonic);
             let left =
                 self.deadlines.first().map(|(at, _)| (at - now).to_std().unwrap_or_default());
@@ -162,15 +162,14 @@ impl Desk {
     }
 
     fn track(&mut self, lineage: LineageId, state: State) {
-        let sent = |(of, sent, _): &(LineageId, Sent, _)| {
-            *of == lineage && matches!(sent, Sent::Renewal | Sent::Login)
-        };
-        let is_waiting = self.renewals.holds(lineage) || self.logins.holds(lineage);
-        let is_renewing = is_waiting || self.on_their_way.values().any(sent);
+        let is_out = self.is_out(lineage);
+        // It waits anew, should it be due.
+        self.renewals.remove(lineage);
+        self.logins.remove(lineage);
         let is_remembered = match lock(&self.board).get_mut(&lineage) {
             Some(former) => {
                 let known = former.memory();
-                *former = state.in_place_of(former, is_renewing);
+                *former = state.in_place_of(former, is_out);
                 former.memory() == known
             }
             // It was removed since, which is heard of next.
@@ -198,12 +197,17 @@ impl Desk {
             }
         };
         actions.into_iter().for_each(|action| self.act(lineage, action));
+        // How urgent it is may have changed while it waits.
+        if self.renewals.holds(lineage) || self.logins.holds(lineage) {
+            self.queue(lineage);
+        }
     }
 
     fn act(&mut self, lineage: LineageId, action: Action) {
         let renew = Arc::clone(&self.renew);
         match action {
             Action::Renew => self.queue(lineage),
+            Action::Begin => self.begin(lineage),
             Action::Probe(token) => self.send(lineage, Sent::Probe(token), async move {
                 let verdict = renew.probe(lineage, token).await;
                 Event::Probed { token, verdict, jitter: jitter() }
@@ -247,8 +251,8 @@ impl Desk {
         };
         let event = event.unwrap_or_else(lost);
         match sent {
-            Sent::Renewal => self.renewals.land(&event),
-            Sent::Login => self.logins.land(&event),
+            Sent::Renewal => self.renewals.land(lineage, &event),
+            Sent::Login => self.logins.land(lineage, &event),
             Sent::Probe(_) => {}
         }
         self.happen(lineage, event);
@@ -261,9 +265,8 @@ impl Desk {
     fn queue(&mut self, lineage: LineageId) {
         let Some(state) = lock(&self.board).get(&lineage).copied() else { return };
         let urgency = state.urgency(self.clock.now());
-        let urgency = if self.renew.is_awaited(lineage) { urgency.awaited() } else { urgency };
         let queue = if state.is_costly() { &mut self.logins } else { &mut self.renewals };
-        queue.add(lineage, urgency);
+        queue.add(lineage, urgency, self.renew.is_awaited(lineage));
     }
 
     /// Somebody waits for a token.
@@ -272,24 +275,39 @@ impl Desk {
         self.logins.hasten(lineage);
     }
 
-    /// Sends out what is due, as far as there is room.
-    fn send_renewals(&mut self) {
-        while let Some(lineage) = self.renewals.send() {
-            self.renew(lineage, Sent::Renewal);
+    /// Sends out what is due, as far as there is room. Room that is given back is seen at the next look,
+    /// the longest sleep later at the latest.
+    fn send_renewals(&mut self, monotonic: Duration) {
+        while let Some(lineage) = self.renewals.send(monotonic) {
+            self.happen(lineage, Event::Sent);
+            if !self.is_out(lineage) {
+                self.renewals.stay(lineage);
+            }
         }
-        while let Some(lineage) = self.logins.send() {
-            self.renew(lineage, Sent::Login);
+        while let Some(lineage) = self.logins.send(monotonic) {
+            self.happen(lineage, Event::Sent);
+            if !self.is_out(lineage) {
+                self.logins.stay(lineage);
+            }
         }
     }
 
-    fn renew(&mut self, lineage: LineageId, sent: Sent) {
+    fn begin(&mut self, lineage: LineageId) {
         let renew = Arc::clone(&self.renew);
+        let is_costly = lock(&self.board).get(&lineage).is_some_and(State::is_costly);
+        let sent = if is_costly { Sent::Login } else { Sent::Renewal };
         self.send(lineage, sent, async move {
             match renew.renew(lineage).await {
                 Ok(life) => Event::Renewed { life, jitter: jitter() },
                 Err(failure) => Event::Failed { failure, jitter: jitter() },
             }
         });
+    }
+
+    /// Whether its renewal is on its way.
+    fn is_out(&self, lineage: LineageId) -> bool {
+        let mut sent = self.on_their_way.values();
+        sent.any(|(of, sent, _)| *of == lineage && matches!(sent, Sent::Renewal | Sent::Login))
     }
 }
 

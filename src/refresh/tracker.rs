@@ -58,6 +58,18 @@ impl Tracker {
         self.tell(Command::Happened(lineage, event));
     }
 
+    /// Has a token renewed now, for somebody who waits for it. Whether the task hears of it: it may have
+    /// ended, with its runtime.
+    #[must_use]
+    pub(crate) fn ask(&self, lineage: LineageId) -> bool {
+        self.tell(Command::Happened(lineage, Event::Asked)) && self.tell(Command::Awaited(lineage))
+    }
+
+    /// Waits until the task has ended.
+    pub(crate) async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     /// Somebody waits for a token's renewal: should it be due, it goes before those that nobody waits for.
     pub(crate) fn awaited(&self, lineage: LineageId) {
         self.tell(Command::Awaited(lineage));
@@ -96,8 +108,8 @@ impl Tracker {
         lock(&self.board).get(&lineage).map(State::memory)
     }
 
-    /// A stopped task renews nothing any more; that is what stopping means.
-    fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
+    /// Whether the task hears it. A stopped one renews nothing any more; that is what stopping means.
+    fn tell(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok()
     }
 }

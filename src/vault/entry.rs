@@ -150,6 +150,8 @@ struct Progress {
     ended: u64,
     /// Attempts of which the task knows that they have: asked from then on, it makes another.
     landed: u64,
+    /// Whether the task knows that somebody waits, or waited, for the attempt that lands next.
+    is_told: bool,
     /// How often it has come to stand otherwise with the server.
     stood: u64,
     /// Whether waiting is in vain: asking again will not help, or nobody will ask.
@@ -213,8 +215,8 @@ impl Entry {
     pub(super) fn renewed(&self) {
         self.progress().send_modify(|progress| {
             let (renewals, ended) = (progress.renewals + 1, progress.ended + 1);
-            let Progress { landed, stood, .. } = *progress;
-            *progress = Progress { renewals, ended, landed, stood, ..Progress::default() };
+            let Progress { landed, is_told, stood, .. } = *progress;
+            *progress = Progress { renewals, ended, landed, is_told, stood, ..Progress::default() };
         });
     }
 
@@ -230,7 +232,9 @@ impl Entry {
 
     /// Notes that the task knows of an attempt's end.
     pub(super) fn landed(&self) {
-        self.progress().send_modify(|progress| progress.landed += 1);
+        self.progress().send_modify(|progress| {
+            (progress.landed, progress.is_told) = (progress.landed + 1, false);
+        });
     }
 
     /// Notes that what failed has come about, though not by a renewal.
@@ -251,7 +255,8 @@ impl Entry {
     /// Waits while a renewal is due: the reader of a valid token for the end of an attempt, and
     /// no more than a moment; that of an expired one for a renewal, while there is hope for one; that
     /// of a suspect one for the server's word, no longer than the first. Whether it came or not, the
-    /// token is then to be judged as it is. `tell` tells who renews it that somebody waits.
+    /// token is then to be judged as it is. `tell` tells who renews it that somebody waits: once an
+    /// attempt, however many do.
     pub(super) async fn await_renewal(&self, now: DateTime<Utc>, tell: impl FnOnce()) {
         // How a token is renewed does not change. For the rest: subscribed before anything is looked
         // at, so that no wake-up is missed.
@@ -261,7 +266,9 @@ impl Entry {
             (before.renewals, before.ended, before.stood)
         };
         let Some(held) = self.held().filter(|held| held.awaits_renewal(now)) else { return };
-        tell();
+        if self.is_first_to_wait() {
+            tell();
+        }
         match held.phase(now) {
             _ if held.standing() == Standing::Suspect => {
                 let news = progress.wait_for(|now| now.stood != stood || now.renewals != renewals);
@@ -285,9 +292,25 @@ impl Entry {
         }
     }
 
-    /// Whether somebody waits for its renewal.
+    /// Whether the next attempt is hoped for and the task was not told that somebody waits for it. Now it
+    /// is to be.
+    fn is_first_to_wait(&self) -> bool {
+        let mut is_first = false;
+        // It is news to nobody who waits.
+        self.progress().send_if_modified(|progress| {
+            is_first = !progress.is_hopeless && !progress.is_told;
+            progress.is_told |= is_first;
+            false
+        });
+        is_first
+    }
+
+    /// Whether somebody waits for its renewal, or did since the last attempt: one who reads it often is
+    /// there again.
     pub(super) fn is_awaited(&self) -> bool {
-        self.progress.get().is_some_and(|progress| progress.receiver_count() > 0)
+        self.progress
+            .get()
+            .is_some_and(|progress| progress.receiver_count() > 0 || progress.borrow().is_told)
     }
 
     /// Waits until an attempt to renew it has ended that `begin` asks for, or that was on its way; or
@@ -378,4 +401,50 @@ pub struct TokenStatus {
     pub last_error: Option<String>,
     /// What was spent, by coin.
     pub counters: CoinMap<Counter>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+    use crate::environment::Environment;
+    use crate::secret::{AccessToken, EcdhXprv, Passphrase};
+    use crate::store::{FileSystem, Place, Store};
+    use crate::test_util::{Kept, keep_in_store};
+    use std::sync::atomic::AtomicUsize;
+
+    /// An entry whose token has ended.
+    fn expired() -> (Entry, DateTime<Utc>) {
+        let (dir, now) = (tempfile::tempdir().unwrap(), SystemClock::new().now());
+        let (dir, passphrase) = (dir.path().join("vault"), Passphrase::new("of a test, and long"));
+        let kept = Kept {
+            token: AccessToken::new("v2x1"),
+            extension_key: String::from("wif").into(),
+            ecdh_xprv: EcdhXprv::new("xprv"),
+        };
+        keep_in_store(&dir, &passphrase, kept, |_| {}).unwrap();
+        let place = Place::new(&dir).allow(FileSystem::Overlayfs);
+        let store = Store::open(&place, &passphrase, &Environment::Test, now).unwrap();
+        let (mut record, secret) = store.tokens().unwrap().pop().unwrap();
+        (record.renewal, record.info.expires_at) = (Renewal::InternalToken, Some(now));
+        let held = Arc::new(Held::new(record, secret, WindowSettings::default()));
+        let keys = Arc::new(Keys::new().unwrap());
+        (Entry::new(held, keys, RenewalMemory::default()), now)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_wait_the_task_is_told_once_an_attempt_and_not_where_it_is_in_vain() {
+        let (entry, now) = expired();
+        let told = AtomicUsize::new(0);
+        let tell = || _ = told.fetch_add(1, Ordering::Relaxed);
+        for (told_by_then, is_hopeless) in [(1, false), (2, true), (2, false), (3, false)] {
+            for _ in 0..3 {
+                entry.await_renewal(now, tell).await;
+            }
+            assert_eq!(told.load(Ordering::Relaxed), told_by_then);
+            entry.failed("it hangs".into(), is_hopeless);
+            entry.landed();
+            assert!(!entry.is_awaited());
+        }
+    }
 }

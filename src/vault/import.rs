@@ -58,7 +58,7 @@ async fn import(core: Arc<Core>, label: Label, token: AccessToken) -> Result<Tok
     let mut failure = None;
     let Known { info, account } = match ask(&core, &token).await {
         Err(Error::Api(error)) if error.is_transient() => {
-            failure = Some(Failure::Transient { retry_after: error.retry_after() });
+            failure = Some(Failure::Transient { retry_after: error.patience() });
             tracing::warn!(
                 name: "import.unverified", %label, %error,
                 "a token is kept of which bitgo could not be asked: it only views"
@@ -125,7 +125,7 @@ fn failure(error: &Error) -> Failure {
                 || matches!(error, ApiError::Untrusted { .. })
                 || error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
         {
-            Failure::Transient { retry_after: error.retry_after() }
+            Failure::Transient { retry_after: error.patience() }
         }
         Error::ClockSkew { .. } | Error::Interrupted => Failure::Transient { retry_after: None },
         Error::Store(StoreError::ReadOnly { .. }) => Failure::Terminal(Need::Disk),

@@ -17,7 +17,7 @@ use crate::clock::Stopwatch;
 use crate::crypto::ExtensionKey;
 use crate::error::Error;
 use crate::id::{LineageId, TokenId};
-use crate::refresh::{self, Errand, Failure, Life, Notice, Phase, Renew, Standing, Verdict};
+use crate::refresh::{Errand, Failure, Life, Notice, Phase, Renew, Standing, Verdict};
 use crate::renewal_memory::Need;
 use crate::store::{SealedSecret, StoreError, TokenRecord, TokenSecret};
 use crate::telemetry;
@@ -65,7 +65,7 @@ impl RenewalError {
                     || way != Renewal::Reissue
                         && error.refusal().is_some_and(|refusal| !refusal.is_verified()) =>
             {
-                Failure::Transient { retry_after: error.retry_after() }
+                Failure::Transient { retry_after: error.patience() }
             }
             // It is told of, and goes on once the clock is set.
             Self::Failed(Error::ClockSkew { .. }) if way != Renewal::Reissue => {
@@ -125,8 +125,9 @@ impl Vault {
     /// tells how it went ([`TokenStatus::last_error`]).
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`]. That the attempt failed is none:
-    /// the token stays, and `last_error` says why. Of a token that was imported
+    /// [`Error::NoSuchToken`]; [`Error::NotRenewable`]; [`Error::Closed`]; [`Error::Interrupted`] where the
+    /// runtime that renews has ended. That the attempt failed is none: the token stays, and `last_error`
+    /// says why. Of a token that was imported
     /// unverified it is as [`Vault::reconcile`].
     pub async fn renew(&self, label: &str) -> Result<TokenStatus, Error> {
         let (core, label) = (&self.core, Label::new(label)?);
@@ -136,7 +137,11 @@ impl Vault {
         }
         let is_gone = || entry.held().is_none_or(|held| held.record.is_revoked);
         let is_over = || core.check_open().is_err() || is_gone();
-        entry.await_attempt(|| begin(core, &label), is_over).await?;
+        tokio::select! {
+            biased;
+            ended = entry.await_attempt(|| begin(core, &label), is_over) => ended?,
+            () = core.tracker.ended() => return Err(unheard(core)),
+        }
         core.status(&entry).ok_or(Error::NoSuchToken { label })
     }
 }
@@ -330,9 +335,15 @@ pub(super) fn begin(core: &Core, label: &Label) -> Result<(), Error> {
     if held.record.renewal == Renewal::Manual || held.record.is_revoked {
         return Err(Error::NotRenewable { label: label.clone() });
     }
-    core.tracker.happened(held.record.lineage, refresh::Event::Asked);
-    core.tracker.awaited(held.record.lineage);
-    Ok(())
+    match core.tracker.ask(held.record.lineage) {
+        true => Ok(()),
+        false => Err(unheard(core)),
+    }
+}
+
+/// Why the task hears nothing any more.
+fn unheard(core: &Core) -> Error {
+    core.check_open().err().unwrap_or(Error::Interrupted)
 }
 
 async fn renew(core: &Arc<Core>, entry: &Arc<Entry>) -> Result<Arc<Held>, RenewalError> {

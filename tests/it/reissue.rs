@@ -375,6 +375,8 @@ async fn without_its_login_a_human_is_told_and_the_token_is_used_on() {
     let status = bot(&desk);
     assert_eq!((status.phase, status.need), (Phase::Advisory, Some(Need::Login)));
     desk.vault.send("bot", &desk.view()).await.unwrap();
+    let ending = events.next().await.unwrap();
+    assert!(matches!(ending, Event::Alarm { alarm: Alarm::Ending { .. }, .. }), "{ending:?}");
     match events.next().await.unwrap() {
         Event::Alarm { alarm: Alarm::NeedsHuman { need, .. }, label, .. } => {
             assert_eq!((need, label.unwrap().as_str()), (Need::Login, "bot"));

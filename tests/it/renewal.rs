@@ -495,3 +495,21 @@ async fn who_has_a_token_renewed_hears_that_it_was_revoked_meanwhile() {
     let renewed = timeout(Duration::from_secs(10), renewing).await.unwrap().unwrap().unwrap();
     assert!(renewed.is_revoked && renewed.renewals == 0, "{renewed:?}");
 }
+
+#[test]
+fn who_has_a_token_renewed_hears_that_the_runtime_ended() {
+    let [vaults, other] = [(); 2].map(|()| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    });
+    let desk = vaults.block_on(desk(EXTEND, ten_minutes()));
+    fault(&desk, EXTEND, FaultKind::Delay(10 * MINUTE), 1);
+    other.block_on(async {
+        let renew = || timeout(MINUTE, desk.vault.renew("token"));
+        let end = async { vaults.shutdown_background() };
+        let (renewed, ()) = tokio::join!(renew(), end);
+        for renewed in [renewed, renew().await] {
+            let error = renewed.expect("it hangs").unwrap_err();
+            assert!(matches!(error, Error::Interrupted), "{error}");
+        }
+    });
+}

@@ -5,7 +5,7 @@
 
 use super::super::failure::{HUMAN_WAIT, RETRY_AFTER_MAX, backoff};
 use super::super::windows::after;
-use super::{Probe, Standing, State, Verdict};
+use super::{Attempt, Probe, Standing, State, Verdict};
 use crate::id::TokenId;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(600);
 impl State {
     pub(super) fn refused(&mut self, token: TokenId, is_signed: bool, now: DateTime<Utc>) {
         if token != self.life.token {
-            if self.is_renewing {
+            if self.attempt == Attempt::Out {
                 self.stray = Some((token, is_signed || self.stray == Some((token, true))));
             }
             return;

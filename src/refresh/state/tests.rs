@@ -38,14 +38,21 @@ pub(super) fn refused(is_signed: bool) -> Event {
     Event::Refused { token: TOKEN, is_signed }
 }
 
-/// Steps through events, each at its second; what was to be done, without the waits.
+/// Steps through events, each at its second, where there is always room; what was to be done, without
+/// the waits.
 pub(super) fn run(mut state: State, events: &[(i64, Event)]) -> (State, Vec<Vec<Action>>) {
     let mut all = Vec::new();
     for (second, event) in events {
         let (next, mut actions) = state.step(*event, at(*second));
         assert!(matches!(actions.pop(), Some(Action::WaitUntil(_))));
         actions.retain(|action| *action != Action::Remember);
-        (state, _) = (next, all.push(actions));
+        state = next;
+        if actions.contains(&Action::Renew) {
+            let (begun, sent) = state.step(Event::Sent, at(*second));
+            assert!(sent.contains(&Action::Begin), "{sent:?}");
+            state = begun;
+        }
+        all.push(actions);
     }
     (state, all)
 }
@@ -72,7 +79,9 @@ fn a_token_is_renewed_once_a_window() {
 #[test]
 fn a_failure_is_remembered_and_waited_for() {
     let (state, actions) = hour().step(Event::Passed, at(2700));
-    assert_eq!(actions, [Action::Renew, Action::WaitUntil(DateTime::<Utc>::MAX_UTC)]);
+    assert_eq!(actions, [Action::Renew, Action::WaitUntil(at(3600))]);
+    let (state, actions) = state.step(Event::Sent, at(2700));
+    assert_eq!(actions, [Action::Begin, Action::WaitUntil(DateTime::<Utc>::MAX_UTC)]);
     let retry_after = Some(Duration::from_secs(90));
     let (state, actions) = state.step(failed(Failure::Transient { retry_after }), at(2701));
     assert_eq!(actions, [Action::Remember, Action::WaitUntil(at(2791))]);
@@ -215,6 +224,68 @@ fn a_suspect_is_renewed_for_who_asks() {
     assert_eq!(actions[1], [Action::Renew]);
 }
 
+/// Steps through events while there is no room but when [`Event::Sent`] says so.
+fn crowded(mut state: State, events: &[(i64, Event)]) -> (State, Vec<Vec<Action>>) {
+    let mut all = Vec::new();
+    for (second, event) in events {
+        let (next, mut actions) = state.step(*event, at(*second));
+        actions.retain(|action| !matches!(action, Action::Remember | Action::WaitUntil(_)));
+        (state, _) = (next, all.push(actions));
+    }
+    (state, all)
+}
+
+#[test]
+fn what_a_human_must_do_is_told_while_a_renewal_waits_for_room() {
+    let (state, actions) = crowded(
+        hour().lacking(Need::Login),
+        &[(2700, Event::Passed), (3600, Event::Passed), (3700, Event::Sent)],
+    );
+    let ending = Action::Tell(Notice::Ending { expires_at: at(3600) });
+    let ended = Action::Tell(Notice::Ended);
+    assert_eq!(actions, [vec![Action::Renew, ending], vec![ended], vec![Action::Begin]]);
+    assert_eq!(state.outlook(at(3700)).renewal_at, Some(at(3700)));
+}
+
+#[test]
+fn an_attempt_knows_what_came_while_it_waited_for_room() {
+    let costly = Failure::Costly(Need::OneTimePassword);
+    for came in [Event::Asked, Event::Provided] {
+        let (state, actions) = crowded(
+            hour().costly(true),
+            &[(2700, Event::Passed), (2701, came), (2702, Event::Sent), (2703, failed(costly))],
+        );
+        assert_eq!(actions[..3], [vec![Action::Renew], vec![], vec![Action::Begin]]);
+        assert!(!actions[3].contains(&Action::Renew), "{came:?}: {actions:?}");
+        assert_eq!(state.outlook(at(2703)).renewal_at, Some(at(2703 + 900)), "{came:?}");
+    }
+}
+
+#[test]
+fn what_is_due_no_more_once_there_is_room_is_not_renewed_until_it_is() {
+    let (state, actions) =
+        crowded(hour(), &[(2700, Event::Passed), (2701, refused(false)), (2702, Event::Sent)]);
+    assert_eq!(actions[2], [], "it is suspect");
+    let (_, actions) = crowded(state, &[(2703, probed(Verdict::Alive)), (2704, Event::Sent)]);
+    assert!(actions[0].contains(&Action::Renew), "{actions:?}");
+    assert_eq!(actions[1], [Action::Begin]);
+
+    let (former, _) = crowded(hour(), &[(10, Event::Asked)]);
+    let (_, actions) = crowded(hour().in_place_of(&former, false), &[(11, Event::Passed)]);
+    assert_eq!(actions[0], [Action::Renew], "who asked still waits");
+}
+
+#[test]
+fn what_waits_for_room_is_looked_at_again_when_it_ends() {
+    let (state, _) = crowded(hour(), &[(2700, Event::Passed)]);
+    assert_eq!(state.urgency(at(2701)), Urgency::Ends(at(3600)));
+    let (_, actions) = state.step(Event::Passed, at(2701));
+    assert_eq!(actions, [Action::WaitUntil(at(3600))]);
+    let (state, actions) = state.step(Event::Passed, at(3600));
+    assert_eq!(state.urgency(at(3600)), Urgency::Ended(at(3600)));
+    assert_eq!(actions, [Action::WaitUntil(DateTime::<Utc>::MAX_UTC)]);
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let token = prop_oneof![Just(TOKEN), Just(OTHER)];
     let verdict = prop_oneof![
@@ -236,6 +307,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just(Event::Passed),
         Just(Event::Asked),
         Just(Event::Provided),
+        Just(Event::Sent),
         (token.clone(), ends.clone(), 0..99_999u64, any::<u8>()).prop_map(
             |(token, ends, secs, jitter)| Event::Renewed {
                 life: life(token, ends.map(at), secs),
@@ -293,7 +365,8 @@ proptest! {
         events in prop::collection::vec((event(), -5..9999i64), 1..60),
     ) {
         let mut state = State::new(life(TOKEN, Some(at(3600)), 3600), renews);
-        let (mut now, mut renewing, mut probing, mut shown) = (at(0), false, None, Standing::Good);
+        let (mut now, mut waits, mut renewing) = (at(0), false, false);
+        let (mut probing, mut shown) = (None, Standing::Good);
         for (event, passed) in events {
             now += TimeDelta::seconds(passed);
             match event {
@@ -301,6 +374,8 @@ proptest! {
                 Event::Renewed { .. } | Event::Failed { .. } => renewing = false,
                 Event::Probed { token, .. } if probing != Some(token) => continue,
                 Event::Probed { .. } => probing = None,
+                Event::Sent if !waits => continue,
+                Event::Sent => waits = false,
                 _ => {}
             }
             let token = state.life.token;
@@ -311,7 +386,11 @@ proptest! {
             for action in &actions {
                 match action {
                     Action::Renew => {
-                        prop_assert!(renews && !renewing);
+                        prop_assert!(renews && !waits && !renewing);
+                        waits = true;
+                    }
+                    Action::Begin => {
+                        prop_assert!(event == Event::Sent && !renewing);
                         renewing = true;
                     }
                     Action::Probe(token) => {

@@ -128,10 +128,50 @@ async fn who_waits_in_the_queue_is_renewed_once_or_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_dies_while_it_waits_takes_the_place_of_the_dead() {
+    let storm = Storm::brew(255, 0..100);
+    tokio::time::sleep(SECOND / 2).await;
+    let token = TokenId::from_bytes([1; 16]);
+    storm.tracker.happened(lineage(20), Event::Refused { token, is_signed: true });
+    let begun = storm.begun_after(SECOND).await;
+    assert_eq!(begun[FIRST..FIRST + 2], [20, 99], "a quarter of the room is theirs");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_that_is_stopped_sends_none_of_those_that_wait() {
     let storm = Storm::brew(255, 0..100);
     tokio::time::sleep(SECOND / 2).await;
     storm.tracker.stop();
     storm.refresher.ended().await;
     assert_eq!(storm.server.begun.lock().unwrap().len(), AT_ONCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_that_nobody_answers_hold_up_the_others_for_a_while_and_no_longer() {
+    let storm = Storm::brew(255, SLOW..SLOW + 40);
+    let begun = storm.begun_after(SECOND).await;
+    assert_eq!(begun.len(), AT_ONCE);
+    let begun = storm.begun_after(2 * (LOGIN_PATIENCE + LONGEST_SLEEP)).await;
+    assert_eq!(begun.len(), 40);
+    assert_eq!(storm.begun_after(10 * HOUR).await.len(), 40, "each once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_and_hangs_holds_up_nobody_that_lives() {
+    let storm = Storm::brew(255, 0..0);
+    let clock = &storm.server.clock;
+    for number in 0..40 {
+        let dead = life(Some(clock.now() - SECOND), HOUR);
+        storm.tracker.track(lineage(SLOW + number), State::new(dead, true));
+    }
+    for number in 0..40 {
+        storm.tracker.awaited(lineage(SLOW + number));
+    }
+    tokio::time::sleep(SECOND / 2).await;
+    for number in 0..40 {
+        storm.tracker.track(lineage(number), state(clock, number));
+    }
+    let begun = storm.begun_after(15 * SECOND).await;
+    let living = begun.iter().filter(|number| **number < SLOW).count();
+    assert_eq!((begun.len() - living, living), (AT_ONCE * 3 / 4, 40));
 }
