@@ -171,6 +171,21 @@ impl Printer {
         }
         let mut page = Page::default();
         let what = harmless(&failure.to_string());
+    /// Waits for as many seconds, and tells people how many are left.
+    pub(crate) async fn wait(&self, what: &str, time: Duration) {
+        if self.json || !io::stderr().is_terminal() {
+            self.note(format_args!("{what}: waiting {} s", time.as_secs()));
+            return tokio::time::sleep(time).await;
+        }
+        let bar = ProgressBar::new_spinner();
+        for left in (1..=time.as_secs()).rev() {
+            bar.set_message(format!("{what}: {}:{:02} left", left / 60, left % 60));
+            bar.tick();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        bar.finish_and_clear();
+    }
+
         page.line(format_args!("{} {what}", toned(Tone::Bad, "bitgo-vault:")));
         let remedy = failure.remedy();
         // Where nobody knows what to do, the cause may say it.
