@@ -71,9 +71,9 @@
 //! ([`VaultBuilder::restore`](crate::VaultBuilder::restore)) makes a vault where none is, with the
 //! passphrase of the backup's time. What the tokens spent since is not known: each spends once
 //! `bitgo-vault reconcile LABEL` ([`Vault::reconcile`](crate::Vault::reconcile)) has asked BitGo, from ten
-//! minutes after the opening on. Tokens that were removed since are back; remove them again, and look
-//! at the rules. **Never let the original run beside it**: two copies count apart, and each would spend
-//! the whole limit up to BitGo's own.
+//! minutes after the opening on: the command waits for it. Tokens that were removed since are back; remove
+//! them again, and look at the rules. **Never let the original run beside it**: two copies count apart, and
+//! each would spend the whole limit up to BitGo's own.
 //!
 //! # Another host
 //!
@@ -143,10 +143,14 @@
 //!   or without. Then [`Vault::reclaim`](crate::Vault::reclaim) for tokens of which nothing else was left:
 //!   those that it names do nothing until [`Vault::set_rules`](crate::Vault::set_rules). `reconcile` what
 //!   is to spend. What was found is kept in `damaged.<epoch>` until you remove it.
+//! * [`NoAnchor`](crate::StoreError::NoAnchor), [`DamagedAnchor`](crate::StoreError::DamagedAnchor): mostly
+//!   it was not named, or its disk is not mounted. Name it with `--anchor` or `BITGO_VAULT_ANCHOR`. Where it is
+//!   lost for good, a rollback cannot be told from none: as below.
 //! * [`RolledBack`](crate::StoreError::RolledBack): put the newest copy back; where there is none,
-//!   `bitgo-vault restore --dangerous-accept-rollback`
+//!   `bitgo-vault restore --in-place --dangerous-accept-rollback`
 //!   ([`dangerous_accept_rollback`](crate::VaultBuilder::dangerous_accept_rollback)), then `reconcile`, and
-//!   look for removed tokens and older rules that came back with it.
+//!   look for removed tokens and older rules that came back with it. A backup is taken so by its name in
+//!   place of `--in-place`.
 //!
 //! **The anchor elsewhere**: [`VaultBuilder::anchor`](crate::VaultBuilder::anchor), or `--anchor FILE`, when
 //! the vault is made and at every opening since. It is a file of 8 KiB, synced with each commit: choose a
@@ -240,8 +244,8 @@
 //!
 //! ### BV-0109
 //! `unreconciled`: what the token has spent is not known, after a restore, a repair or an accepted
-//! rollback. `bitgo-vault reconcile LABEL`, from ten minutes after the opening on. A held vault does it
-//! by itself. A token whose answers bear no HMAC is never reconciled.
+//! rollback. `bitgo-vault reconcile LABEL`, which waits until ten minutes after its opening (`--no-wait`:
+//! answers at once). A held vault does it by itself. A token whose answers bear no HMAC is never reconciled.
 //!
 //! ### BV-0110
 //! `action`: the local rules' `actions` do not list it (`view`, `build`, `spend`, `order`,

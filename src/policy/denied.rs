@@ -223,6 +223,12 @@ impl Denied {
         self
     }
 
+    /// The same refusal by a rule that gives way by itself then.
+    pub(crate) fn until(mut self, resets_at: DateTime<Utc>) -> Self {
+        self.0.resets_at = Some(resets_at);
+        self
+    }
+
     /// The rule that refused.
     pub fn rule(&self) -> Rule {
         self.0.rule
@@ -253,7 +259,8 @@ impl Denied {
         self.0.left
     }
 
-    /// When the rule frees budget by itself; `None` where it never does.
+    /// When the rule frees budget by itself, or BitGo may be asked what was spent ([`Rule::Unreconciled`]);
+    /// `None` where waiting alone changes nothing.
     pub fn resets_at(&self) -> Option<DateTime<Utc>> {
         self.0.resets_at
     }

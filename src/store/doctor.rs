@@ -79,7 +79,7 @@ impl Report {
                 report.header = Some(HeaderReport::of(&header));
                 vault_id = Some(header.vault_id);
             }
-            Err(_) if !dir.join(header::FILE).exists() && !Database::path(dir, 0).exists() => {
+            Err(_) if is_none(dir) => {
                 report.faults.push(StoreError::NotFound { path: dir.into() });
                 return report;
             }
@@ -140,6 +140,12 @@ impl HeaderReport {
         let Header { generation, epoch, seals, kdf, .. } = *header;
         Self { generation, epoch, seals, kdf, is_rekeying: header.is_rekeying() }
     }
+}
+
+/// Whether no vault was ever whole there, so that one may be made: as creation and opening see it.
+fn is_none(dir: &Path) -> bool {
+    let is_being_made = || dir.join(CREATING).exists();
+    !dir.join(header::FILE).exists() && (is_being_made() || !Database::is_any_in(dir))
 }
 
 /// What the files below a directory take up; what cannot be read counts nothing.

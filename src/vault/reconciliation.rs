@@ -127,10 +127,11 @@ async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Res
     if !is_believed {
         let open_for = core.clock.monotonic().saturating_sub(core.opened_at);
         if let Some(left) = ON_ITS_WAY.checked_sub(open_for).filter(|left| !left.is_zero()) {
-            return Err(unreconciled(format!(
+            let why = format!(
                 "what was signed before the vault was opened may still be on its way: reconcile in {} s",
                 left.as_secs() + 1
-            )));
+            );
+            return Err(too_early(core, why, left));
         }
     }
     let secret = core.store.open_secret(lineage, &held.secret)?;
@@ -149,11 +150,11 @@ async fn take_sample(core: &Arc<Core>, label: &Label, entry: &Arc<Entry>) -> Res
     if answered_ms < asked_ms - CLOCKS_APART_MS {
         return Err(unreconciled("the answer is older than the question: reconcile again"));
     }
-    if !is_believed && answered_ms <= core.opened_ms().saturating_add(ON_ITS_WAY_MS) {
-        return Err(unreconciled(
-            "by bitgo's clock, what was signed before the vault was opened may still be on its way: \
-             reconcile again",
-        ));
+    let left_ms = core.opened_ms().saturating_add(ON_ITS_WAY_MS).saturating_sub(answered_ms);
+    if !is_believed && left_ms >= 0 {
+        let why = "by bitgo's clock, what was signed before the vault was opened may still be on its way: \
+                   reconcile again";
+        return Err(too_early(core, why, Duration::from_millis(left_ms.unsigned_abs())));
     }
     if record.id != held.record.info.id {
         return Err(Error::WrongRecord);
@@ -269,6 +270,11 @@ fn tell(core: &Core, label: &Label, drift: Drift) {
 
 fn unreconciled(why: impl Into<String>) -> Error {
     Denied::new(Rule::Unreconciled, why).into()
+}
+
+/// The same where it is only to be waited for so long.
+fn too_early(core: &Core, why: impl Into<String>, left: Duration) -> Error {
+    Denied::new(Rule::Unreconciled, why).until(core.clock.now() + left).into()
 }
 
 /// The task that reconciles what is due. It ends with its owner.

@@ -60,7 +60,7 @@ impl Vault {
     /// It ends what was signed and not yet sent, and what was handed out raw, as soon as BitGo has
     /// confirmed it and not before.
     pub async fn revoke(&self, label: &str) -> Result<Revocation, Error> {
-        let label = Label::new(label)?;
+        let label = label.to_owned();
         self.core.run_to_end(move |core| revoke(core, label)).await
     }
 }
@@ -104,20 +104,17 @@ pub(super) fn check(held: &Held) -> Result<(), Denied> {
     }
 }
 
-async fn revoke(core: Arc<Core>, label: Label) -> Result<Revocation, Error> {
-    if core.entry(&label).is_err()
-        && let Some(lineage) = core
-            .blocking({
-                let label = label.clone();
-                move |core| orphan_of(core, &label)
-            })
-            .await??
-    {
+async fn revoke(core: Arc<Core>, label: String) -> Result<Revocation, Error> {
+    // What a token is called at BitGo may be longer than what it is kept as.
+    let kept_as = Label::new(&label);
+    let is_kept = kept_as.as_ref().is_ok_and(|label| core.entry(label).is_ok());
+    if !is_kept && let Some(lineage) = core.blocking(move |core| orphan_of(core, &label)).await?? {
         return match retire::end_orphans_of(&core, lineage).await? {
             true => Ok(Revocation::Confirmed),
             false => Ok(Revocation::Pending),
         };
     }
+    let label = kept_as?;
     let lineage = core.blocking(move |core| mark(core, &label)).await??;
     match attempt(&core, lineage).await {
         Ok(()) => Ok(Revocation::Confirmed),
@@ -131,12 +128,12 @@ async fn revoke(core: Arc<Core>, label: Label) -> Result<Revocation, Error> {
 
 /// The lineage of a token that may have been minted under this very label, and is neither kept nor on its
 /// way to be.
-fn orphan_of(core: &Core, label: &Label) -> Result<Option<LineageId>, Error> {
-    if !core.orphans().iter().any(|orphan| orphan == label.as_str()) {
+fn orphan_of(core: &Core, label: &str) -> Result<Option<LineageId>, Error> {
+    if !core.orphans().iter().any(|orphan| orphan == label) {
         return Ok(None);
     }
     let mut orphans = core.store.unkept()?.into_iter();
-    let orphan = orphans.find(|(_, minted)| minted.label == label.as_str());
+    let orphan = orphans.find(|(_, minted)| minted.label == label);
     Ok(orphan.map(|(lineage, _)| lineage))
 }
 

@@ -338,3 +338,22 @@ async fn what_a_kill_leaves_at_bitgo_is_told_of_and_revoked() {
     vault.close().await.unwrap();
     drop(dir);
 }
+
+/// At BitGo it is called something longer than any label of a token that is kept.
+#[tokio::test]
+async fn an_orphan_of_the_longest_label_is_revoked_by_what_it_is_called() {
+    let desk = Desk::new().await;
+    fail(&desk, MINT, FaultKind::DropAfterEffect);
+    fail_all(&desk, LIST, status(503));
+    let longest = "b".repeat(128);
+    desk.vault.issue("desk", bot(&longest), desk.bitgo.otp()).await.unwrap_err();
+    let label = orphan(&desk.vault).await;
+    assert!(label.starts_with(&longest) && label.len() > 128, "{label}");
+    assert_eq!(desk.bitgo.living(&longest).len(), 1);
+    desk.bitgo.clear_faults();
+    let revoked = desk.vault.revoke(&label).await;
+    assert!(matches!(revoked, Ok(Revocation::Confirmed)), "{revoked:?}");
+    assert_eq!(desk.bitgo.living(&longest), []);
+    let unknown = desk.vault.revoke(&label).await.unwrap_err();
+    assert!(matches!(unknown, Error::Word(_)), "{unknown}");
+}

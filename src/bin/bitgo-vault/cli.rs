@@ -122,8 +122,7 @@ pub(crate) enum Verb {
     Renew(verb::by_label::ByLabel),
     Rotate(verb::rotate::Rotate),
     RenewBudget(verb::renew_budget::RenewBudget),
-    /// Ask BitGo what a token spent, and count from there
-    Reconcile(verb::by_label::ByLabel),
+    Reconcile(verb::reconcile::Reconcile),
     /// Lock a session or token that was unlocked
     Lock(verb::by_label::ByLabel),
     /// End a session at BitGo, and forget it

@@ -145,12 +145,14 @@ impl Failure {
             }
             // Repairing mends none of them.
             Error::Store(StoreError::DamagedBackup { .. }) => return None,
-            Error::Store(
-                StoreError::RolledBack { .. }
-                | StoreError::NoAnchor { .. }
-                | StoreError::DamagedAnchor { .. },
-            ) => {
-                "to take it as it is: bitgo-vault restore --dangerous-accept-rollback, then bitgo-vault reconcile LABEL"
+            Error::Store(StoreError::RolledBack { .. }) => {
+                "to take it as it is: bitgo-vault restore --in-place --dangerous-accept-rollback, or BACKUP for \
+                 --in-place; then bitgo-vault reconcile LABEL"
+            }
+            // Mostly it was not named, or its disk is not there.
+            Error::Store(StoreError::NoAnchor { .. } | StoreError::DamagedAnchor { .. }) => {
+                "name it with --anchor or BITGO_VAULT_ANCHOR, or mount its disk; only where it is lost for good: \
+                 bitgo-vault restore --in-place --dangerous-accept-rollback, or BACKUP for --in-place"
             }
             Error::Store(_) if error.kind() == ErrorKind::Damaged => {
                 "look with bitgo-vault doctor, then mend with bitgo-vault restore --repair"

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 use std::error::Error as _;
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write as _};
 use std::iter;
 use std::process::ExitCode;
@@ -44,14 +44,26 @@ pub(crate) enum Tone {
 }
 
 impl Page {
+    /// One line, whoever wrote what is in it.
     pub(crate) fn line(&mut self, line: impl Display) {
-        // To a text nothing fails.
-        let _ = writeln!(self.0, "{line}");
+        self.0 += &harmless(&line.to_string());
+        self.0.push('\n');
+    }
+
+    /// As many lines as there are.
+    pub(crate) fn text(&mut self, text: impl Display) {
+        text.to_string().lines().for_each(|line| self.line(line));
+    }
+
+    /// What was asked for to the byte.
+    pub(crate) fn raw(&mut self, text: &str) {
+        self.0 += text;
+        self.0.push('\n');
     }
 
     /// A name and what it stands for, below each other in columns.
     pub(crate) fn pair(&mut self, name: &str, value: impl Display) {
-        self.line(format_args!("{name:<16} {}", harmless(&value.to_string())));
+        self.line(format_args!("{name:<16} {value}"));
     }
 
     /// Rows under a head, as wide as the terminal is.
@@ -134,7 +146,7 @@ impl Printer {
     /// Tells people something beside the answer; a script gets the answer alone.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.json {
-            let _ = writeln!(anstream::stderr(), "{line}");
+            let _ = writeln!(anstream::stderr(), "{}", harmless(&line.to_string()));
         }
     }
 
@@ -159,6 +171,21 @@ impl Printer {
         done
     }
 
+    /// Waits for as many seconds, and tells people how many are left.
+    pub(crate) async fn wait(&self, what: &str, time: Duration) {
+        if self.json || !io::stderr().is_terminal() {
+            self.note(format_args!("{what}: waiting {} s", time.as_secs()));
+            return tokio::time::sleep(time).await;
+        }
+        let bar = ProgressBar::new_spinner();
+        for left in (1..=time.as_secs()).rev() {
+            bar.set_message(format!("{what}: {}:{:02} left", left / 60, left % 60));
+            bar.tick();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        bar.finish_and_clear();
+    }
+
     /// Prints what went wrong and what to do; the exit code says it to scripts.
     pub(crate) fn failure(&self, failure: &Failure) -> ExitCode {
         let code = failure.exit_code();
@@ -170,8 +197,7 @@ impl Printer {
             return ExitCode::from(code);
         }
         let mut page = Page::default();
-        let what = harmless(&failure.to_string());
-        page.line(format_args!("{} {what}", toned(Tone::Bad, "bitgo-vault:")));
+        page.line(format_args!("{} {failure}", toned(Tone::Bad, "bitgo-vault:")));
         let remedy = failure.remedy();
         // Where nobody knows what to do, the cause may say it.
         let told = match (self.verbose, &remedy, failure) {
@@ -184,8 +210,7 @@ impl Printer {
         }
         page.line(format_args!("  see: {}", failure.see()));
         let causes = iter::successors(failure.source(), |&error| error.source());
-        let causes = causes.take(told).map(|error| harmless(&error.to_string()));
-        causes.for_each(|cause| page.line(format_args!("  because: {cause}")));
+        causes.take(told).for_each(|cause| page.line(format_args!("  because: {cause}")));
         let _ = put(anstream::stderr(), page.0.as_bytes());
         ExitCode::from(code)
     }
@@ -213,12 +238,15 @@ pub(crate) fn put(mut to: impl io::Write, text: &[u8]) -> Result<bool, Failure> 
     }
 }
 
-/// What somebody else wrote, such as BitGo, without what would steer a terminal or turn its letters
-/// around. Colours stay.
+/// What somebody else wrote, such as BitGo, as a part of one line: without what would steer a terminal,
+/// begin a line of its own or turn its letters around. Our own colours stay.
 pub(crate) fn harmless(text: &str) -> String {
     let is_harmful = |c: char| {
-        c.is_control() && c != '\n'
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(
+                c,
+                '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            )
     };
     let mut rest = text;
     let mut harmless = String::with_capacity(text.len());
@@ -234,11 +262,13 @@ pub(crate) fn harmless(text: &str) -> String {
     harmless
 }
 
-/// How long the sequence is that begins here and sets a colour.
+/// How long the sequence is that begins here and sets a colour that is read on every ground, bold or faint,
+/// or none of it again: others hide what they are set on.
 fn colour(text: &str) -> Option<usize> {
-    let numbers = text.strip_prefix("\x1b[")?;
-    let end = numbers.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
-    numbers[end..].starts_with('m').then_some(end + 3)
+    let (numbers, _) = text.strip_prefix("\x1b[")?.split_once('m')?;
+    let is_read =
+        |number: &str| matches!(number.as_bytes(), [b'0'..=b'2'] | [b'3', b'0'..=b'7' | b'9']);
+    numbers.split(';').all(is_read).then_some(numbers.len() + 3)
 }
 
 fn width() -> u16 {
@@ -260,8 +290,29 @@ mod tests {
             ("\u{9b}2J\r\x08", "\u{fffd}2J\u{fffd}\u{fffd}"),
             ("abc\u{202e}cba", "abc\u{fffd}cba"),
             ("\x1b", "\u{fffd}"),
+            ("one\ntwo\u{2028}three\x7f", "one\u{fffd}two\u{fffd}three\u{fffd}"),
+            ("\x1b[1;31mbold\x1b[39m", "\x1b[1;31mbold\x1b[39m"),
+            ("\x1b[8mhidden", "\u{fffd}[8mhidden"),
+            ("\x1b[31;8mhidden", "\u{fffd}[31;8mhidden"),
+            ("\x1b[38;5;0mdark", "\u{fffd}[38;5;0mdark"),
+            ("\x1b[+1m\x1b[m", "\u{fffd}[+1m\u{fffd}[m"),
         ] {
             assert_eq!(harmless(text), expect, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_page_has_the_lines_that_it_is_told_and_no_others() {
+        let mut page = Page::default();
+        page.line("one\nforged");
+        page.pair("name", "two\nforged");
+        page.table(["head"], vec![["three\nforged".into()]]);
+        page.text("four\n\u{9b}2J\u{7f}");
+        page.line(toned(Tone::Good, "five"));
+        let lines: Vec<_> = page.0.lines().collect();
+        let name = format!("{:<16} two\u{fffd}forged", "name");
+        let good = "\x1b[32mfive\x1b[0m";
+        let told = ["one\u{fffd}forged", &name, "HEAD", "three\u{fffd}forged", "four"];
+        assert_eq!(lines, [&told[..], &["\u{fffd}2J\u{fffd}", good]].concat());
     }
 }

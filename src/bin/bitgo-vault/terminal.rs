@@ -1,6 +1,7 @@
 //! The terminal is left as it was found, also where the command is ended while it asks for a secret.
 
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, tcgetattr, tcgetpgrp, tcsetattr};
 use std::fs::File;
 use std::process::exit;
 use std::thread;
@@ -15,15 +16,18 @@ const TERMINATED: i32 = 128 + 15;
 pub(crate) fn leave_as_found() {
     let Ok(terminal) = File::open("/dev/tty") else { return };
     let Ok(before) = tcgetattr(&terminal) else { return };
+    let Ok(runtime) = Builder::new_current_thread().enable_io().build() else { return };
+    let entered = runtime.enter();
+    // Before anything is asked, so that no signal meets the default.
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    drop(entered);
     // Of its own: while somebody types, nothing else is done on the command's thread.
     thread::spawn(move || {
-        let Ok(runtime) = Builder::new_current_thread().enable_io().build() else { return };
-        runtime.block_on(async {
-            if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-                terminate.recv().await;
-                let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
-                exit(TERMINATED);
-            }
-        });
+        runtime.block_on(terminate.recv());
+        // Who sets it from the background stops its whole job, whoever else is in that.
+        if tcgetpgrp(&terminal) == Ok(getpgrp()) {
+            let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
+        }
+        exit(TERMINATED);
     });
 }

@@ -1,6 +1,6 @@
 //! Where a vault lies, and who may have it open.
 
-use super::super::{CREATING, header};
+use super::super::{CREATING, Report, header};
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
@@ -192,6 +192,11 @@ fn a_creation_cut_short_is_begun_anew() {
     fs::remove_file(dir.path().join(header::FILE)).unwrap();
     fs::write(dir.path().join(CREATING), b"").unwrap();
     fs::rename(dir.path().join("anchor"), dir.path().join("anchor.new")).unwrap();
+    // Who looks is told the same as who opens.
+    let faults = Report::of(&place(dir.path()), None, NOW).faults;
+    assert!(matches!(faults[..], [StoreError::NotFound { .. }]), "{faults:?}");
+    let refused = open(dir.path()).map(drop);
+    assert!(matches!(refused, Err(StoreError::NotFound { .. })), "{refused:?}");
     drop(create(dir.path()));
     assert!(open(dir.path()).is_ok());
     let again = try_create(&place(dir.path()));
@@ -234,4 +239,8 @@ fn a_mark_of_creation_does_not_outlive_the_vault_it_made() {
     fs::remove_file(dir.path().join(header::FILE)).unwrap();
     let again = try_create(&place(dir.path()));
     assert!(matches!(again, Err(StoreError::DamagedHeader { .. })), "the database is not wiped");
+    // Nor is it of whatever epoch, and who looks is told so.
+    fs::rename(dir.path().join("db.0"), dir.path().join("db.1")).unwrap();
+    let faults = Report::of(&place(dir.path()), None, NOW).faults;
+    assert!(matches!(faults[..], [StoreError::DamagedHeader { .. }]), "{faults:?}");
 }

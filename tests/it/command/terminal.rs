@@ -164,6 +164,62 @@ async fn who_ends_the_command_while_it_asks_gets_the_echo_back() {
     assert!(has_echo());
 }
 
+/// In a job of its own in the background, the terminal is somebody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_the_command_in_the_background_stops_nobody() {
+    let (bitgo, dir) = (Emulator::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let script = "mkfifo never; exec 4<>never; set -m; \
+                  bitgo-vault list --passphrase-command 'echo asked > said; cat never' 4>&- & \
+                  until grep -qs asked said; do sleep 0.1; done; kill -TERM $!; wait $!; echo ended $?";
+    let words = ["/bin/sh", "-c", script];
+    let mut terminal = Terminal::of(&words, 60, None, &bitgo, dir.path());
+    terminal.sees("ended 143");
+    assert_eq!(terminal.ends().0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_was_killed_is_repeated_at_a_terminal() {
+    let (bitgo, dir) = (Emulator::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let vault = dir.path().join("vault");
+    assert_eq!(ended(&mut bitgo_vault(["init", "--kdf", "1,1,1"], &bitgo, dir.path())).0, Some(0));
+    // As a kill leaves it before the header is written.
+    for name in ["header", "anchor"] {
+        std::fs::remove_file(vault.join(name)).unwrap();
+    }
+    std::fs::write(vault.join("CREATING"), b"").unwrap();
+    let mut terminal = Terminal::start(["init", "--kdf", "1,1,1"], &bitgo, dir.path());
+    for _ in 0..2 {
+        terminal.sees(PROMPT);
+        terminal.types("a passphrase\r");
+    }
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("made a vault"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reconciles_a_restored_vault_sees_how_long_it_waits_and_may_end_it() {
+    let (bitgo, dir) = (Emulator::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let (dir, email) = (dir.path(), bitgo.email());
+    let login = ["login", email, "--password-file", "password", "--otp", "0000000"];
+    let issue = ["issue", "bot", "--scope", "wallet_view_all", "--no-limit", "--otp", "0000000"];
+    let restore = ["--store", "other", "restore", "kept"];
+    for args in [&["init", "--kdf", "1,1,1"][..], &login, &issue, &["backup", "kept"], &restore] {
+        let (code, said) = ended(program(COMMAND, &bitgo, dir).args(args));
+        assert_eq!(code, Some(0), "{said}");
+    }
+    for (signal, expect) in [(Signal::INT, None), (Signal::TERM, Some(128 + 15))] {
+        let words = [COMMAND, "reconcile", "bot", "--store", "other"];
+        let mut terminal = Terminal::of(&words, 200, None, &bitgo, dir);
+        terminal.sees(PROMPT);
+        terminal.types(&format!("{PASSPHRASE}\r"));
+        terminal.sees("bot: what was signed before may still be on its way: ");
+        terminal.sees("left");
+        kill_process(Pid::from_child(&terminal.child), signal).unwrap();
+        assert_eq!(terminal.ends().0, expect);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_types_a_new_passphrase_where_a_vault_is() {
     let (bitgo, dir) = (Emulator::start().await.unwrap(), tempfile::tempdir().unwrap());

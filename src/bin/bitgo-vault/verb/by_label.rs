@@ -47,18 +47,6 @@ impl ByLabel {
         printer.say(&Token::from(common.within(printer, renewing).await?))
     }
 
-    /// Asks BitGo what it counted.
-    pub(crate) async fn reconcile(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
-        if let Some(holder) = common.holder().await? {
-            printer.busy("asking bitgo", holder.reconcile(&self.label)).await?;
-            return printer.say(&Done { label: self.label, done: "reconciled" });
-        }
-        let asking = async |vault: &Vault| {
-            Ok(printer.busy("asking bitgo", vault.reconcile(&self.label)).await?)
-        };
-        printer.say(&Token::from(common.within(printer, asking).await?))
-    }
-
     /// Locks a session that was unlocked.
     pub(crate) async fn lock(self, common: &Common, printer: &Printer) -> Result<(), Failure> {
         let locking = async |vault: &Vault| Ok(vault.lock_session(&self.label).await?);

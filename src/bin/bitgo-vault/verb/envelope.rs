@@ -54,7 +54,7 @@ struct Opened<'a> {
 
 impl Tell for Opened<'_> {
     fn tell(&self, page: &mut Page) {
-        page.line(self.text);
+        page.raw(self.text);
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Backup {
 #[derive(Args)]
 pub(crate) struct Restore {
     /// The backup
-    #[arg(required_unless_present_any = ["repair", "dangerous_accept_rollback"])]
+    #[arg(required_unless_present_any = ["repair", "in_place"])]
     file: Option<PathBuf>,
     /// Mend the vault that is there, with what is intact of it, and from the backup if one is given
     #[arg(long)]
@@ -46,6 +46,9 @@ pub(crate) struct Restore {
     /// is lost: tokens that were removed and rules that were tightened since are back
     #[arg(long, conflicts_with = "repair")]
     dangerous_accept_rollback: bool,
+    /// It is the vault that is there which is taken so: a backup whose name is missing does not come to that
+    #[arg(long, requires = "dangerous_accept_rollback", conflicts_with_all = ["file", "repair"])]
+    in_place: bool,
 }
 
 /// What was done.

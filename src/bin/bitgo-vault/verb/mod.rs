@@ -18,6 +18,7 @@ pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod manual;
 pub(crate) mod policy;
+pub(crate) mod reconcile;
 pub(crate) mod renew_budget;
 pub(crate) mod request;
 pub(crate) mod revoke;
@@ -62,7 +63,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<ExitCode, Failure
         Verb::Renew(token) => token.renew(&common, printer).await,
         Verb::Rotate(rotate) => rotate.run(&common, printer).await,
         Verb::RenewBudget(verb) => verb.run(&common, printer).await,
-        Verb::Reconcile(token) => token.reconcile(&common, printer).await,
+        Verb::Reconcile(verb) => verb.run(&common, printer).await,
         Verb::Lock(token) => token.lock(&common, printer).await,
         Verb::Logout(token) => token.log_out(&common, printer).await,
         Verb::Doctor(doctor) => return doctor.run(&common, printer).await,

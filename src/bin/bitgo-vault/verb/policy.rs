@@ -51,7 +51,7 @@ struct Shown(Value);
 
 impl Tell for Shown {
     fn tell(&self, page: &mut Page) {
-        page.line(format_args!("{:#}", self.0));
+        page.text(format_args!("{:#}", self.0));
     }
 }
 

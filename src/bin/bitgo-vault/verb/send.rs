@@ -23,7 +23,7 @@ pub(crate) struct Send {
 #[derive(Serialize)]
 struct Answered {
     status: u16,
-    /// As JSON where it is, else as text.
+    /// As JSON where it is, else as text. People are shown it without what would steer their terminal.
     body: Value,
     is_verified: bool,
     request_id: String,
@@ -53,8 +53,8 @@ impl Tell for Answered {
             ));
         }
         match serde_json::to_string_pretty(&self.body) {
-            Ok(body) => page.line(body),
-            Err(_) => page.line(&self.body),
+            Ok(body) => page.text(body),
+            Err(_) => page.text(&self.body),
         }
     }
 }
