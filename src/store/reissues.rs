@@ -49,6 +49,12 @@ impl Reissue {
     pub(crate) fn has_leftovers(&self) -> bool {
         self.intent.is_some() || !self.retired.is_empty() || !self.orphans.is_empty()
     }
+
+    /// What may have been minted and is not kept: an intent belongs to the renewal, while there is one.
+    pub(crate) fn unkept(self) -> impl Iterator<Item = Minted> {
+        let intent = self.intent.filter(|_| self.plan.is_empty());
+        intent.into_iter().chain(self.orphans)
+    }
 }
 
 impl Store {
@@ -66,9 +72,9 @@ impl Store {
 
     /// What may have been minted, is not kept, and that no renewal sees to, each with its lineage.
     pub(crate) fn unkept(&self) -> Result<Vec<(LineageId, Minted)>, StoreError> {
-        let of = |Reissue { lineage, plan, intent, orphans, .. }: Reissue| {
-            let intent = intent.filter(|_| plan.is_empty());
-            intent.into_iter().chain(orphans).map(move |minted| (lineage, minted))
+        let of = |reissue: Reissue| {
+            let lineage = reissue.lineage;
+            reissue.unkept().map(move |minted| (lineage, minted))
         };
         Ok(self.reissues()?.into_iter().flat_map(of).collect())
     }

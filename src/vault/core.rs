@@ -23,7 +23,7 @@ use crate::provider::{Provided, Provider};
 use crate::refresh::{State, Tracker, WindowSettings};
 use crate::renewal_memory::{Need, RenewalMemory};
 use crate::server_clock::{FIRST_MAX_MS, Hearing, ServerClock};
-use crate::store::{Minted, SealedSecret, Store, TokenRecord};
+use crate::store::{Minted, SealedSecret, Store, StoreError, TokenRecord};
 use crate::token::{Label, Renewal};
 use chrono::{DateTime, Utc};
 use std::collections::{HashMap, HashSet};
@@ -301,17 +301,17 @@ impl Core {
         Ok(Claim { core: Arc::clone(self), label: label.clone() })
     }
 
-    /// Labels at BitGo of tokens that may have been minted and are not kept, but for those that are just
-    /// being minted. Where that cannot be read, the vault tells of the damage.
-    pub(super) fn orphans(&self) -> Vec<String> {
+    /// What may have been minted and is not kept, each with its lineage, but for what is just being
+    /// minted.
+    pub(super) fn orphans(&self) -> Result<Vec<(LineageId, Minted)>, StoreError> {
         let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         let is_under_way = |minted: &Minted| {
             let label = minted.label.rsplit_once('#').map(|(label, _)| label);
             label.is_some_and(|label| claimed.contains(label))
         };
-        let orphans = self.store.unkept().unwrap_or_default().into_iter();
-        let left = orphans.map(|(_, minted)| minted).filter(|minted| !is_under_way(minted));
-        left.map(|minted| minted.label).collect()
+        let mut orphans = self.store.unkept()?;
+        orphans.retain(|(_, minted)| !is_under_way(minted));
+        Ok(orphans)
     }
 
     pub(super) fn status(&self, entry: &Entry) -> Option<TokenStatus> {

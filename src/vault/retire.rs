@@ -164,7 +164,7 @@ async fn attempt(
         }
     }
     let is_removed = reissue.plan.is_empty();
-    let sought = sought_of(reissue);
+    let sought: Vec<_> = reissue.unkept().collect();
     for minted in &sought {
         // Of most that may still come none does.
         let may_come = minted::may_still_come(minted, core.latest_now());
@@ -228,16 +228,10 @@ fn tell_of_former(
 pub(super) async fn end_orphans_of(core: &Arc<Core>, lineage: LineageId) -> Result<bool, Error> {
     let sought = async || {
         let reissue = read(core, lineage).await?;
-        Ok::<_, Error>(reissue.map(sought_of).unwrap_or_default())
+        Ok::<_, Error>(reissue.into_iter().flat_map(Reissue::unkept).collect::<Vec<_>>())
     };
     end_orphans(core, lineage, sought().await?).await?;
     Ok(sought().await?.is_empty())
-}
-
-/// What may have been minted and is not kept: an intent belongs to the renewal, while there is one.
-fn sought_of(reissue: Reissue) -> Vec<Minted> {
-    let intent = reissue.intent.filter(|_| reissue.plan.is_empty());
-    intent.into_iter().chain(reissue.orphans).collect()
 }
 
 /// Looks for tokens that were minted and are not kept, with each session that there is. Without one

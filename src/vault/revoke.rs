@@ -129,10 +129,7 @@ async fn revoke(core: Arc<Core>, label: String) -> Result<Revocation, Error> {
 /// The lineage of a token that may have been minted under this very label, and is neither kept nor on its
 /// way to be.
 fn orphan_of(core: &Core, label: &str) -> Result<Option<LineageId>, Error> {
-    if !core.orphans().iter().any(|orphan| orphan == label) {
-        return Ok(None);
-    }
-    let mut orphans = core.store.unkept()?.into_iter();
+    let mut orphans = core.orphans()?.into_iter();
     let orphan = orphans.find(|(_, minted)| minted.label == label);
     Ok(orphan.map(|(lineage, _)| lineage))
 }

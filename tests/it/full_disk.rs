@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{self, coin, passphrase, told, withdrawal};
-use crate::tools::{skipped, works};
+use crate::tools::{run_in_namespace, skipped, works};
 use bitgo_vault::emulator::Emulator;
 use bitgo_vault::test_util::TokioClock;
 use bitgo_vault::{
@@ -15,7 +15,7 @@ use bitgo_vault::{
 use chrono::{DateTime, Utc};
 use std::env;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write, stderr};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,15 +49,7 @@ fn a_full_disk_loses_nothing_and_can_be_opened() {
     if !works(&["unshare", "-rm", "mount", "-t", "tmpfs", "-o", DISK, "tmpfs", path]) {
         return skipped(TEST, "no user namespace in which a tmpfs could be mounted");
     }
-    let ended = Command::new("unshare")
-        .arg("-rm")
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", TEST, "--nocapture"])
-        .env(CHILD, path)
-        .output()
-        .unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    stderr().write_all(&ended.stderr).unwrap();
+    run_in_namespace(TEST, CHILD, path);
 }
 
 /// A file that takes all the room but some.

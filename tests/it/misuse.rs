@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use crate::desk::{self, Desk, bot, coin, passphrase, spender, told, until, withdrawal};
-use crate::tools::{skipped, works};
+use crate::tools::{run_in_namespace, skipped, works};
 use bitgo_vault::api::CreateToken;
 use bitgo_vault::crypto::KdfParams;
 use bitgo_vault::emulator::Emulator;
@@ -21,9 +21,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rustix::process::{Signal, getpid, kill_process};
 use std::env;
 use std::fs;
-use std::io::{ErrorKind, Write, stderr};
+use std::io::ErrorKind;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -288,15 +287,7 @@ fn misuse_a_disk_that_is_read_only() {
     if !works(&["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", path]) {
         return skipped(READ_ONLY, "no user namespace in which a tmpfs could be mounted");
     }
-    let ended = Command::new("unshare")
-        .arg("-rm")
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", READ_ONLY, "--nocapture"])
-        .env(CHILD, path)
-        .output()
-        .unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    stderr().write_all(&ended.stderr).unwrap();
+    run_in_namespace(READ_ONLY, CHILD, path);
 }
 
 async fn read_only(disk: &Path) {

@@ -11,6 +11,20 @@ pub(crate) fn skipped(test: &str, why: &str) {
     assert_ne!(env::var("CI").as_deref(), Ok("true"), "{test} was skipped: {why}");
 }
 
+/// Runs one test again, in a user and mount namespace of its own, with this variable set; tells its words
+/// past libtest.
+pub(crate) fn run_in_namespace(test: &str, variable: &str, value: &str) {
+    let ended = Command::new("unshare")
+        .arg("-rm")
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(variable, value)
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    stderr().write_all(&ended.stderr).unwrap();
+}
+
 /// Whether a command is there, and does what it is asked.
 pub(crate) fn works(command: &[&str]) -> bool {
     let (program, args) = command.split_first().unwrap();

@@ -125,7 +125,13 @@ impl ControlStatus {
             is_degraded: damage.is_some(),
             damage: damage.map(ToString::to_string),
             read_only: core.store.check_writable().err().map(|why| why.to_string()),
-            orphans: core.orphans(),
+            // Where that cannot be read, the vault tells of the damage.
+            orphans: core
+                .orphans()
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(_, it)| it.label)
+                .collect(),
             tokens: core.list().iter().map(ControlToken::from).collect(),
         }
     }
